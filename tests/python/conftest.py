@@ -1,0 +1,43 @@
+"""Data shared by the tests."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+from anndata import AnnData
+
+import transst_py as tst
+
+
+@pytest.fixture(scope="session")
+def reference_dir() -> Path:
+    """Folder of the numbers a correct implementation reproduces."""
+    folder = os.environ.get("TRANSST_REFERENCE_DIR")
+    if not folder:
+        pytest.skip("TRANSST_REFERENCE_DIR is not set: the reference numbers are not part of the repository")
+    return Path(folder)
+
+
+@pytest.fixture(scope="session")
+def _tissue() -> tuple[AnnData, AnnData]:
+    return tst.datasets.simulated_tissue(n_rows=20, n_cols=20, n_genes=120, n_domains=3, random_state=3)
+
+
+@pytest.fixture
+def tissue(_tissue: tuple[AnnData, AnnData]) -> tuple[AnnData, AnnData]:
+    """Simulated (target, source) of 400 spots x 120 genes, fresh for every test."""
+    return _tissue[0].copy(), _tissue[1].copy()
+
+
+@pytest.fixture
+def labelled_rows() -> tuple[np.ndarray, np.ndarray]:
+    """150 rows of 12 genes in three unequal classes, from a 2-factor model."""
+    rng = np.random.default_rng(0)
+    y = np.repeat([0, 1, 2], [70, 50, 30])
+    W = rng.normal(size=(12, 2))
+    means = np.array([[0.0, 0.0], [3.0, 0.0], [0.0, 3.0]])
+    z = means[y] + rng.normal(size=(150, 2)) * np.array([[1.0, 0.5], [0.5, 1.0], [0.7, 0.7]])[y]
+    return z @ W.T + rng.normal(size=(150, 12)) * rng.uniform(0.3, 1.0, 12), y

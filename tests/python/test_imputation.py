@@ -1,0 +1,533 @@
+import os
+
+import anndata as ad
+import numpy as np
+import pandas as pd
+import pytest
+import scipy.sparse as sp
+
+import transst_py as tst
+from transst_py.imputation import baselines, lattice, smoothers
+from transst_py.imputation.baselines import BaselineImputer
+from transst_py.imputation.lattice import Lattice, halve_pitch, infer_square_indices
+from transst_py.tl import _impute
+
+real_data = pytest.mark.skipif(
+    not os.environ.get("TRANSST_DATA_DIR"), reason="set TRANSST_DATA_DIR to the folder with the her2st files"
+)
+
+
+def square_grid(n_rows, n_cols):
+    return np.indices((n_rows, n_cols)).reshape(2, -1).T
+
+
+def visium_grid(n_rows, n_cols):
+    index = square_grid(n_rows, 2 * n_cols)
+    return index[index.sum(axis=1) % 2 == 0]
+
+
+def visium_xy(index):
+    """Micrometres: 100 between spots of a row, rows 86.6 apart."""
+    return np.column_stack([50.0 * index[:, 1], 50.0 * np.sqrt(3) * index[:, 0]])
+
+
+def make_tissue(index, *, xy=None, n_genes=6, seed=0):
+    rng = np.random.default_rng(seed)
+    X = rng.poisson(3.0, (len(index), n_genes)).astype(np.float32) + np.eye(1, n_genes, dtype=np.float32)
+    obs = pd.DataFrame(
+        {"array_row": index[:, 0], "array_col": index[:, 1]}, index=[f"s{i}" for i in range(len(index))]
+    )
+    var = pd.DataFrame({"id": range(n_genes)}, index=[f"g{j}" for j in range(n_genes)])
+    xy = index[:, ::-1].astype(float) if xy is None else xy
+    return ad.AnnData(sp.csr_matrix(X), obs=obs, var=var, obsm={"spatial": xy})
+
+
+def log_values(adata, rows=slice(None)):
+    """The definition of the scale, written out densely."""
+    X = adata.X.toarray().astype(float)
+    totals = X.sum(axis=1, keepdims=True)
+    target = np.median(totals[rows])
+    return np.log1p(np.divide(X * target, totals, out=np.zeros_like(X), where=totals > 0))
+
+
+class TestLattice:
+    def test_kinds_steps_and_pitch(self):
+        square = square_grid(4, 5)
+        found = Lattice.from_indices(3 + 2 * square, square[:, ::-1] * 7.0)
+        assert (found.kind, found.pitch) == ("square", pytest.approx(7.0))
+        np.testing.assert_array_equal(found.index, square)
+        np.testing.assert_array_equal(found.origin, [3, 3])
+        np.testing.assert_array_equal(found.step, [2, 2])
+        visium = visium_grid(5, 4)
+        found = Lattice.from_indices(visium, visium_xy(visium))
+        assert (found.kind, found.pitch) == ("hexagonal", pytest.approx(100.0))
+
+    @pytest.mark.parametrize("index", [square_grid(5, 6), visium_grid(6, 5)], ids=["square", "visium"])
+    def test_fine_sites_are_midpoints_on_half_the_pitch(self, index):
+        xy = visium_xy(index)
+        coarse = Lattice.from_indices(index, xy)
+        fine = halve_pitch(coarse)
+        np.testing.assert_array_equal(fine[: len(index)], 2 * coarse.index)
+        assert len(np.unique(fine, axis=0)) == len(fine)
+        again = Lattice.from_indices(fine, coarse.positions(fine / 2))
+        assert again.kind == coarse.kind
+        assert again.pitch == pytest.approx(coarse.pitch / 2)
+        halfway = {tuple(a + b) for a in coarse.index for b in coarse.index}
+        assert {tuple(site) for site in fine} <= halfway
+
+    def test_full_square_lattice_is_filled_completely(self):
+        index = square_grid(4, 6)
+        fine = halve_pitch(Lattice.from_indices(index, index.astype(float)))
+        assert {tuple(site) for site in fine} == {tuple(site) for site in square_grid(7, 11)}
+
+    def test_new_sites_of_a_visium_lattice_are_the_midpoints_of_its_edges(self):
+        index = visium_grid(7, 6)
+        xy = visium_xy(index)
+        fine = halve_pitch(Lattice.from_indices(index, xy))
+        new = {tuple(site) for site in fine[len(index) :]}
+        distance = np.linalg.norm(xy[:, None] - xy[None], axis=-1)
+        edges = {tuple(index[i] + index[j]) for i, j in np.argwhere((distance > 1) & (distance < 101))}
+        assert edges <= new
+        # The ends of the rows are ragged: in a notch, a site lies between spots two rows apart.
+        assert all(col in (0, 2 * index[:, 1].max()) for _, col in new - edges)
+        assert len(new - edges) == 5
+
+    @pytest.mark.parametrize(
+        ("grid", "spot"), [(square_grid(7, 7), (3, 3)), (visium_grid(9, 6), (4, 6))], ids=["square", "visium"]
+    )
+    def test_single_missing_spot_is_bridged(self, grid, spot):
+        """The same fine sites as without the hole, the missing spot's own among the new ones."""
+        full = halve_pitch(Lattice.from_indices(grid, visium_xy(grid)))
+        holed = grid[(grid != spot).any(axis=1)]
+        fine = halve_pitch(Lattice.from_indices(holed, visium_xy(holed)))
+        assert {tuple(site) for site in fine} == {tuple(site) for site in full}
+        assert tuple(2 * np.array(spot)) in {tuple(site) for site in fine[len(holed) :]}
+
+    @pytest.mark.parametrize("spot", [(3, 0), (0, 3), (3, 6), (6, 3)])
+    def test_missing_spot_on_the_border_lies_between_its_neighbours_there(self, spot):
+        grid = square_grid(7, 7)
+        holed = grid[(grid != spot).any(axis=1)]
+        fine = halve_pitch(Lattice.from_indices(holed, holed.astype(float)))
+        assert tuple(2 * np.array(spot)) in {tuple(site) for site in fine[len(holed) :]}
+
+    def test_wide_gaps_and_the_outside_stay_empty(self):
+        grid = square_grid(6, 12)
+        halves = grid[(grid[:, 1] < 4) | (grid[:, 1] > 7)]
+        fine = halve_pitch(Lattice.from_indices(halves, halves.astype(float)))
+        assert not ((fine[:, 1] > 6) & (fine[:, 1] < 16)).any()
+        assert fine.min() >= 0
+        assert fine[:, 0].max() == 10
+        # A row's end and the next row's start are no neighbours.
+        corner = np.array([(0, 0), (0, 1), (1, 0), (0, 9), (1, 9)])
+        assert len(halve_pitch(Lattice.from_indices(corner, corner.astype(float)))) == 5 + 2 + 1 + 1
+
+    @pytest.mark.parametrize(
+        ("index", "xy", "message"),
+        [
+            (np.zeros((3, 2), int), np.zeros((3, 2)), "one section at a time"),
+            (np.column_stack([np.arange(4)] * 2), np.arange(8.0).reshape(4, 2), "one line"),
+            (square_grid(5, 5), np.random.default_rng(0).random((25, 2)), "do not follow the lattice"),
+            (square_grid(3, 3), np.ones((9, 2)), "do not follow the lattice"),
+        ],
+    )
+    def test_no_lattice(self, index, xy, message):
+        with pytest.raises(ValueError, match=message):
+            Lattice.from_indices(index, xy)
+
+
+class TestInferSquare:
+    @pytest.mark.parametrize("angle", [0.0, 0.3, -0.7, 1.5])
+    def test_recovers_a_rotated_jittered_lattice_with_holes(self, angle):
+        rng = np.random.default_rng(1)
+        index = square_grid(40, 60)
+        index = index[rng.random(len(index)) > 0.3]
+        rotation = np.array([[np.cos(angle), np.sin(angle)], [-np.sin(angle), np.cos(angle)]])
+        xy = 13.7 * index[:, ::-1] @ rotation + rng.normal(scale=0.5, size=index.shape) + [500, -90]
+        found = infer_square_indices(xy)
+        # The axes may be swapped or flipped; distances on the lattice may not change.
+        true_steps = np.abs(index - index[0]).sum(axis=1)
+        np.testing.assert_array_equal(np.abs(found - found[0]).sum(axis=1), true_steps)
+
+    def test_plain_lattice_keeps_rows_and_columns(self):
+        index = square_grid(5, 7)
+        found = infer_square_indices(index[:, ::-1] * 2.5)
+        np.testing.assert_array_equal(found - found.min(axis=0), index)
+
+    @pytest.mark.parametrize(
+        "xy",
+        [
+            np.random.default_rng(0).random((200, 2)),
+            visium_xy(visium_grid(10, 10)),
+            np.zeros((9, 2)),
+            np.zeros((3, 2)),
+            np.eye(2)[[0]] * np.arange(9.0)[:, None],
+            np.concatenate([square_grid(5, 5), [[2, 2]]]).astype(float),
+        ],
+        ids=["cloud", "hexagonal", "one point", "three spots", "line", "shared site"],
+    )
+    def test_refuses_what_is_no_square_lattice(self, xy):
+        with pytest.raises(ValueError, match="square lattice"):
+            infer_square_indices(xy)
+
+
+class TestSmoothers:
+    @pytest.fixture
+    def cloud(self):
+        rng = np.random.default_rng(0)
+        return rng.random((30, 2)), rng.random((12, 2))
+
+    def test_kernel_is_nadaraya_watson(self, cloud):
+        measured, sites = cloud
+        around = smoothers.find_neighbours(measured, sites, n_neighbors=100)
+        found = smoothers.kernel_weights(around, 0.2).toarray()
+        plain = np.exp(-((sites[:, None] - measured[None]) ** 2).sum(axis=-1) / (2 * 0.2**2))
+        np.testing.assert_allclose(found, plain / plain.sum(axis=1, keepdims=True), rtol=1e-5, atol=1e-7)
+
+    def test_leaving_one_out_is_removing_it(self, cloud):
+        measured, _ = cloud
+        without = smoothers.find_neighbours(measured, n_neighbors=100)
+        for weights_of in (smoothers.nearest_weights, lambda near: smoothers.kernel_weights(near, 0.1)):
+            found = weights_of(without).toarray()
+            for i in range(len(measured)):
+                others = np.delete(np.arange(len(measured)), i)
+                near = smoothers.find_neighbours(measured[others], measured[[i]], n_neighbors=100)
+                assert found[i, i] == 0
+                np.testing.assert_allclose(found[i, others], weights_of(near).toarray()[0], atol=1e-6)
+
+    def test_far_sites_get_their_nearest_spot_not_nan(self, cloud):
+        measured, _ = cloud
+        far = np.array([[1e4, 1e4]])
+        near = smoothers.find_neighbours(measured, far, n_neighbors=8)
+        weights = smoothers.kernel_weights(near, 1e-3).toarray()
+        np.testing.assert_allclose(weights, smoothers.nearest_weights(near).toarray(), atol=1e-6)
+
+    def test_ties_do_not_depend_on_the_order_of_spots(self):
+        measured = square_grid(6, 6).astype(float)
+        sites = measured + 0.5
+        shuffled = np.random.default_rng(0).permutation(len(measured))
+        straight = smoothers.nearest_weights(smoothers.find_neighbours(measured, sites, n_neighbors=9))
+        other = smoothers.nearest_weights(smoothers.find_neighbours(measured[shuffled], sites, n_neighbors=9))
+        np.testing.assert_array_equal(straight.toarray()[:, shuffled], other.toarray())
+        assert (straight.toarray().sum(axis=1) == 1).all()
+
+    def test_coinciding_spots(self):
+        with pytest.raises(ValueError, match="share their position"):
+            smoothers.typical_spacing(np.zeros((5, 2)))
+
+
+class TestBaselineImputer:
+    @staticmethod
+    def smooth_and_noise(n=400, seed=0):
+        """Gene 0 is a sharp stripe, gene 1 a smooth wave, gene 2 noise, gene 3 constant."""
+        rng = np.random.default_rng(seed)
+        xy = square_grid(20, n // 20).astype(float)
+        stripe = (xy[:, 1] // 3 % 2) * 5.0
+        wave = 3 + np.sin(xy[:, 0] / 4)
+        genes = [
+            stripe,
+            wave + rng.normal(scale=0.3, size=len(xy)),
+            rng.random(len(xy)),
+            np.full(len(xy), 2.0),
+        ]
+        return sp.csc_matrix(np.column_stack(genes).astype(np.float32)), xy
+
+    def test_bandwidth_suits_each_gene(self):
+        X, xy = self.smooth_and_noise()
+        imputer = BaselineImputer("kernel").fit(X, xy)
+        stripe, wave, noise, _ = imputer.bandwidth_
+        assert stripe < wave < noise
+        assert imputer.errors_["n_genes"].sum() == 4
+
+    def test_errors_are_those_of_plain_leave_one_out(self):
+        X, xy = self.smooth_and_noise()
+        imputer = BaselineImputer().fit(X, xy)
+        dense = X.toarray().astype(float)
+        bandwidth = 1.5 * imputer.spacing_
+        predicted = np.empty_like(dense)
+        for i in range(len(xy)):
+            distance = ((xy - xy[i]) ** 2).sum(axis=1)
+            nearest = np.argsort(distance)[1 : baselines.N_NEIGHBORS + 1]
+            weights = np.exp(-distance[nearest] / (2 * bandwidth**2))
+            predicted[i] = weights @ dense[nearest] / weights.sum()
+        varying = dense.var(axis=0) > 0
+        relative = ((predicted - dense) ** 2).mean(axis=0)[varying] / dense.var(axis=0)[varying]
+        row = imputer.errors_.query("bandwidth == 1.5")
+        assert row["relative_error"].item() == pytest.approx(relative.mean(), rel=1e-3)
+
+    def test_auto_takes_the_lower_error(self):
+        X, xy = self.smooth_and_noise()
+        assert BaselineImputer().fit(X, xy).method_ == "kernel"
+        # Pairs of twins far from each other: the nearest spot knows, the neighbourhood misleads.
+        rng = np.random.default_rng(0)
+        centres = square_grid(10, 10) * 3.0
+        twins = np.concatenate([centres, centres + np.array([1.0, 0.0])])
+        values = np.tile(rng.choice([0.0, 8.0], (100, 5)), (2, 1)).astype(np.float32)
+        imputer = BaselineImputer().fit(sp.csc_matrix(values), twins)
+        errors = imputer.errors_.set_index("method")["relative_error"]
+        assert errors["nearest"] == 0
+        assert imputer.method_ == "nearest"
+        assert np.isnan(imputer.bandwidth_).all()
+
+    def test_a_gene_does_not_depend_on_its_company(self):
+        X, xy = self.smooth_and_noise()
+        sites = xy + 0.5
+        together = BaselineImputer("kernel").fit(X, xy).predict(sites)
+        for j in range(4):
+            alone = BaselineImputer("kernel").fit(X[:, [j]], xy).predict(sites)
+            np.testing.assert_allclose(alone[:, 0], together[:, j], rtol=1e-6)
+
+    def test_constants_stay_constant_and_blocks_do_not_matter(self, monkeypatch):
+        X, xy = self.smooth_and_noise()
+        whole = BaselineImputer().fit(X, xy).predict(xy + 0.5)
+        np.testing.assert_allclose(whole[:, 3], 2.0, rtol=1e-6)
+        monkeypatch.setattr(baselines, "BLOCK_GENES", 1)
+        monkeypatch.setattr(baselines, "BLOCK_SITES", 7)
+        np.testing.assert_allclose(BaselineImputer().fit(X, xy).predict(xy + 0.5), whole, rtol=1e-6)
+
+    def test_two_spots_and_no_variation(self):
+        imputer = BaselineImputer().fit(sp.csc_matrix(np.full((2, 3), 4.0, np.float32)), np.eye(2))
+        assert imputer.method_ == "kernel"
+        assert imputer.errors_["relative_error"].isna().all()
+        np.testing.assert_allclose(imputer.predict(np.ones((1, 2))), 4.0)
+
+    def test_smooth_gene_is_predicted_better_than_by_its_mean(self):
+        X, xy = self.smooth_and_noise()
+        hidden = np.random.default_rng(1).random(len(xy)) < 0.3
+        imputed = BaselineImputer().fit(X[~hidden], xy[~hidden]).predict(xy[hidden])
+        truth = X.toarray()[hidden]
+        error = ((imputed - truth) ** 2).mean(axis=0)
+        assert (error[:2] < 0.6 * truth.var(axis=0)[:2]).all()
+
+
+class TestDensify:
+    @pytest.mark.parametrize("method", ["nearest", "kernel", "auto"])
+    @pytest.mark.parametrize("grid", [square_grid(6, 7), visium_grid(6, 5)], ids=["square", "visium"])
+    def test_slots(self, grid, method, tmp_path):
+        adata = make_tissue(grid, xy=visium_xy(grid))
+        before = adata.copy()
+        dense = tst.tl.impute(adata, method=method)
+        n = adata.n_obs
+        assert dense.X is None
+        assert dense.n_obs > 3 * n
+        assert dense.obs_names[:n].tolist() == adata.obs_names.tolist()
+        assert dense.obs["measured"].tolist() == [True] * n + [False] * (dense.n_obs - n)
+        assert dense.obs["in_tissue"].all()
+        assert (dense.obs[["array_row", "array_col"]][:n].to_numpy() == 2 * grid).all()
+        np.testing.assert_array_equal(dense.obsm["spatial"][:n], adata.obsm["spatial"])
+        fine = dense.obs[["array_row", "array_col"]].to_numpy()
+        np.testing.assert_allclose(dense.obsm["spatial"], visium_xy(fine / 2), atol=1e-8)
+        pd.testing.assert_frame_equal(dense.var, adata.var)
+        np.testing.assert_allclose(dense.layers["imputed"][:n], log_values(adata), rtol=1e-5)
+        assert np.isfinite(dense.layers["imputed"]).all()
+        record = dense.uns["imputation"]
+        assert record["scale"] == "log(1 + counts * target_sum / total)"
+        assert record["target_sum"] == np.median(adata.X.toarray().sum(axis=1))
+        assert record["method"] == ("kernel" if method == "auto" else method)
+        dense.write_h5ad(tmp_path / "dense.h5ad")
+        read = ad.read_h5ad(tmp_path / "dense.h5ad")
+        assert (
+            read.uns["imputation"]["candidates"]["method"].tolist() == record["candidates"]["method"].tolist()
+        )
+        assert (adata.X != before.X).nnz == 0
+        assert list(adata.layers) == []
+        assert len(adata.uns) == 0
+
+    def test_order_of_spots_does_not_matter(self):
+        adata = make_tissue(square_grid(6, 7))
+        shuffled = adata[np.random.default_rng(0).permutation(adata.n_obs)].copy()
+        for method in ("nearest", "kernel"):
+            one, other = (tst.tl.impute(a, method=method) for a in (adata, shuffled))
+            assert set(one.obs_names) == set(other.obs_names)
+            np.testing.assert_allclose(
+                one.layers["imputed"], other[one.obs_names].layers["imputed"], rtol=1e-5
+            )
+
+    def test_densify_of_a_comb_lands_on_the_full_lattice(self):
+        """Every second row and column measured: the new sites are the ones left out."""
+        full = make_tissue(square_grid(9, 11) + np.array([3, 5]), n_genes=3)
+        comb = full[(full.obs["array_row"] % 2 == 1) & (full.obs["array_col"] % 2 == 1)].copy()
+        dense = tst.tl.impute(comb)
+        made_of = dense.uns["imputation"]["lattice"]
+        fine = dense.obs[["array_row", "array_col"]].to_numpy()
+        back = made_of["origin"] + made_of["step"] * fine / 2
+        expected = {tuple(i) for i in full.obs[["array_row", "array_col"]].to_numpy()}
+        assert {tuple(i) for i in back.astype(int)} == expected
+        np.testing.assert_allclose(dense.obsm["spatial"], back[:, ::-1], atol=1e-9)
+
+    def test_unmeasured_values_have_no_influence(self):
+        adata = make_tissue(square_grid(8, 8))
+        adata.obs["measured"] = np.random.default_rng(0).random(64) > 0.2
+        clean = tst.tl.impute(adata)
+        poisoned = adata.copy()
+        X = poisoned.X.toarray()
+        X[~adata.obs["measured"].to_numpy()] = np.nan
+        poisoned.X = X
+        again = tst.tl.impute(poisoned)
+        assert clean.obs_names.tolist() == again.obs_names.tolist()
+        np.testing.assert_allclose(again.layers["imputed"], clean.layers["imputed"], rtol=1e-5)
+
+    def test_lattice_columns_may_be_text_or_missing(self):
+        adata = make_tissue(square_grid(6, 7))
+        text = adata.copy()
+        text.obs = text.obs.astype(str)
+        bare = adata.copy()
+        bare.obs = bare.obs[[]]
+        expected = tst.tl.impute(adata)
+        for other in (text, bare):
+            found = tst.tl.impute(other)
+            assert found.obs_names.tolist() == expected.obs_names.tolist()
+            np.testing.assert_allclose(found.layers["imputed"], expected.layers["imputed"], rtol=1e-5)
+
+    def test_twice(self):
+        once = tst.tl.impute(make_tissue(square_grid(4, 4)))
+        del once.obs["measured"]
+        twice = tst.tl.impute(once, layer="imputed", normalization="none")
+        assert twice.n_obs == 13 * 13
+        assert twice.obs_names.is_unique
+        assert twice.obs_names[: once.n_obs].tolist() == once.obs_names.tolist()
+        assert twice.uns["imputation"]["scale"] == "as given"
+        np.testing.assert_array_equal(twice.layers["imputed"][: once.n_obs], once.layers["imputed"])
+
+    def test_genes(self):
+        adata = make_tissue(square_grid(5, 5))
+        dense = tst.tl.impute(adata, genes=["g4", "g1"])
+        assert dense.var_names.tolist() == ["g4", "g1"]
+        np.testing.assert_allclose(dense.layers["imputed"][:25], log_values(adata)[:, [4, 1]], rtol=1e-5)
+
+
+class TestFill:
+    @pytest.fixture
+    def holed(self):
+        adata = make_tissue(square_grid(7, 7))
+        adata.obs["measured"] = True
+        adata.obs.loc[adata.obs_names[[0, 24, 25]], "measured"] = False
+        return adata
+
+    def test_fills_in_place_and_keeps_the_rest(self, holed):
+        before = holed.copy()
+        assert tst.tl.impute(holed, task="fill") is None
+        measured = holed.obs["measured"].to_numpy()
+        imputed = holed.layers["imputed"].toarray()
+        np.testing.assert_allclose(imputed[measured], log_values(before, measured)[measured], rtol=1e-5)
+        assert np.isfinite(imputed).all()
+        assert (holed.X != before.X).nnz == 0
+        low, high = imputed[measured].min(axis=0), imputed[measured].max(axis=0)
+        assert ((imputed[~measured] >= low - 1e-6) & (imputed[~measured] <= high + 1e-6)).all()
+
+    def test_needs_no_lattice(self, holed):
+        holed.obs = holed.obs[["measured"]]
+        holed.obsm["spatial"] = np.random.default_rng(0).random((49, 2))
+        tst.tl.impute(holed, task="fill")
+        assert np.isfinite(holed.layers["imputed"].data).all()
+
+    def test_genes_not_asked_for_are_missing_not_zero(self, holed):
+        tst.tl.impute(holed, task="fill", genes=["g2"])
+        imputed, measured = holed.layers["imputed"].toarray(), holed.obs["measured"].to_numpy()
+        assert np.isfinite(imputed[:, 2]).all()
+        assert np.isnan(imputed[~measured][:, [0, 1, 3, 4, 5]]).all()
+        assert np.isfinite(imputed[measured]).all()
+        assert holed.uns["imputation"]["genes"].tolist() == ["g2"]
+
+    def test_spots_without_counts(self, holed, tmp_path):
+        empty = ~holed.obs.pop("measured").to_numpy()
+        holed.X = sp.diags(np.where(empty, 0.0, 1.0).astype(np.float32), format="csr") @ holed.X
+        with pytest.warns(UserWarning, match=r"3 of 49 spots have no counts .*'s0', 's24', 's25'"):
+            tst.tl.impute(holed, task="fill")
+        assert holed.obs["measured"].tolist() == (~empty).tolist()
+        assert (holed.layers["imputed"].toarray()[empty].sum(axis=1) > 0).all()
+        holed.write_h5ad(tmp_path / "holed.h5ad")
+
+    def test_nothing_to_fill(self, holed):
+        holed.obs["measured"] = True
+        with pytest.raises(ValueError, match="nothing to fill"):
+            tst.tl.impute(holed, task="fill")
+
+
+class TestBadInput:
+    @pytest.mark.parametrize(
+        ("arguments", "error", "message"),
+        [
+            ({"task": "dense"}, ValueError, "choose one of densify, fill"),
+            ({"method": "s2s"}, ValueError, "'s2s'; choose one of auto, nearest, kernel"),
+            ({"normalization": "sqrt"}, ValueError, "choose one of log, none"),
+            ({"genes": "g1"}, TypeError, r"write \['g1'\]"),
+            ({"genes": ["g1", "nope"]}, KeyError, "no 'nope'"),
+            ({"genes": ["g1", "g1"]}, ValueError, "none twice"),
+            ({"genes": []}, ValueError, "at least one"),
+            ({"layer": "nope"}, KeyError, "no layer"),
+            ({"spatial_key": "nope"}, KeyError, "no coordinates"),
+        ],
+    )
+    def test_arguments(self, arguments, error, message):
+        with pytest.raises(error, match=message):
+            tst.tl.impute(make_tissue(square_grid(5, 5)), **arguments)
+
+    @pytest.mark.parametrize(
+        ("columns", "message"),
+        [
+            ({"array_row": 0.5}, "whole numbers; 25 spots"),
+            ({"array_row": 0}, "several spots"),
+            ({"in_tissue": 0}, "25 of 25 spots lie outside"),
+            ({"measured": "yes"}, "True or False"),
+            ({"measured": False}, "at least two"),
+        ],
+    )
+    def test_columns(self, columns, message):
+        adata = make_tissue(square_grid(5, 5))
+        adata.obs = adata.obs.assign(**columns)
+        with pytest.raises(ValueError, match=message):
+            tst.tl.impute(adata)
+
+    def test_half_a_lattice(self):
+        adata = make_tissue(square_grid(5, 5))
+        del adata.obs["array_col"]
+        with pytest.raises(ValueError, match="needs both"):
+            tst.tl.impute(adata)
+
+    def test_no_lattice_at_all_advises(self):
+        adata = make_tissue(square_grid(5, 5), xy=np.random.default_rng(0).random((25, 2)))
+        adata.obs = adata.obs[[]]
+        with pytest.raises(ValueError, match="task='fill' needs coordinates only"):
+            tst.tl.impute(adata)
+
+    @pytest.mark.parametrize("task", ["densify", "fill"])
+    def test_too_large_for_memory(self, monkeypatch, task):
+        adata = make_tissue(square_grid(5, 5))
+        adata.obs["measured"] = np.arange(25) != 12
+        monkeypatch.setattr(_impute, "MAX_OUTPUT_BYTES", 60)
+        with pytest.raises(ValueError, match=r"choose at most \d genes"):
+            tst.tl.impute(adata, task=task)
+
+    def test_log_data_where_counts_belong(self):
+        adata = make_tissue(square_grid(5, 5))
+        adata.X = adata.X.log1p()
+        with pytest.warns(UserWarning, match="fractional"):
+            tst.tl.impute(adata)
+        adata.X = -adata.X
+        with pytest.raises(ValueError, match="negative"):
+            tst.tl.impute(adata)
+
+
+@real_data
+def test_hidden_spots_of_real_tissue_are_predicted_better_than_by_the_nearest():
+    adata = tst.datasets.her2st("H1")
+    total = np.asarray(adata.X.mean(axis=0)).ravel()
+    top = adata.var_names[np.argsort(-total)[:100]].tolist()
+    adata.obs["measured"] = np.random.default_rng(0).random(adata.n_obs) > 0.2
+    hidden = ~adata.obs["measured"].to_numpy()
+    truth = log_values(adata, ~hidden)[hidden][:, adata.var_names.get_indexer(top)]
+    error = {}
+    for method in ("nearest", "kernel"):
+        tst.tl.impute(adata, task="fill", genes=top, method=method)
+        imputed = adata[hidden, top].layers["imputed"].toarray()
+        error[method] = np.sqrt(((imputed - truth) ** 2).mean(axis=0)).mean()
+    assert error["kernel"] < 0.8 * error["nearest"]
+    assert error["kernel"] < truth.std(axis=0).mean()
+
+
+def test_bridges_are_one_of_each_pair():
+    for kind, bridges in lattice.BRIDGES.items():
+        both = set(bridges) | {(-row, -col) for row, col in bridges}
+        assert len(both) == 2 * len(bridges)
+        if kind == "hexagonal":
+            assert all((row + col) % 2 == 0 for row, col in bridges)

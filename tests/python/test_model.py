@@ -1,0 +1,113 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import scipy.sparse as sp
+from scipy.linalg import subspace_angles
+from sklearn.metrics import adjusted_rand_score
+
+from transst_py import TransST
+from transst_py.graph import spatial_neighbors
+from transst_py.model import pooled_moments
+from transst_py.normalize import log_normalize
+from transst_py.standardize import StandardizedMatrix, column_moments, standardize
+
+
+@pytest.fixture
+def arrays(tissue):
+    """(X, graph, X_s, y_s, y) of the simulated tissue, log-normalised, sparse."""
+    target, source = tissue
+    graph = spatial_neighbors(target.obsm["spatial"], n_neighbors=4)
+    X, X_s = (log_normalize(a.X, target_sum=1000.0) for a in (target, source))
+    return X, graph, X_s, source.obs["label"].to_numpy(), target.obs["label"].to_numpy()
+
+
+def fit(arrays, **options):
+    X, graph, X_s, y_s, _ = arrays
+    return TransST(3, **{"n_factors": 5, "n_init": 3} | options).fit(X, graph, [(X_s, y_s)])
+
+
+def test_domains_of_simulated_tissue(arrays):
+    model = fit(arrays)
+    assert adjusted_rand_score(arrays[4], model.labels_) > 0.8
+    assert model.embedding_.shape == (400, 5)
+    assert set(model.seconds_) == {"source model", "transfer", "spatial mixture"}
+    np.testing.assert_array_equal(model.responsibilities_, model.mixture_.responsibilities_)
+
+
+def test_sparse_equals_dense(arrays):
+    X, graph, X_s, y_s, y = arrays
+    dense = fit((X.toarray().astype(float), graph, X_s.toarray().astype(float), y_s, y))
+    sparse = fit(arrays)
+    assert subspace_angles(sparse.transfer_.loadings_, dense.transfer_.loadings_).max() < 1e-4
+    np.testing.assert_array_equal(sparse.labels_, dense.labels_)
+
+
+def test_joint_scaling_is_the_scaling_of_the_stack(arrays):
+    X, _, X_s, *_ = arrays
+    parts = [column_moments(M) for M in (X, X_s)]
+    stack = sp.vstack([X, X_s]).toarray().astype(np.float64)
+    mean, variance = pooled_moments(parts, [X.shape[0], X_s.shape[0]])
+    np.testing.assert_allclose(mean, stack.mean(axis=0), rtol=1e-6)
+    np.testing.assert_allclose(variance, stack.var(axis=0), rtol=1e-6)
+    model = fit(arrays, scaling="joint")
+    np.testing.assert_allclose(model.transfer_.mean_, mean)
+    assert adjusted_rand_score(arrays[4], model.labels_) > 0.8
+
+
+def test_standardized_products_equal_dense_ones(arrays):
+    X = arrays[0]
+    Z = standardize(X, center=True, scale=True)
+    dense = X.toarray().astype(np.float64)
+    spread = dense.std(axis=0)
+    dense = (dense - dense.mean(axis=0)) / np.where(spread > 0, spread, 1)
+    A = np.random.default_rng(0).normal(size=(X.shape[1], 3))
+    np.testing.assert_allclose(Z.dot(A), dense @ A, atol=1e-5)
+    np.testing.assert_allclose(Z.toarray(), dense, atol=1e-6)
+    np.testing.assert_allclose(Z.scatter(), dense.T @ dense, atol=1e-4)
+    shift = np.arange(X.shape[1]) / 100
+    np.testing.assert_allclose(Z.scatter(about=shift), (dense - shift).T @ (dense - shift), atol=1e-4)
+    assert isinstance(Z.rows(np.arange(3)), StandardizedMatrix)
+
+
+def test_unlabelled_rows_are_left_out_with_a_warning(arrays):
+    X, graph, X_s, y_s, y = arrays
+    some = np.array(y_s, dtype=object)
+    some[:150] = None
+    with pytest.warns(UserWarning, match="150 of 400 rows have no label"):
+        partly = fit((X, graph, X_s, some, y))
+    rest = fit((X, graph, X_s[150:], y_s[150:], y))
+    np.testing.assert_array_equal(partly.labels_, rest.labels_)
+
+
+def test_an_unrelated_source_does_little_harm(arrays):
+    X, graph, X_s, y_s, y = arrays
+    shuffled = X_s[:, np.random.default_rng(0).permutation(X_s.shape[1])]
+    without = TransST(3, n_factors=5, n_init=3).fit(X, graph)
+    unrelated = fit((X, graph, shuffled, y_s, y))
+    assert np.isfinite(unrelated.transfer_.penalty_)
+    scores = [adjusted_rand_score(y, m.labels_) for m in (without, unrelated)]
+    assert scores[1] > scores[0] - 0.05
+
+
+def test_predict_save_load(arrays, tmp_path):
+    X, graph, *_ = arrays
+    model = fit(arrays)
+    predicted = model.predict(X, graph)
+    assert adjusted_rand_score(predicted, model.labels_) > 0.95
+    model.save(tmp_path / "model.npz")
+    loaded = TransST.load(tmp_path / "model.npz")
+    assert loaded.get_params() == model.get_params()
+    np.testing.assert_array_equal(loaded.predict(X, graph), predicted)
+
+
+def test_bad_input(arrays):
+    X, graph, X_s, y_s, _ = arrays
+    with pytest.raises(ValueError, match=r"`source\[0\]` has 100 genes, the target 120"):
+        TransST(3).fit(X, graph, [(X_s[:, :100], y_s)])
+    with pytest.raises(ValueError, match="has 10 labels for 400 rows"):
+        TransST(3).fit(X, graph, [(X_s, y_s[:10])])
+    with pytest.raises(ValueError, match="every label is missing"):
+        TransST(3).fit(X, graph, [(X_s, np.full(400, np.nan))])
+    with pytest.raises(ValueError, match="`scaling`: unknown value"):
+        TransST(3, scaling="none").fit(X, graph)

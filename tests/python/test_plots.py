@@ -1,0 +1,162 @@
+import anndata as ad
+import numpy as np
+import pandas as pd
+import pytest
+from matplotlib import pyplot
+from matplotlib.collections import EllipseCollection
+from matplotlib.colors import to_hex
+from matplotlib.figure import Figure
+
+import transst_py as tst
+from transst_py.pl import _spots
+from transst_py.pl._colors import MISSING_COLOR, domain_colors
+
+
+@pytest.fixture(autouse=True)
+def _no_pyplot_state():
+    yield
+    assert pyplot.get_fignums() == []
+
+
+@pytest.fixture
+def tissue():
+    adata, _ = tst.datasets.simulated_tissue(n_rows=9, n_cols=10, n_genes=15, smoothness=0.5)
+    return adata
+
+
+def discs(ax):
+    found = [child for child in ax.collections if isinstance(child, EllipseCollection)]
+    assert len(found) == 1
+    return found[0]
+
+
+def colors_of(ax):
+    return [to_hex(color) for color in discs(ax).get_facecolor()]
+
+
+def render(axes, path):
+    figure = np.ravel(axes)[0].figure
+    figure.savefig(path, dpi=60)
+    assert path.stat().st_size > 5000
+
+
+class TestColors:
+    def test_stable_and_distinct(self):
+        names = [f"d{i}" for i in range(24)]
+        colors = domain_colors(names)
+        assert len(set(colors.values())) == 24
+        for n in (1, 8, 9, 23):
+            assert domain_colors(names[:n]) == {name: colors[name] for name in names[:n]}
+        assert MISSING_COLOR.lower() not in colors.values()
+
+    def test_many(self):
+        assert len(set(domain_colors([str(i) for i in range(60)]).values())) == 60
+
+    def test_own(self):
+        assert domain_colors(["a", "b"], {"b": "red", "a": "blue", "c": "k"}) == {"a": "blue", "b": "red"}
+        assert domain_colors(["a", "b"], ["blue", "red"]) == {"a": "blue", "b": "red"}
+        for short in ({"a": "blue"}, ["blue"]):
+            with pytest.raises(ValueError, match="no colour for 'b'"):
+                domain_colors(["a", "b"], short)
+
+
+class TestDomains:
+    def test_every_spot_in_its_domains_colour(self, tissue, tmp_path):
+        ax = tst.pl.domains(tissue, key="label")
+        palette = domain_colors(tissue.obs["label"].cat.categories.tolist())
+        assert colors_of(ax) == [palette[label].lower() for label in tissue.obs["label"]]
+        np.testing.assert_array_equal(discs(ax).get_offsets(), tissue.obsm["spatial"])
+        assert ax.get_title() == "label"
+        assert [text.get_text() for text in ax.figure.legends[0].get_texts()] == list(palette)
+        render(ax, tmp_path / "domains.png")
+
+    def test_geometry(self, tissue):
+        ax = tst.pl.domains(tissue, key="label")
+        assert ax.get_aspect() == 1
+        top, bottom = ax.get_ylim()[::-1]
+        assert top < bottom
+        assert discs(ax).get_widths()[0] == pytest.approx(100.0)
+        ax = tst.pl.domains(tissue, key="label", spot_size=30.0, legend=False)
+        assert discs(ax).get_widths()[0] == pytest.approx(30.0)
+        assert ax.figure.legends == []
+
+    def test_subset_keeps_its_colours_and_missing_is_grey(self, tissue):
+        whole = dict(zip(tissue.obs_names, colors_of(tst.pl.domains(tissue, key="label")), strict=True))
+        part = tissue[tissue.obs["label"] != "domain 1"].copy()
+        part.obs["label"] = part.obs["label"].cat.set_categories(tissue.obs["label"].cat.categories)
+        part.obs.loc[part.obs_names[0], "label"] = np.nan
+        ax = tst.pl.domains(part, key="label")
+        found = dict(zip(part.obs_names, colors_of(ax), strict=True))
+        assert found.pop(part.obs_names[0]) == MISSING_COLOR.lower()
+        assert found == {name: whole[name] for name in found}
+        assert ax.figure.legends[0].get_texts()[-1].get_text() == "no domain"
+
+    def test_samples_side_by_side(self, tissue, tmp_path):
+        sections = dict(zip(["B", "A", "C", "D", "E"], [tissue] * 5, strict=True))
+        pooled = ad.concat(sections, label="slice", index_unique="-")
+        axes = tst.pl.domains(pooled, key="label", sample_key="slice")
+        assert [ax.get_title() for ax in axes] == ["B", "A", "C", "D", "E"]
+        assert len(axes[0].figure.axes) == 5
+        assert all(len(discs(ax).get_offsets()) == tissue.n_obs for ax in axes)
+        render(axes, tmp_path / "samples.png")
+
+    def test_draws_on_given_axes(self, tissue):
+        ours, other = Figure().subplots(1, 2)
+        assert tst.pl.domains(tissue, key="label", ax=ours, title="mine") is ours
+        assert (ours.get_title(), len(other.collections)) == ("mine", 0)
+        assert ours.get_legend() is not None
+        with pytest.raises(ValueError, match="either `ax` or `sample_key`"):
+            tst.pl.domains(tissue, key="label", sample_key="label", ax=ours)
+
+    def test_many_spots_are_rasterized(self, tissue, monkeypatch):
+        assert not discs(tst.pl.domains(tissue, key="label")).get_rasterized()
+        monkeypatch.setattr(_spots, "MAX_VECTOR_SPOTS", tissue.n_obs - 1)
+        assert discs(tst.pl.domains(tissue, key="label")).get_rasterized()
+
+    def test_bad_input(self, tissue):
+        with pytest.raises(KeyError, match="no column 'transst'"):
+            tst.pl.domains(tissue)
+        with pytest.raises(KeyError, match="no coordinates"):
+            tst.pl.domains(tissue, key="label", spatial_key="nope")
+        tissue.obs["slice"] = pd.Categorical([np.nan] + ["a"] * (tissue.n_obs - 1))
+        with pytest.raises(ValueError, match="1 spots have no sample"):
+            tst.pl.domains(tissue, key="label", sample_key="slice")
+
+
+class TestImputation:
+    def test_measured_beside_imputed_on_one_scale(self, tissue, tmp_path):
+        dense = tst.tl.impute(tissue, genes=["gene3"])
+        left, right = axes = tst.pl.imputation(dense, "gene3")
+        assert len(discs(left).get_offsets()) == tissue.n_obs
+        assert len(discs(right).get_offsets()) == dense.n_obs
+        assert discs(left).get_clim() == discs(right).get_clim()
+        np.testing.assert_allclose(discs(right).get_array(), dense.layers["imputed"][:, 0])
+        assert discs(right).get_widths()[0] == pytest.approx(50.0)
+        assert discs(left).get_widths()[0] == pytest.approx(100.0)
+        assert left.figure.axes[-1].get_ylabel() == "log-normalised expression"
+        render(axes, tmp_path / "imputation.png")
+
+    def test_filled(self, tissue):
+        tissue.obs["measured"] = np.arange(tissue.n_obs) != 44
+        tst.tl.impute(tissue, task="fill", genes=["gene3"])
+        left, right = tst.pl.imputation(tissue, "gene3")
+        assert len(discs(right).get_offsets()) - len(discs(left).get_offsets()) == 1
+        with pytest.raises(ValueError, match="'gene4' was not imputed"):
+            tst.pl.imputation(tissue, "gene4")
+
+    def test_draws_on_given_axes(self, tissue):
+        dense = tst.tl.impute(tissue, genes=["gene3"])
+        ax = Figure().subplots()
+        assert tst.pl.imputation(dense, "gene3", ax=ax, cmap="magma") is ax
+        assert len(discs(ax).get_offsets()) == dense.n_obs
+        assert discs(ax).get_cmap().name == "magma"
+
+    def test_bad_input(self, tissue):
+        with pytest.raises(KeyError, match="no layer 'imputed'; run"):
+            tst.pl.imputation(tissue, "gene3")
+        dense = tst.tl.impute(tissue, genes=["gene3"])
+        with pytest.raises(KeyError, match="no gene 'nope'"):
+            tst.pl.imputation(dense, "nope")
+        del dense.obs["measured"]
+        with pytest.raises(KeyError, match="no column 'measured'"):
+            tst.pl.imputation(dense, "gene3")

@@ -1,0 +1,187 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import scipy.sparse as sp
+from scipy.stats import multivariate_normal
+from sklearn.decomposition import FactorAnalysis
+from sklearn.exceptions import ConvergenceWarning
+
+from transst_py import SupervisedFactorAnalysis
+from transst_py.source_model import ClassStatistics, Parameters, em_update, fix_gauge
+from transst_py.standardize import StandardizedMatrix, standardize
+
+
+def statistics(X, y):
+    raw = StandardizedMatrix(X, np.zeros(X.shape[1]), np.ones(X.shape[1]))
+    return ClassStatistics.from_rows(raw, y, y.max() + 1)
+
+
+def naive_update(X, y, p):
+    """Section 1.1 as it stands, spot by spot."""
+    W, lam, K = p.loadings, p.noise_variance, len(p.class_means)
+    n, q = len(X), W.shape[1]
+    z, C = np.empty((n, q)), []
+    for k in range(K):
+        inverse = np.linalg.inv(p.class_covariances[k])
+        C.append(np.linalg.inv(W.T @ np.diag(1 / lam) @ W + inverse))
+        for i in np.flatnonzero(y == k):
+            z[i] = C[k] @ (W.T @ (X[i] / lam) + inverse @ p.class_means[k])
+    mu = np.array([z[y == k].mean(axis=0) for k in range(K)])
+    sigma = np.array([C[k] + np.cov(z[y == k].T, bias=True) for k in range(K)])
+    H = z.T @ z + sum((y == k).sum() * C[k] for k in range(K))
+    W_new = X.T @ z @ np.linalg.inv(H)
+    spread = sum((y == k).sum() * np.einsum("jq,qr,jr->j", W_new, C[k], W_new) for k in range(K))
+    return Parameters(W_new, (((X - z @ W_new.T) ** 2).sum(axis=0) + spread) / n, mu, sigma)
+
+
+def naive_log_likelihood(X, y, p):
+    S = [p.loadings @ s @ p.loadings.T + np.diag(p.noise_variance) for s in p.class_covariances]
+    return sum(
+        multivariate_normal.logpdf(X[y == k], p.loadings @ p.class_means[k], S[k]).sum()
+        for k in range(len(S))
+    )
+
+
+def some_parameters(p=12, q=2, K=3, seed=1):
+    rng = np.random.default_rng(seed)
+    sigma = np.array([np.cov(rng.normal(size=(q, 20))) + np.eye(q) for _ in range(K)])
+    return Parameters(rng.normal(size=(p, q)), rng.uniform(0.5, 2, p), rng.normal(size=(K, q)), sigma)
+
+
+def test_update_and_likelihood_equal_the_spot_by_spot_form(labelled_rows):
+    X, y = labelled_rows
+    start = some_parameters()
+    updated, bound = em_update(statistics(X, y), start, np.zeros(12))
+    expected = naive_update(X, y, start)
+    assert bound == pytest.approx(naive_log_likelihood(X, y, start), rel=1e-10)
+    for name in ("loadings", "noise_variance", "class_means", "class_covariances"):
+        np.testing.assert_allclose(getattr(updated, name), getattr(expected, name), rtol=1e-9, atol=1e-12)
+
+
+def test_toy_vectors(reference_dir):
+    toy = np.load(reference_dir / "toy_vectors.npz")
+    stats = statistics(toy["X"], toy["y"])
+    p = Parameters(toy["W_init"], np.ones(5), toy["mu_init"], toy["Sigma_init"])
+    bounds = []
+    for step in range(51):
+        if step in (1, 2):
+            np.testing.assert_allclose(p.loadings, toy[f"W_em{step}"], atol=1e-9)
+            np.testing.assert_allclose(p.noise_variance, toy[f"Lambda_em{step}"], atol=1e-9)
+            np.testing.assert_allclose(p.class_means, toy[f"mu_em{step}"], atol=1e-9)
+            np.testing.assert_allclose(p.class_covariances, toy[f"Sigma_em{step}"], atol=1e-9)
+        p, bound = em_update(stats, p, np.zeros(5))
+        bounds.append(bound)
+    np.testing.assert_allclose(bounds, toy["loglik_trace"], rtol=1e-9)
+
+
+def test_likelihood_never_decreases_and_converges(labelled_rows):
+    model = SupervisedFactorAnalysis(2, tol=1e-10, max_iter=2000).fit(*labelled_rows)
+    bounds = np.array(model.lower_bounds_)
+    assert model.converged_
+    assert len(bounds) == model.n_iter_ + 1 > 3
+    assert (np.diff(bounds) >= -1e-9 * np.abs(bounds[1:])).all()
+
+
+def test_reported_parameters_have_the_reported_likelihood(labelled_rows):
+    X, y = labelled_rows
+    model = SupervisedFactorAnalysis(2).fit(X, y)
+    p = Parameters(model.loadings_, model.noise_variance_, model.class_means_, model.class_covariances_)
+    assert naive_log_likelihood(X - model.mean_, y, p) == pytest.approx(model.lower_bounds_[-1], rel=1e-9)
+
+
+def test_gauge_has_unit_second_moment_and_diagonal_precision(labelled_rows):
+    X, y = labelled_rows
+    model = SupervisedFactorAnalysis(2).fit(X, y)
+    mu, sigma = model.class_means_, model.class_covariances_
+    weights = np.bincount(y) / len(y)
+    moment = np.einsum("k,kqr->qr", weights, sigma + mu[:, :, None] * mu[:, None, :])
+    np.testing.assert_allclose(moment, np.eye(2), atol=1e-8)
+    precision = model.loadings_.T @ (model.loadings_ / model.noise_variance_[:, None])
+    assert abs(precision[0, 1]) < 1e-8 * precision[0, 0]
+    assert precision[0, 0] > precision[1, 1]
+
+
+def test_start_in_another_gauge_gives_the_same_fit(labelled_rows):
+    X, y = labelled_rows
+    stats, T = statistics(X, y), np.array([[2.0, 0.3], [-0.5, 0.7]])
+    p = some_parameters()
+    other = Parameters(
+        p.loadings @ np.linalg.inv(T), p.noise_variance, p.class_means @ T.T, T @ p.class_covariances @ T.T
+    )
+    for _ in range(5):
+        p, bound = em_update(stats, p, np.zeros(12))
+        other, other_bound = em_update(stats, other, np.zeros(12))
+        assert bound == pytest.approx(other_bound, rel=1e-9)
+    np.testing.assert_allclose(p.noise_variance, other.noise_variance, rtol=1e-7)
+    fixed, other_fixed = fix_gauge(p, stats.counts), fix_gauge(other, stats.counts)
+    np.testing.assert_allclose(fixed.loadings, other_fixed.loadings, rtol=1e-6, atol=1e-8)
+
+
+def test_one_class_is_maximum_likelihood_factor_analysis(labelled_rows):
+    X, _ = labelled_rows
+    ours = SupervisedFactorAnalysis(2, tol=1e-12, max_iter=20_000).fit(X, np.zeros(len(X), dtype=int))
+    theirs = FactorAnalysis(2, tol=1e-10, max_iter=20_000, svd_method="lapack").fit(X)
+    assert ours.lower_bounds_[-1] == pytest.approx(theirs.score(X) * len(X), rel=1e-6)
+
+
+def test_sparse_chunked_and_scaled_equals_dense(labelled_rows, monkeypatch):
+    X, y = labelled_rows
+    X = np.maximum(X, 0)
+    dense = SupervisedFactorAnalysis(2, center=False).fit((X - X.mean(axis=0)) / X.std(axis=0), y)
+    monkeypatch.setattr("transst_py.standardize._CHUNK_ROWS", 7)
+    sparse = SupervisedFactorAnalysis(2, scale=True).fit(sp.csr_matrix(X), y)
+    np.testing.assert_allclose(sparse.loadings_, dense.loadings_, rtol=1e-7, atol=1e-9)
+    np.testing.assert_allclose(sparse.lower_bounds_, dense.lower_bounds_, rtol=1e-9)
+
+
+def test_row_order_gene_order_and_label_names_do_not_matter(labelled_rows):
+    X, y = labelled_rows
+    rng = np.random.default_rng(2)
+    rows, genes = rng.permutation(len(X)), rng.permutation(X.shape[1])
+    base = SupervisedFactorAnalysis(2, tol=1e-9).fit(X, y)
+    moved = SupervisedFactorAnalysis(2, tol=1e-9).fit(X[rows][:, genes], np.array(["c", "a", "b"])[y[rows]])
+    np.testing.assert_allclose(moved.loadings_, base.loadings_[genes], atol=1e-6)
+    np.testing.assert_allclose(moved.noise_variance_, base.noise_variance_[genes], rtol=1e-6)
+    np.testing.assert_allclose(moved.class_means_, base.class_means_[[1, 2, 0]], atol=1e-5)
+
+
+def test_several_data_sets_equal_their_stack(labelled_rows):
+    X, y = labelled_rows
+    whole = standardize(X, center=True, scale=True)
+    order = np.argsort(np.arange(len(X)) % 3, kind="stable")
+    parts = [order[:10], order[10:40], order[40:]]  # fewer and more rows than genes
+    one = SupervisedFactorAnalysis(2).fit(whole, y)
+    many = SupervisedFactorAnalysis(2).fit_datasets([(whole.rows(i), y[i]) for i in parts])
+    np.testing.assert_allclose(many.loadings_, one.loadings_, rtol=1e-6, atol=1e-8)
+    np.testing.assert_allclose(many.lower_bounds_, one.lower_bounds_, rtol=1e-9)
+
+
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+def test_tiny_classes_and_constant_genes_give_finite_results(labelled_rows):
+    X, y = labelled_rows
+    X = np.hstack([X, np.full((len(X), 1), 4.0)])
+    y = y.copy()
+    y[0] = 7
+    model = SupervisedFactorAnalysis(3).fit(X, y)
+    for name in ("loadings_", "noise_variance_", "class_means_", "class_covariances_"):
+        assert np.isfinite(getattr(model, name)).all(), name
+
+
+@pytest.mark.parametrize("q", [0, 12])
+def test_bad_n_factors(labelled_rows, q):
+    with pytest.raises(ValueError, match="`n_factors` must lie between 1 and 11"):
+        SupervisedFactorAnalysis(q).fit(*labelled_rows)
+
+
+def test_bad_labels(labelled_rows):
+    X, y = labelled_rows
+    with pytest.raises(ValueError, match="149 labels for 150 rows"):
+        SupervisedFactorAnalysis(2).fit(X, y[1:])
+    with pytest.raises(ValueError, match="1 of 150 labels are missing"):
+        SupervisedFactorAnalysis(2).fit(X, np.where(np.arange(150) == 3, None, y.astype(object)))
+
+
+def test_warns_without_convergence(labelled_rows):
+    with pytest.warns(ConvergenceWarning, match="2 EM updates"):
+        SupervisedFactorAnalysis(2, max_iter=2, tol=0).fit(*labelled_rows)

@@ -1,0 +1,179 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import scipy.sparse as sp
+from scipy.stats import multivariate_normal
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.metrics import adjusted_rand_score
+
+from transst_py import SpatialGaussianMixture
+from transst_py.graph import spatial_neighbors
+from transst_py.spatial_mixture import (
+    Components,
+    Field,
+    colour_classes,
+    log_prior,
+    newton_smoothness,
+    one_hot,
+)
+
+
+@pytest.fixture
+def stripes():
+    """Three stripes on a 15 x 24 lattice: scores (360, 4), graph, true labels."""
+    rng = np.random.default_rng(0)
+    xy = np.stack(np.meshgrid(np.arange(24), np.arange(15)), axis=-1).reshape(-1, 2).astype(float)
+    y = (xy[:, 0] // 8).astype(int)
+    means = np.array([[0.0, 0, 0, 0], [1.5, 0, 1, 0], [0, 1.5, 0, -1]])
+    return means[y] + rng.normal(size=(len(y), 4)), spatial_neighbors(xy, n_neighbors=4), y
+
+
+def test_toy_vectors(reference_dir):
+    toy = np.load(reference_dir / "toy_vectors.npz")
+    graph = sp.csr_matrix(toy["mrf_adj"])
+    u = Components(toy["mrf_mu"], toy["mrf_Sigma"]).energies(toy["mrf_v"])
+    np.testing.assert_allclose(u, toy["mrf_Ux"], atol=1e-9)
+    field = Field.from_graph(graph, 0)
+    prior = log_prior(field.disagreement(toy["mrf_z0"], 2), 2.0)
+    T = u - prior
+    np.testing.assert_allclose(np.exp(-T) / np.exp(-T).sum(axis=1, keepdims=True), toy["mrf_R"], atol=1e-9)
+    assert np.log(np.exp(-T).sum(axis=1)).sum() == pytest.approx(float(toy["mrf_loglik"]), rel=1e-9)
+    disagreement = field.disagreement(toy["mrf_z1"], 2)
+    objective = [np.sum(toy["mrf_R"] * log_prior(disagreement, b)) for b in toy["mrf_beta_grid"]]
+    np.testing.assert_allclose(objective, toy["mrf_beta_obj"], rtol=1e-9)
+
+
+def test_newton_finds_the_maximum_of_the_concave_pseudo_likelihood(stripes):
+    _, graph, y = stripes
+    rng = np.random.default_rng(1)
+    noisy = np.where(rng.uniform(size=len(y)) < 0.3, rng.integers(0, 3, len(y)), y)
+    disagreement = Field.from_graph(graph, 0).disagreement(noisy, 3)
+    R = one_hot(noisy, 3)
+    grid = np.linspace(0, 5, 2001)
+    values = np.array([np.sum(R * log_prior(disagreement, b)) for b in grid])
+    assert (np.diff(values, 2) < 1e-9).all()
+    assert values[0] == pytest.approx(-len(y) * np.log(3))
+    for start in (0.0, 1.0, 5.0):
+        assert newton_smoothness(R, disagreement, start) == pytest.approx(grid[values.argmax()], abs=2e-3)
+
+
+def test_colouring_is_proper(stripes):
+    _, graph, _ = stripes
+    colour = colour_classes(graph, np.random.default_rng(0))
+    i, j = graph.nonzero()
+    assert (colour[i] != colour[j]).all()
+    assert colour.min() == 0
+
+
+def test_icm_energy_never_rises_and_ends_in_a_mode(stripes):
+    V, graph, _ = stripes
+    field = Field.from_graph(graph, 0)
+    u = np.random.default_rng(2).normal(size=(len(V), 3))
+    labels = u.argmin(axis=1)
+    energies = [field.energy(labels, u, 1.5)]
+    for _ in range(10):
+        labels = field.icm(labels, u, 1.5, max_sweeps=1)
+        energies.append(field.energy(labels, u, 1.5))
+    assert (np.diff(energies) <= 1e-9).all()
+    assert energies[-1] < energies[0]
+    final = field.icm(labels, u, 1.5)
+    for i in range(0, len(V), 17):  # no single move lowers the energy
+        for k in range(3):
+            other = final.copy()
+            other[i] = k
+            assert field.energy(other, u, 1.5) >= field.energy(final, u, 1.5) - 1e-9
+
+
+def test_without_space_it_is_a_gaussian_mixture_with_equal_weights(stripes):
+    V, graph, _ = stripes
+    model = SpatialGaussianMixture(3, covariance_prior=0, tol=1e-12, max_iter=500).fit(V)
+    density = np.column_stack(
+        [multivariate_normal.pdf(V, m, s) for m, s in zip(model.means_, model.covariances_, strict=True)]
+    )
+    # The 1e-6 floor and the last M-step leave parameters and responsibilities equal to about 1e-5.
+    np.testing.assert_allclose(
+        model.responsibilities_, density / density.sum(axis=1, keepdims=True), atol=1e-4
+    )
+    assert (np.diff(model.lower_bounds_) >= -1e-6 * abs(model.lower_bounds_[-1])).all()
+    fixed = SpatialGaussianMixture(3, covariance_prior=0, tol=1e-12, max_iter=500, smoothness=0).fit(V, graph)
+    np.testing.assert_array_equal(fixed.labels_, model.labels_)
+
+
+def test_space_helps(stripes):
+    V, graph, y = stripes
+    alone = SpatialGaussianMixture(3).fit(V)
+    spatial = SpatialGaussianMixture(3).fit(V, graph)
+    assert adjusted_rand_score(y, spatial.labels_) > 0.9 > adjusted_rand_score(y, alone.labels_)
+    assert spatial.smoothness_ > 0.5
+
+
+@pytest.mark.parametrize("smoothness", [0.0, 1.0, 2.0])
+def test_well_separated_classes_are_found(stripes, smoothness):
+    _, graph, y = stripes
+    V = 20 * one_hot(y, 3)[:, :2] + np.random.default_rng(0).normal(size=(len(y), 2))
+    model = SpatialGaussianMixture(3, smoothness=smoothness).fit(V, graph)
+    assert adjusted_rand_score(y, model.labels_) == 1.0
+    assert model.smoothness_ == smoothness
+
+
+def test_affine_maps_of_the_scores_change_nothing(stripes):
+    V, graph, _ = stripes
+    T = np.array([[2.0, 1, 0, 0], [0, 0.1, 0, 0], [0, 1, 3, 0], [1, 0, 0, 50]])
+    base, mapped = (SpatialGaussianMixture(3, n_init=3).fit(M, graph) for M in (V, V @ T + 7))
+    np.testing.assert_array_equal(base.labels_, mapped.labels_)
+    np.testing.assert_allclose(mapped.means_, base.means_ @ T + 7, rtol=1e-4, atol=1e-4)
+    assert mapped.smoothness_ == pytest.approx(base.smoothness_, rel=1e-4)
+
+
+def test_order_of_spots_does_not_matter(stripes):
+    V, graph, _ = stripes
+    order = np.random.default_rng(0).permutation(len(V))
+    base = SpatialGaussianMixture(3).fit(V, graph).labels_
+    moved = SpatialGaussianMixture(3).fit(V[order], graph[order][:, order]).labels_
+    assert adjusted_rand_score(base[order], moved) > 0.97
+
+
+def test_same_seed_same_labels_and_sizes_decrease(stripes):
+    V, graph, _ = stripes
+    one, two = (SpatialGaussianMixture(3, random_state=4).fit(V, graph) for _ in range(2))
+    np.testing.assert_array_equal(one.labels_, two.labels_)
+    np.testing.assert_array_equal(one.responsibilities_, two.responsibilities_)
+    assert (np.diff(np.bincount(one.labels_)) <= 0).all()
+    np.testing.assert_allclose(one.responsibilities_.sum(axis=1), 1)
+
+
+def test_predict_on_the_training_slice_repeats_the_labels(stripes):
+    V, graph, _ = stripes
+    model = SpatialGaussianMixture(3).fit(V, graph)
+    assert adjusted_rand_score(model.predict(V, graph), model.labels_) > 0.95
+
+
+def test_duplicated_spots_and_more_classes_than_groups_stay_finite(stripes):
+    _, graph, y = stripes
+    V = 5.0 * one_hot(y, 3)  # three distinct points only
+    with pytest.warns(UserWarning, match="domains asked for hold a spot"):
+        model = SpatialGaussianMixture(5, n_init=2).fit(V + 0, graph)
+    assert np.isfinite(model.means_).all()
+    assert np.isfinite(model.responsibilities_).all()
+
+
+def test_warns_without_convergence(stripes):
+    V, graph, _ = stripes
+    with pytest.warns(ConvergenceWarning, match="1 iterations"):
+        SpatialGaussianMixture(3, max_iter=1).fit(V, graph)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"n_components": 361}, "`n_components` must lie between 1 and the 360 spots, got 361"),
+        ({"smoothness": "much"}, "`smoothness` must be 'auto' or a number"),
+        ({"smoothness": -1}, "`smoothness` must be"),
+        ({"covariance_prior": -1}, "`covariance_prior` must be >= 0"),
+        ({"n_init": 0}, "`n_init` must be at least 1"),
+    ],
+)
+def test_bad_options(stripes, options, message):
+    with pytest.raises(ValueError, match=message):
+        SpatialGaussianMixture(**{"n_components": 3, **options}).fit(*stripes[:2])

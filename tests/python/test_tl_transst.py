@@ -1,0 +1,205 @@
+from __future__ import annotations
+
+import inspect
+
+import anndata as ad
+import numpy as np
+import pandas as pd
+import pytest
+import scipy.sparse as sp
+from sklearn.metrics import adjusted_rand_score
+
+import transst_py as tst
+
+OPTIONS = {"n_domains": 3, "n_factors": 5, "n_init": 3}
+
+
+def run(target, source=None, **options):
+    if source is not None:
+        options.setdefault("source_labels", "label")
+    return tst.tl.transst(target, source, **{**OPTIONS, **options})
+
+
+def test_slots(tissue):
+    target, source = tissue
+    before = target.copy()
+    assert run(target, source) is None
+    assert list(target.obs["transst"].cat.categories) == ["1", "2", "3"]
+    assert adjusted_rand_score(target.obs["label"], target.obs["transst"]) > 0.8
+    assert target.obs["transst"].value_counts().loc[["1", "2", "3"]].is_monotonic_decreasing
+    prob = target.obsm["transst_prob"]
+    np.testing.assert_allclose(
+        target.obs["transst_confidence"], prob[np.arange(400), target.obs["transst"].cat.codes]
+    )
+    assert target.obsm["X_transst"].shape == (400, 5)
+    loadings = target.varm["transst_loadings"]
+    used = target.var_names.isin(target.uns["transst"]["genes"])
+    assert np.isfinite(loadings[used]).all()
+    assert np.isnan(loadings[~used]).all()
+    assert target.obsp["spatial_connectivities"].nnz > 0
+    assert target.uns["transst"]["params"]["random_state"] == 0
+    # What was there is untouched.
+    assert (target.X != before.X).nnz == 0
+    pd.testing.assert_frame_equal(target.obs[before.obs.columns], before.obs)
+
+
+def test_result_survives_h5ad(tissue, tmp_path):
+    target, source = tissue
+    source.obs.loc[source.obs_names[:5], "label"] = np.nan
+    with pytest.warns(UserWarning, match="have no label"):
+        run(target, {"a": source})
+    target.write_h5ad(tmp_path / "x.h5ad")
+    back = ad.read_h5ad(tmp_path / "x.h5ad")
+    pd.testing.assert_frame_equal(back.obs, target.obs)
+    record, written = target.uns["transst"], back.uns["transst"]
+    assert written.keys() == record.keys()
+    assert "5 of 400 rows have no label" in written["warnings"][0]
+    np.testing.assert_array_equal(written["transfer"]["cv_errors"], record["transfer"]["cv_errors"])
+
+
+def test_copy_and_key(tissue):
+    target, _ = tissue
+    result = run(target, copy=True, key_added="domain")
+    assert {"domain", "domain_confidence"} <= set(result.obs)
+    assert "domain" not in target.obs
+    assert not target.obsp
+
+
+def test_same_seed_same_result_and_kinds_of_source(tissue):
+    target, source = tissue
+    results = [run(target, s, copy=True) for s in (source, [source], {"name": source})]
+    for other in results[1:]:
+        np.testing.assert_array_equal(results[0].obs["transst"], other.obs["transst"])
+        np.testing.assert_array_equal(results[0].obsm["X_transst"], other.obsm["X_transst"])
+
+
+def test_genes_are_matched_by_name_and_counts_may_be_dense_integers(tissue):
+    target, source = tissue
+    base = run(target, source, copy=True)
+    source = source[:, np.random.default_rng(0).permutation(source.n_vars)].copy()
+    target.X = target.X.toarray().astype(np.int32)
+    other = run(target, source, copy=True)
+    assert adjusted_rand_score(base.obs["transst"], other.obs["transst"]) == 1.0
+
+
+def test_layer_normalization_none_and_samples(tissue):
+    target, source = tissue
+    target.layers["counts"], source.layers["counts"] = target.X, source.X
+    base = run(target, source, copy=True)
+    target.X = source.X = None
+    layered = run(target, source, layer="counts", source_layer="counts", copy=True)
+    np.testing.assert_array_equal(base.obs["transst"], layered.obs["transst"])
+
+    target.obs["slice"] = np.repeat(["a", "b"], 200)
+    blocks = run(target, layer="counts", sample_key="slice", copy=True)
+    assert blocks.obsp["spatial_connectivities"][:200, 200:].nnz == 0
+
+    target.X = sp.csr_matrix(np.log1p(target.layers["counts"].toarray()))
+    run(target, normalization="none")
+    assert target.obs["transst"].notna().all()
+
+
+def test_progress(tissue, capsys):
+    run(tissue[0], tissue[1], verbose=True)
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split(" ...")[0].split(":")[0] for line in lines[2::2]] == [
+        "[transst] source model",
+        "[transst] transfer",
+        "[transst] spatial mixture",
+    ]
+    run(tissue[0], copy=True)
+    assert capsys.readouterr().out == ""
+
+
+def change(adata, **slots):
+    for name, value in slots.items():
+        setattr(adata, name, value)
+    return adata
+
+
+@pytest.mark.parametrize(
+    ("spoil", "error", "message"),
+    [
+        (
+            lambda t, s: {"n_domains": 401},
+            ValueError,
+            "`n_domains` must lie between 1 and the 400 spots, got 401",
+        ),
+        (lambda t, s: {"n_domains": 2.5}, TypeError, "`n_domains` must be one whole number"),
+        (lambda t, s: t.obsm.clear(), KeyError, "`spatial_key`: no coordinates"),
+        (
+            lambda t, s: change(s, var_names=[f"other{i}" for i in range(120)]),
+            ValueError,
+            "no gene is shared",
+        ),
+        (
+            lambda t, s: {"source_labels": None},
+            KeyError,
+            "`source_labels`: source 'source'.obs has no column None",
+        ),
+        (
+            lambda t, s: {"source_labels": "celltype"},
+            KeyError,
+            "has no column 'celltype'; it has 'array_row'",
+        ),
+        (lambda t, s: s.obs.__setitem__("label", np.nan), ValueError, "`source_labels`: every value"),
+        (lambda t, s: change(t, var_names=["same"] * 120), ValueError, "duplicated gene names"),
+        (lambda t, s: t.X.data.__setitem__(0, np.nan), ValueError, "missing or infinite expression values"),
+        (lambda t, s: t.X.data.__setitem__(0, -1), ValueError, "negative expression values"),
+        (
+            lambda t, s: t.obsm["spatial"].__setitem__((3, 0), np.nan),
+            ValueError,
+            "1 of 400 spots have no position",
+        ),
+        (lambda t, s: {"layer": "raw"}, KeyError, "`layer`: adata has no layer 'raw'"),
+        (lambda t, s: {"sample_key": "slide"}, KeyError, "`sample_key`: adata.obs has no column 'slide'"),
+        (lambda t, s: {"normalization": "sct"}, ValueError, "`normalization`: unknown value"),
+        (lambda t, s: {"n_neighbors": 0}, ValueError, "`n_neighbors` must be at least 1"),
+        (lambda t, s: {"n_factors": 120}, ValueError, "`n_factors`=120 needs more genes than the 120"),
+        (lambda t, s: {"source": []}, ValueError, "`source` is empty"),
+        (lambda t, s: {"source": "A1"}, TypeError, "`source`"),
+    ],
+)
+def test_bad_input_is_refused_and_leaves_the_object_alone(tissue, spoil, error, message):
+    target, source = tissue
+    options = spoil(target, source)
+    options = options if isinstance(options, dict) else {}
+    slots = set(target.obs), set(target.obsm), set(target.uns)
+    with pytest.raises(error, match=message):
+        run(target, **{"source": source, **options})
+    assert slots == (set(target.obs), set(target.obsm), set(target.uns))
+
+
+def test_labels_without_source(tissue):
+    with pytest.raises(ValueError, match="`source_labels` was given without `source`"):
+        run(tissue[0], source_labels="label")
+
+
+def test_warns_of_log_data_and_empty_spots(tissue):
+    target, _ = tissue
+    target.X.data[target.X.indptr[0] : target.X.indptr[1]] = 0
+    with pytest.warns(UserWarning, match="1 of 400 spots have no count"):
+        run(target)
+    assert np.isfinite(target.obsm["X_transst"]).all()
+    target.X = target.X.log1p()
+    with (
+        pytest.warns(UserWarning, match="fractional values .* where raw counts are expected"),
+        pytest.warns(UserWarning, match="have no count"),
+    ):
+        run(target)
+
+
+def test_few_shared_genes(tissue):
+    target, source = tissue
+    with pytest.warns(UserWarning, match="only 10 of the target's 120 genes are shared"):
+        run(target, source[:, :10].copy())
+
+
+def test_conventions():
+    """AnnData first, then at most the source; everything else by keyword; documented."""
+    for name in tst.tl.__all__:
+        function = getattr(tst.tl, name)
+        kinds = [p.kind for p in inspect.signature(function).parameters.values()]
+        assert kinds.count(inspect.Parameter.POSITIONAL_OR_KEYWORD) <= 2, name
+        assert "Parameters\n    ----------" in function.__doc__, name
+        assert "Returns\n    -------" in function.__doc__, name

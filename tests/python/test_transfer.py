@@ -1,0 +1,183 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import scipy.sparse as sp
+from scipy.linalg import subspace_angles
+
+from transst_py import AdaptiveLoadings
+from transst_py.standardize import standardize
+from transst_py.transfer import (
+    alternating_loadings,
+    principal_loadings,
+    projection_error,
+    score_moments,
+    sweep,
+)
+
+
+@pytest.fixture
+def problem():
+    """Target (80 x 20) near a 3-dimensional subspace, and source loadings of that subspace, disturbed."""
+    rng = np.random.default_rng(0)
+    W = rng.normal(size=(20, 3))
+    X = rng.normal(size=(80, 3)) * [3, 2, 1] @ W.T + rng.normal(size=(80, 20))
+    return X - X.mean(axis=0), W + 0.3 * rng.normal(size=W.shape)
+
+
+def test_toy_vectors(reference_dir):
+    toy = np.load(reference_dir / "toy_vectors.npz")
+    G = toy["Xt"].T @ toy["Xt"]
+    for penalty in (0.0, 0.1, 10.0):
+        W, objectives = toy["W0"], []
+        for step in range(1, 6):
+            W, F = sweep(G, W, toy["W0"], penalty)
+            objectives.append(F)
+            if step in (1, 5):
+                np.testing.assert_allclose(W, toy[f"AW_lam{penalty}_step{step}_W"], atol=1e-9)
+        np.testing.assert_allclose(objectives, toy[f"AW_lam{penalty}_rss_and_penobj"][:, 1], rtol=1e-9)
+
+
+def test_toy_held_out_error(reference_dir):
+    toy = np.load(reference_dir / "toy_vectors.npz")
+    A, B = toy["Xt"][:5], toy["Xt"][5:]
+    for penalty in (0.0, 0.1, 10.0):
+        error = 0.0
+        for train, test in ((A, B), (B, A)):
+            W = toy["W0"]
+            for _ in range(5):
+                W, _ = sweep(train.T @ train, W, toy["W0"], penalty)
+            error += projection_error(test.T @ test, W)
+        assert error == pytest.approx(toy[f"CV_lam{penalty}"][1], rel=1e-9)
+
+
+def test_gram_forms_equal_explicit_forms(problem):
+    X, W0 = problem
+    G, v = X.T @ X, X @ W0 @ np.linalg.inv(W0.T @ W0)
+    P, V = score_moments(G, W0)
+    np.testing.assert_allclose(P, X.T @ v, rtol=1e-10)
+    np.testing.assert_allclose(V, v.T @ v, rtol=1e-10)
+    assert projection_error(G, W0) == pytest.approx(np.sum((X - v @ W0.T) ** 2), rel=1e-10)
+
+
+def test_alternating_objective_never_increases_and_limits_hold(problem):
+    X, W0 = problem
+    G = X.T @ X
+    _, F = alternating_loadings(G, W0, 0.5, W0)
+    assert (np.diff(F) <= 1e-9 * F[0]).all()
+    strong, _ = alternating_loadings(G, W0, 1e10, W0)
+    assert np.linalg.norm(strong - W0) < 1e-6 * np.linalg.norm(W0)
+    free, F = alternating_loadings(G, W0, 0.0, W0, tol=1e-14)
+    singular = np.linalg.svd(X, full_matrices=False)
+    assert F[-1] == pytest.approx(np.sum(singular[1][3:] ** 2), rel=1e-6)
+    assert subspace_angles(free, singular[2][:3].T).max() < 1e-3
+    distances = [np.linalg.norm(alternating_loadings(G, W0, p, W0)[0] - W0) for p in (0.01, 0.1, 1, 10)]
+    assert (np.diff(distances) < 0).all()
+
+
+def test_exact_factorisation_is_a_fixed_point():
+    rng = np.random.default_rng(1)
+    W0 = rng.normal(size=(10, 2))
+    X = rng.normal(size=(30, 2)) @ W0.T
+    for penalty in (0.0, 1.0):
+        W, _ = sweep(X.T @ X, W0, W0, penalty)
+        np.testing.assert_allclose(W, W0, atol=1e-10)
+
+
+def test_closed_form_limits_and_optimality(problem):
+    X, W0 = problem
+    G = X.T @ X
+    right = np.linalg.svd(X, full_matrices=False)[2][:3].T
+    assert subspace_angles(principal_loadings(G, W0, 0.0, 0), right).max() < 1e-6
+    assert subspace_angles(principal_loadings(G, W0, np.inf, 0), W0).max() < 1e-6
+    U0 = np.linalg.qr(W0)[0]
+    strength = 0.7 * np.trace(U0.T @ G @ U0) / 3
+    U = principal_loadings(G, W0, 0.7, 0)
+
+    def objective(Q):
+        return projection_error(G, Q) - strength * np.sum((Q.T @ U0) ** 2)
+
+    rng = np.random.default_rng(0)
+    assert all(
+        objective(U) <= objective(np.linalg.qr(U + 0.1 * rng.normal(size=U.shape))[0]) for _ in range(20)
+    )
+
+
+@pytest.mark.parametrize("solver", ["eigen", "alternating"])
+def test_cross_validation_prefers_a_good_source_and_spares_a_bad_one(problem, solver):
+    X, W0 = problem
+    rng = np.random.default_rng(3)
+    few = X[:12]
+    good = AdaptiveLoadings(solver=solver).fit(few, W0)
+    bad = AdaptiveLoadings(solver=solver).fit(few, rng.normal(size=W0.shape))
+    assert good.penalty_ > bad.penalty_
+    assert np.isfinite(bad.penalty_)
+    errors = good.cv_errors_.mean(axis=0)
+    assert errors.shape == good.cv_penalties_.shape
+    assert good.penalty_ == good.cv_penalties_[errors.argmin()]
+
+
+def test_cv_ends_are_target_and_source_projections(problem):
+    X, W0 = problem
+    model = AdaptiveLoadings(n_folds=4, penalties=(0, np.inf)).fit(X, W0)
+    centred = X - X.mean(axis=0)
+    total = np.sum(centred**2)
+    errors = model.cv_errors_[:, 1]
+    assert errors.mean() == pytest.approx(projection_error(centred.T @ centred, W0) / total, rel=0.05)
+    assert (model.cv_errors_[:, 0] > 0).all()
+
+
+def test_reduced_coordinates_change_nothing(problem):
+    """Fewer spots than genes: the small basis must hold every solution."""
+    X, W0 = problem
+    few = X[:14]
+    model = AdaptiveLoadings(n_folds=3, penalties=(0.0, 0.5, np.inf)).fit(few, W0)
+    Z = few - few.mean(axis=0)
+    direct = principal_loadings(Z.T @ Z, W0, model.penalty_, 0)
+    assert subspace_angles(model.loadings_, direct).max() < 1e-6
+
+
+def test_span_does_not_depend_on_the_gauge_of_the_source(problem):
+    X, W0 = problem
+    T = np.array([[2.0, 1, 0], [0, 1, -1], [0.5, 0, 3]])
+    one, other = AdaptiveLoadings().fit(X, W0), AdaptiveLoadings().fit(X, W0 @ T)
+    np.testing.assert_allclose(other.loadings_, one.loadings_, atol=1e-7)
+
+
+def test_scores_are_uncorrelated_by_decreasing_variance(problem):
+    X, W0 = problem
+    model = AdaptiveLoadings().fit(X, W0)
+    covariance = np.cov(model.transform(X).T)
+    np.testing.assert_allclose(covariance, np.diag(np.diag(covariance)), atol=1e-8 * covariance.max())
+    assert (np.diff(np.diag(covariance)) < 0).all()
+
+
+def test_without_source_it_is_principal_component_analysis(problem):
+    X, _ = problem
+    model = AdaptiveLoadings(3, scale=True).fit(sp.csr_matrix(X))
+    Z = standardize(X, center=True, scale=True).toarray()
+    assert subspace_angles(model.loadings_, np.linalg.svd(Z)[2][:3].T).max() < 1e-6
+    np.testing.assert_allclose(model.transform(sp.csr_matrix(X)), Z @ model.loadings_, atol=1e-9)
+    assert model.penalty_ == 0
+    assert model.cv_errors_.size == 0
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"solver": "magic"}, "`solver`: unknown value 'magic'"),
+        ({"n_folds": 1}, "`n_folds` must lie between 2 and the 80 spots"),
+        ({"penalties": (-1.0,)}, "`penalties` must be numbers >= 0"),
+    ],
+)
+def test_bad_options(problem, options, message):
+    with pytest.raises(ValueError, match=message):
+        AdaptiveLoadings(**options).fit(*problem)
+
+
+def test_bad_shapes(problem):
+    X, W0 = problem
+    with pytest.raises(ValueError, match="has 19 rows, the data 20 genes"):
+        AdaptiveLoadings().fit(X, W0[1:])
+    with pytest.raises(ValueError, match="`n_factors` must lie between"):
+        AdaptiveLoadings(20).fit(X)

@@ -1,0 +1,13 @@
+#!/bin/sh
+# R CMD build and R CMD check in a scratch folder; any ERROR or WARNING fails.
+set -eu
+root=$(cd "$(dirname "$0")/.." && pwd)
+scratch=$(mktemp -d)
+trap 'rm -rf "$scratch"' EXIT
+cd "$scratch"
+R CMD build "$root"
+_R_CHECK_FORCE_SUGGESTS_=false R CMD check --no-manual TransST_*.tar.gz || { cat TransST.Rcheck/00check.log TransST.Rcheck/tests/*.fail 2>/dev/null; exit 1; }
+if grep -E '(ERROR|WARNING)$' TransST.Rcheck/00check.log; then
+    echo "R CMD check: errors or warnings, see above"
+    exit 1
+fi

@@ -1,0 +1,166 @@
+#!/bin/sh
+# Set up everything TransST needs, and say what is done. Called by `make setup`; safe to run again.
+#
+#   1. R >= 4.5 with SpatialExperiment, Seurat 5 and reticulate  (Debian packages; needs root)
+#   2. a Python virtual environment in .venv                     (rpy2, anndata2ri, CPU torch, ...)
+#   3. both packages: Python into .venv, R into .Rlib            (this folder only)
+#
+# Step 1 is skipped when R and its packages are already there, from whatever origin.
+#   TRANSST_SYSTEM_PACKAGES=no   never touch system packages: print the commands and stop
+#   PYTHON=/path/to/python3.11   the Python to build .venv from (>= 3.11, with libpython)
+set -eu
+cd "$(dirname "$0")/.."
+ROOT=$PWD
+VENV=$ROOT/.venv
+RLIB=$ROOT/.Rlib
+LOG=$ROOT/setup.log
+export R_LIBS="$RLIB" PIP_DISABLE_PIP_VERSION_CHECK=1
+
+R_PACKAGES="SpatialExperiment Seurat reticulate HDF5Array ggplot2 patchwork testthat roxygen2 knitr rmarkdown BiocStyle lintr"
+# The -dev libraries are what rpy2 links against (its wheel is compiled here).
+DEBIAN_PACKAGES="r-base-core g++ gfortran make pandoc fonts-dejavu-core
+ libtirpc-dev libpcre2-dev libdeflate-dev libzstd-dev liblzma-dev libbz2-dev zlib1g-dev libicu-dev libblas-dev liblapack-dev
+ r-bioc-spatialexperiment r-cran-seurat r-cran-reticulate r-bioc-hdf5array r-cran-ggplot2 r-cran-patchwork
+ r-cran-testthat r-cran-roxygen2 r-cran-knitr r-cran-rmarkdown r-bioc-biocstyle r-cran-lintr"
+
+t0=$(date +%s)
+say() { echo "[setup $(($(date +%s) - t0))s] $*"; }
+die() { echo "[setup] $*" >&2; exit 1; }
+
+print_manual_commands() {
+    cat >&2 <<'TEXT'
+
+Install these yourself, then run `make setup` again:
+
+  R >= 4.5 (https://cran.r-project.org) and, in R:
+    install.packages(c("BiocManager", "Seurat", "reticulate", "ggplot2", "patchwork",
+                       "testthat", "roxygen2", "knitr", "rmarkdown", "lintr"))
+    BiocManager::install(c("SpatialExperiment", "HDF5Array", "BiocStyle"))
+
+  Python >= 3.11 built with a shared libpython, and the C headers rpy2 compiles against
+    (R's own, plus libtirpc, pcre2, deflate, zstd, lzma, bz2, zlib, icu, blas).
+
+  On Debian 13 or later: apt-get install --no-install-recommends \
+TEXT
+    echo "    $DEBIAN_PACKAGES" >&2
+}
+
+have_r() {
+    command -v Rscript >/dev/null 2>&1 || return 1
+    Rscript --vanilla -e 'need <- commandArgs(TRUE)
+        ok <- getRversion() >= "4.5.0" && all(nzchar(vapply(need, function(p) system.file(package = p), "")))
+        quit(status = !ok)' $R_PACKAGES >/dev/null 2>&1
+}
+
+# Debian 12 has R 4.2 and no SpatialExperiment: R comes from Debian 13 ("trixie") instead, pinned so low
+# that nothing else moves by itself. The mirror is the one this machine already uses.
+add_trixie() {
+    mirror=$(apt-get indextargets --format '$(RELEASE) $(REPO_URI)' 'Created-By: Packages' |
+        sed -n 's/^bookworm //p' | head -n 1)
+    [ -n "$mirror" ] || die "no bookworm entry in apt's sources: cannot tell which Debian mirror to use"
+    printf 'Types: deb\nURIs: %s\nSuites: trixie\nComponents: main\nSigned-By: /usr/share/keyrings/debian-archive-keyring.gpg\n' \
+        "$mirror" >/etc/apt/sources.list.d/trixie.sources
+    printf 'Package: *\nPin: release n=trixie\nPin-Priority: 100\n' >/etc/apt/preferences.d/trixie
+}
+
+install_r() {
+    [ "${TRANSST_SYSTEM_PACKAGES:-yes}" != no ] || { print_manual_commands; die "R packages missing, and TRANSST_SYSTEM_PACKAGES=no"; }
+    ID=unknown VERSION_ID=99
+    [ ! -r /etc/os-release ] || . /etc/os-release
+    [ "$ID" = debian ] && [ "${VERSION_ID:-99}" -ge 12 ] || { print_manual_commands; die "this is not Debian >= 12: nothing was installed"; }
+    [ "$(id -u)" = 0 ] || { print_manual_commands; die "installing Debian packages needs root: nothing was installed"; }
+
+    release=
+    if [ "$VERSION_ID" = 12 ]; then
+        echo "[setup] Debian 12 has no R >= 4.5. R and its packages will come from Debian 13 (trixie)."
+        echo "[setup] This upgrades about 105 packages of this machine (libc6, gcc, openssl, ...) and adds about 330."
+        echo "[setup] It writes /etc/apt/sources.list.d/trixie.sources and /etc/apt/preferences.d/trixie (priority 100)."
+        echo "[setup] To decline: press Ctrl-C now, or run TRANSST_SYSTEM_PACKAGES=no make setup."
+        [ ! -t 0 ] || sleep 10
+        add_trixie
+        release="-t trixie"
+    elif [ -f /etc/apt/preferences.d/trixie ]; then
+        release="-t trixie"   # an earlier, interrupted run: base-files already says 13
+    fi
+    export DEBIAN_FRONTEND=noninteractive
+    say "installing R and its packages with apt-get (log: setup.log)"
+    apt-get update -qq >>"$LOG" 2>&1 || { tail -n 20 "$LOG" >&2; die "apt-get update failed"; }
+    # eatmydata only skips fsync: it halves the time of unpacking 400 packages.
+    apt-get install -y -qq --no-install-recommends eatmydata >>"$LOG" 2>&1 || true
+    $(command -v eatmydata || true) apt-get install -y --no-install-recommends \
+        -o Dpkg::Options::=--force-confold -o Dpkg::Options::=--force-unsafe-io -o APT::Keep-Downloaded-Packages=false \
+        $release $DEBIAN_PACKAGES >>"$LOG" 2>&1 || { tail -n 30 "$LOG" >&2; die "apt-get install failed (whole log: setup.log)"; }
+    have_r || die "R packages are still missing after apt-get; see setup.log"
+}
+
+find_python() {
+    for py in "${PYTHON:-}" python3.11 python3.12 python3.13 python3; do
+        [ -n "$py" ] && command -v "$py" >/dev/null 2>&1 || continue
+        "$py" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || continue
+        command -v "$py"; return 0
+    done
+    print_manual_commands
+    die "no Python >= 3.11 found (set PYTHON=...)"
+}
+
+# Debian's own python3.11 comes without ensurepip and libpython; both are packages of the same release.
+complete_python() {
+    "$1" -c 'import ensurepip, sysconfig, sys; sys.exit(not sysconfig.get_config_var("Py_ENABLE_SHARED"))' 2>/dev/null && return 0
+    name=$("$1" -c 'import sys; print("python%d.%d" % sys.version_info[:2])')
+    [ "$1" = "/usr/bin/$name" ] && [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null &&
+        [ "${TRANSST_SYSTEM_PACKAGES:-yes}" != no ] ||
+        die "$1 lacks ensurepip or a shared libpython; on Debian: apt-get install $name-venv lib$name"
+    say "installing $name-venv and lib$name with apt-get"
+    apt-get update -qq >>"$LOG" 2>&1
+    DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends "$name-venv" "lib$name" "$name-dev" >>"$LOG" 2>&1 ||
+        { tail -n 20 "$LOG" >&2; die "apt-get install $name-venv failed"; }
+}
+
+# A CPU build, whichever way it is reachable: pip's configured wheel folders first, then torch's own index.
+install_cpu_torch() {
+    "$VENV/bin/python" -c 'import torch, sys; sys.exit(torch.version.cuda is not None)' 2>/dev/null && return 0
+    say "installing CPU torch"
+    "$VENV/bin/pip" install -q --no-index --no-deps 'torch==2.13.0' >>"$LOG" 2>&1 ||
+        "$VENV/bin/pip" install -q 'torch>=2.2' --index-url https://download.pytorch.org/whl/cpu >>"$LOG" 2>&1 ||
+        { tail -n 20 "$LOG" >&2; die "no CPU build of torch could be installed"; }
+}
+
+install_python() {
+    cmp -s pyproject.toml "$VENV/installed-pyproject.toml" && return 0
+    if [ ! -x "$VENV/bin/python" ]; then
+        say "creating the virtual environment .venv from $1"
+        "$1" -m venv "$VENV"
+    fi
+    install_cpu_torch
+    say "installing transst_py and its Python packages into .venv"
+    "$VENV/bin/pip" install -q -e '.[r,dev]' >>"$LOG" 2>&1 || { tail -n 40 "$LOG" >&2; die "pip install failed (whole log: setup.log)"; }
+    cp pyproject.toml "$VENV/installed-pyproject.toml"
+}
+
+# R, started in this folder, finds this library and this Python.
+write_renviron() {
+    printf 'R_LIBS=%s\nRETICULATE_PYTHON=%s\n' "$RLIB" "$VENV/bin/python" >.Renviron
+}
+
+install_r_package() {
+    stamp=$RLIB/TransST/DESCRIPTION
+    [ -f "$stamp" ] && [ -z "$(find R DESCRIPTION NAMESPACE man inst vignettes transst_py -newer "$stamp" -not -name '*.pyc' -not -name __pycache__ -print -quit)" ] && return 0
+    say "installing the R package TransST into .Rlib"
+    mkdir -p "$RLIB"
+    build=$(mktemp -d)
+    (cd "$build" && R CMD build --no-build-vignettes "$ROOT" && R CMD INSTALL --library="$RLIB" TransST_*.tar.gz) >>"$LOG" 2>&1 ||
+        { tail -n 30 "$LOG" >&2; die "installing the R package failed (whole log: setup.log)"; }
+    rm -rf "$build"
+    touch "$stamp"
+}
+
+: >"$LOG"
+python=$(find_python)
+complete_python "$python"
+have_r || install_r
+say "R $(Rscript --vanilla -e 'cat(as.character(getRversion()))') with SpatialExperiment, Seurat and reticulate: there"
+install_python "$python"
+say "Python environment .venv: there ($("$VENV/bin/python" -c 'import sys; print(sys.version.split()[0])'))"
+write_renviron
+install_r_package
+say "R package TransST in .Rlib: there. Done."

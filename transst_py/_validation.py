@@ -1,0 +1,185 @@
+"""The input gate: every check of a user's object that more than one public function makes.
+
+Each function returns the checked thing or raises before any heavy work, naming the argument, what was
+found and what to do.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import scipy.sparse as sp
+from anndata import AnnData
+
+from transst_py._typing import Matrix
+
+__all__ = [
+    "as_float_matrix",
+    "check_choice",
+    "check_coordinates",
+    "check_counts",
+    "check_matrix",
+    "check_obs_column",
+    "check_unique_genes",
+    "list_some",
+]
+
+
+def list_some(names: Sequence[Any], limit: int = 5) -> str:
+    """Render the first few names for a message."""
+    shown = ", ".join(repr(str(n)) for n in list(names)[:limit])
+    return shown + (f", ... ({len(names)} in all)" if len(names) > limit else "")
+
+
+def as_float_matrix(X: Any) -> Matrix:
+    """Return a floating csr matrix or ndarray, without a copy where X already is one.
+
+    Integer and logical values become float32 when they are sparse counts below 2**24 (exactly
+    representable), float64 otherwise.
+    """
+    if sp.issparse(X):
+        X = sp.csr_matrix(X)
+        if X.dtype.kind != "f":
+            exact = X.nnz == 0 or np.abs(X.data).max() < 2**24
+            X = X.astype(np.float32 if exact else np.float64)
+        return X
+    X = np.asarray(X)
+    if X.dtype.kind not in "fiub":
+        raise TypeError(f"expression values must be numbers, got dtype {X.dtype}")
+    return X if X.dtype.kind == "f" else X.astype(np.float64)
+
+
+def check_matrix(adata: AnnData, layer: str | None, *, what: str = "adata") -> Matrix:
+    """Return `adata.X` or a layer as a finite floating (spots x genes) matrix.
+
+    Raises
+    ------
+    TypeError
+        `adata` is no AnnData, or its values are no numbers.
+    KeyError
+        The layer does not exist.
+    ValueError
+        There is no matrix, no spot, no gene, or a value is missing or infinite.
+    """
+    if not isinstance(adata, AnnData):
+        raise TypeError(f"`{what}` must be an AnnData, got {type(adata).__name__}")
+    if layer is not None and layer not in adata.layers:
+        raise KeyError(
+            f"`layer`: {what} has no layer {layer!r}; it has {list_some(list(adata.layers)) or 'none'}"
+        )
+    X = adata.X if layer is None else adata.layers[layer]
+    if X is None:
+        raise ValueError(f"`{what}` has no X; choose one of its layers with `layer=`")
+    if adata.n_obs == 0 or adata.n_vars == 0:
+        raise ValueError(f"`{what}` is empty: {adata.n_obs} spots x {adata.n_vars} genes")
+    X = as_float_matrix(X)
+    values = X.data if sp.issparse(X) else X
+    if not np.isfinite(values).all():
+        raise ValueError(f"`{what}` has missing or infinite expression values; remove or impute them first")
+    return X
+
+
+def check_counts(X: Matrix, *, what: str = "adata") -> None:
+    """Refuse negative values and warn when X does not look like counts.
+
+    Raises
+    ------
+    ValueError
+        A value is negative.
+
+    Warns
+    -----
+    UserWarning
+        More than 1 % of the non-zero values are no whole numbers: probably log-normalised already.
+    """
+    values = X.data if sp.issparse(X) else X.ravel()
+    if values.size == 0:
+        return
+    if values.min() < 0:
+        raise ValueError(
+            f"`{what}` has negative expression values, so it holds no counts; "
+            "pass raw counts (see `layer`), or normalised data with `normalization='none'`"
+        )
+    sample = values[values > 0]
+    sample = sample[:: max(1, sample.size // 100_000)]
+    if sample.size and np.mean(sample != np.round(sample)) > 0.01:
+        warnings.warn(
+            f"`{what}` holds fractional values (largest {sample.max():.3g}) where raw counts are expected; "
+            "pass raw counts (see `layer`), or set normalization='none' if the data are normalised already",
+            UserWarning,
+            stacklevel=3,
+        )
+
+
+def check_coordinates(adata: AnnData, spatial_key: str) -> np.ndarray:
+    """Return `adata.obsm[spatial_key]` as a finite (n_obs, 2 or 3) float64 array.
+
+    Raises
+    ------
+    KeyError
+        The key does not exist.
+    ValueError
+        Wrong shape, or a spot without a position.
+    """
+    if spatial_key not in adata.obsm:
+        raise KeyError(
+            f"`spatial_key`: no coordinates in adata.obsm[{spatial_key!r}]; "
+            f"it has {list_some(list(adata.obsm)) or 'no entries'}. Store an (n_spots, 2) array there"
+        )
+    xy = np.asarray(adata.obsm[spatial_key], dtype=np.float64)
+    if xy.ndim != 2 or xy.shape[1] not in (2, 3):
+        raise ValueError(f"`spatial_key`: coordinates must have 2 or 3 columns, got shape {xy.shape}")
+    lost = ~np.isfinite(xy).all(axis=1)
+    if lost.any():
+        raise ValueError(
+            f"`spatial_key`: {lost.sum()} of {len(xy)} spots have no position "
+            f"({list_some(adata.obs_names[lost])}); remove them or add their coordinates"
+        )
+    return xy
+
+
+def check_obs_column(adata: AnnData, key: str | None, *, argument: str, what: str = "adata") -> pd.Series:
+    """Return a column of `adata.obs`.
+
+    Raises
+    ------
+    KeyError
+        No key was given, or the column does not exist.
+    """
+    if key is None or key not in adata.obs:
+        found = "None" if key is None else repr(key)
+        columns = list_some(list(adata.obs.columns)) or "none"
+        raise KeyError(f"`{argument}`: {what}.obs has no column {found}; it has {columns}")
+    return adata.obs[key]
+
+
+def check_choice(argument: str, value: str, allowed: tuple[str, ...]) -> None:
+    """Refuse a value that is not among the allowed ones.
+
+    Raises
+    ------
+    ValueError
+        It is not; the message lists them.
+    """
+    if value not in allowed:
+        raise ValueError(f"`{argument}`: unknown value {value!r}; choose one of {', '.join(allowed)}")
+
+
+def check_unique_genes(adata: AnnData, *, what: str = "adata") -> None:
+    """Refuse duplicated gene names, which cannot be matched between data sets.
+
+    Raises
+    ------
+    ValueError
+        A name occurs twice.
+    """
+    if not adata.var_names.is_unique:
+        twice = adata.var_names[adata.var_names.duplicated()].unique()
+        raise ValueError(
+            f"`{what}` has duplicated gene names ({list_some(twice)}); "
+            "make them unique (adata.var_names_make_unique()) or sum the duplicates"
+        )

@@ -1,0 +1,249 @@
+"""TransST: source model -> adaptive transfer -> spatial mixture, in order, on arrays."""
+
+from __future__ import annotations
+
+import json
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+import pandas as pd
+import scipy.sparse as sp
+from sklearn.base import BaseEstimator
+from sklearn.utils import check_array
+from sklearn.utils.validation import check_is_fitted
+
+from transst_py._progress import Progress
+from transst_py._typing import Matrix
+from transst_py._validation import check_choice
+from transst_py.source_model import SupervisedFactorAnalysis
+from transst_py.spatial_mixture import SpatialGaussianMixture
+from transst_py.standardize import StandardizedMatrix, column_moments
+from transst_py.transfer import DEFAULT_PENALTIES, AdaptiveLoadings
+
+__all__ = ["TransST"]
+
+
+class TransST(BaseEstimator):
+    """Spatial domains of a target, with loadings transferred from labelled sources.
+
+    Parameters
+    ----------
+    n_components
+        Number of domains K.
+    n_factors
+        Number of factors q.
+    scaling
+        "per_dataset": every data set is centred and scaled to unit variance by its own genes' moments, which
+        removes differences of level between patients and technologies. "joint": by the moments of all rows
+        together, as published.
+    penalties, n_folds, solver
+        See `AdaptiveLoadings`.
+    smoothness, covariance_prior, n_init
+        See `SpatialGaussianMixture`.
+    random_state
+        Seed of everything that is random.
+    verbose
+        Print the stages as they run.
+
+    Attributes
+    ----------
+    labels_ : ndarray (n,)
+        Domain of every spot, 0..K-1 by decreasing size.
+    responsibilities_ : ndarray (n, K)
+    embedding_ : ndarray (n, q)
+        Scores v of the spots.
+    source_model_ : SupervisedFactorAnalysis or None
+    transfer_ : AdaptiveLoadings
+    mixture_ : SpatialGaussianMixture
+    seconds_ : dict
+        Time spent in each stage.
+    """
+
+    def __init__(
+        self,
+        n_components: int,
+        *,
+        n_factors: int = 15,
+        scaling: str = "per_dataset",
+        penalties: tuple[float, ...] = DEFAULT_PENALTIES,
+        n_folds: int = 5,
+        solver: str = "eigen",
+        smoothness: float | str = "auto",
+        covariance_prior: float = 20.0,
+        n_init: int = 10,
+        random_state: int = 0,
+        verbose: bool = False,
+    ) -> None:
+        self.n_components = n_components
+        self.n_factors = n_factors
+        self.scaling = scaling
+        self.penalties = penalties
+        self.n_folds = n_folds
+        self.solver = solver
+        self.smoothness = smoothness
+        self.covariance_prior = covariance_prior
+        self.n_init = n_init
+        self.random_state = random_state
+        self.verbose = verbose
+
+    def fit(
+        self,
+        X: Any,
+        connectivities: sp.csr_matrix | None = None,
+        source: Sequence[tuple[Any, Any]] | None = None,
+    ) -> Self:
+        """Run the three stages.
+
+        Parameters
+        ----------
+        X
+            (n, p) log-normalised target expression, dense or csr.
+        connectivities
+            (n, n) sparse neighbourhood graph of the target's spots.
+        source
+            Pairs (X_s, y_s) of (n_s, p) expression and (n_s,) labels; rows whose label is missing are left
+            out, with a warning. `None` fits the same model without transfer.
+
+        Raises
+        ------
+        ValueError
+            Shapes do not fit, an option is out of range, or a source has no label at all.
+        """
+        X = check_expression(X, "X")
+        datasets = [check_source(X_s, y_s, X.shape[1], i) for i, (X_s, y_s) in enumerate(source or [])]
+        target, sources = self._standardized(X, [X_s for X_s, _ in datasets])
+        progress = Progress(self.verbose)
+
+        self.source_model_: SupervisedFactorAnalysis | None = None
+        loadings = None
+        if sources:
+            rows = sum(s.shape[0] for s in sources)
+            with progress.stage("source model", f"{rows} labelled rows, {X.shape[1]} genes"):
+                self.source_model_ = SupervisedFactorAnalysis(self.n_factors, random_state=self.random_state)
+                labels = [y for _, y in datasets]
+                self.source_model_.fit_datasets(list(zip(sources, labels, strict=True)))
+                loadings = self.source_model_.loadings_
+        with progress.stage("transfer", f"{X.shape[0]} spots, {self.n_factors} factors"):
+            self.transfer_ = AdaptiveLoadings(
+                self.n_factors,
+                penalties=self.penalties,
+                n_folds=self.n_folds,
+                solver=self.solver,
+                random_state=self.random_state,
+            ).fit(target, loadings)
+            self.embedding_ = self.transfer_.transform(target)
+        with progress.stage("spatial mixture", f"{self.n_components} domains, {self.n_init} starts"):
+            self.mixture_ = SpatialGaussianMixture(
+                self.n_components,
+                smoothness=self.smoothness,
+                covariance_prior=self.covariance_prior,
+                n_init=self.n_init,
+                random_state=self.random_state,
+            ).fit(self.embedding_, connectivities)
+        self.labels_ = self.mixture_.labels_
+        self.responsibilities_ = self.mixture_.responsibilities_
+        self.seconds_ = progress.seconds
+        return self
+
+    def predict(self, X: Any, connectivities: sp.csr_matrix | None = None) -> np.ndarray:
+        """Label the spots of another slice, (n_new,), standardised as the target was."""
+        check_is_fitted(self, "mixture_")
+        return self.mixture_.predict(self.transfer_.transform(check_expression(X, "X")), connectivities)
+
+    def save(self, path: str | Path) -> None:
+        """Write what `predict` needs to one .npz file, without pickle."""
+        check_is_fitted(self, "mixture_")
+        options = {k: (list(v) if isinstance(v, tuple) else v) for k, v in self.get_params().items()}
+        np.savez(
+            path,
+            options=json.dumps(options),
+            **{f"transfer.{k}": getattr(self.transfer_, k) for k in _TRANSFER_STATE},
+            **{f"mixture.{k}": getattr(self.mixture_, k) for k in _MIXTURE_STATE},
+        )
+
+    @classmethod
+    def load(cls, path: str | Path) -> Self:
+        """Read a model written by `save`; it predicts as the one that was saved."""
+        with np.load(path, allow_pickle=False) as file:
+            state = {name: file[name] for name in file.files}
+        options = json.loads(str(state["options"]))
+        options["penalties"] = tuple(options["penalties"])
+        model = cls(**options)
+        model.transfer_ = AdaptiveLoadings(model.n_factors)
+        model.mixture_ = SpatialGaussianMixture(model.n_components, random_state=model.random_state)
+        for k in _TRANSFER_STATE:
+            setattr(model.transfer_, k, state[f"transfer.{k}"])
+        for k in _MIXTURE_STATE:
+            setattr(model.mixture_, k, state[f"mixture.{k}"])
+        model.mixture_.smoothness_ = float(model.mixture_.smoothness_)
+        model.labels_ = model.mixture_.labels_
+        return model
+
+    def _standardized(
+        self, X: Matrix, sources: list[Matrix]
+    ) -> tuple[StandardizedMatrix, list[StandardizedMatrix]]:
+        check_choice("scaling", self.scaling, ("per_dataset", "joint"))
+        moments = [column_moments(M) for M in (X, *sources)]
+        if self.scaling == "joint":
+            moments = [pooled_moments(moments, [M.shape[0] for M in (X, *sources)])] * len(moments)
+        target, *others = [
+            StandardizedMatrix(M, mean, np.where(variance > 0, np.sqrt(variance), 1.0))
+            for M, (mean, variance) in zip((X, *sources), moments, strict=True)
+        ]
+        return target, others
+
+
+_TRANSFER_STATE = ("loadings_", "mean_", "scale_")
+_MIXTURE_STATE = ("labels_", "means_", "covariances_", "smoothness_")
+
+
+def check_expression(X: Any, name: str) -> Matrix:
+    """Return X as a finite floating ndarray or csr matrix with at least two rows."""
+    return check_array(
+        X, accept_sparse="csr", dtype=[np.float64, np.float32], ensure_min_samples=2, input_name=name
+    )
+
+
+def check_source(X: Any, y: Any, n_genes: int, position: int) -> tuple[Matrix, np.ndarray]:
+    """Return the labelled rows of one source, and their labels.
+
+    Raises
+    ------
+    ValueError
+        The genes or the number of labels do not fit, or no row has a label.
+
+    Warns
+    -----
+    UserWarning
+        Rows without a label are left out.
+    """
+    X = check_expression(X, f"source[{position}]")
+    labels = pd.Series(np.asarray(y, dtype=object))
+    if X.shape[1] != n_genes:
+        raise ValueError(f"`source[{position}]` has {X.shape[1]} genes, the target {n_genes}")
+    if len(labels) != X.shape[0]:
+        raise ValueError(f"`source[{position}]` has {len(labels)} labels for {X.shape[0]} rows")
+    labelled = labels.notna().to_numpy()
+    if not labelled.any():
+        raise ValueError(f"`source[{position}]`: every label is missing; give at least two labelled rows")
+    if not labelled.all():
+        warnings.warn(
+            f"source[{position}]: {(~labelled).sum()} of {len(labels)} rows have no label and are left out",
+            UserWarning,
+            stacklevel=3,
+        )
+        X = X[np.flatnonzero(labelled)]
+    return X, labels[labelled].astype(str).to_numpy()
+
+
+def pooled_moments(
+    moments: Sequence[tuple[np.ndarray, np.ndarray]], rows: Sequence[int]
+) -> tuple[np.ndarray, np.ndarray]:
+    """Mean and variance of all rows together, from those of the parts."""
+    weights = np.asarray(rows, dtype=np.float64) / sum(rows)
+    mean = sum(w * m for w, (m, _) in zip(weights, moments, strict=True))
+    variance = sum(w * (v + (m - mean) ** 2) for w, (m, v) in zip(weights, moments, strict=True))
+    return np.asarray(mean), np.asarray(variance)

@@ -1,0 +1,6 @@
+"""Plots on matplotlib Axes. No function touches pyplot's global state."""
+
+from transst_py.pl._domains import domains
+from transst_py.pl._imputation import imputation
+
+__all__ = ["domains", "imputation"]

@@ -1,0 +1,398 @@
+"""Stage 1, the source model: supervised factor analysis of labelled spots or cells.
+
+    x_i | z_i ~ N(W z_i, Λ),   z_i | class k ~ N(μ_k, Σ_k),   Λ diagonal.
+
+The EM of section 1.1 of the method document, run on class statistics (section 6.2): after one pass over
+the data every iteration costs O(K p² q), whatever the number of rows.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, Self
+
+import numpy as np
+import pandas as pd
+from scipy.linalg import cho_factor, cho_solve
+from scipy.sparse.linalg import LinearOperator, eigsh
+from sklearn.base import BaseEstimator
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.utils.validation import column_or_1d
+
+from transst_py.standardize import StandardizedMatrix, standardize
+
+__all__ = ["SupervisedFactorAnalysis"]
+
+
+@dataclass
+class Scatter:
+    """A (p, p) sum of outer products, S = gram + rows' rows, multiplied in the cheaper of the two forms.
+
+    Attributes
+    ----------
+    rows
+        (m, p), m <= p: vectors whose outer products are summed only when S meets another array.
+    gram
+        (p, p) part summed already, or `None`.
+    """
+
+    rows: np.ndarray
+    gram: np.ndarray | None = None
+
+    @classmethod
+    def from_rows(cls, X: StandardizedMatrix, about: np.ndarray) -> Self:
+        """Scatter of the rows of X about a point."""
+        n, p = X.shape
+        return cls(X.toarray() - about) if n <= p else cls(np.empty((0, p)), X.scatter(about))
+
+    def __add__(self, other: Self) -> Self:
+        """Scatter of both sets of vectors."""
+        rows = np.vstack([self.rows, other.rows])
+        grams = [g for g in (self.gram, other.gram) if g is not None]
+        if len(rows) > rows.shape[1]:
+            grams.append(rows.T @ rows)
+            rows = rows[:0]
+        return type(self)(rows, sum(grams[1:], start=grams[0]) if grams else None)
+
+    def dot(self, A: np.ndarray) -> np.ndarray:
+        """S A, (p, r)."""
+        product = self.rows.T @ (self.rows @ A)
+        return product if self.gram is None else product + self.gram @ A
+
+    def diagonal(self) -> np.ndarray:
+        """Diagonal of S, (p,)."""
+        squares = np.einsum("ij,ij->j", self.rows, self.rows)
+        return squares if self.gram is None else squares + np.diag(self.gram)
+
+
+@dataclass
+class ClassStatistics:
+    """All that the EM needs to know of the data.
+
+    Attributes
+    ----------
+    counts
+        Rows per class, (K,).
+    means
+        Class means, (K, p).
+    scatters
+        Sum of (x - mean)(x - mean)' within each of the K classes.
+    """
+
+    counts: np.ndarray
+    means: np.ndarray
+    scatters: list[Scatter]
+
+    @classmethod
+    def from_rows(cls, X: StandardizedMatrix, codes: np.ndarray, n_classes: int) -> Self:
+        """Collect the statistics of rows with class codes 0..n_classes-1."""
+        members = [X.rows(np.flatnonzero(codes == k)) for k in range(n_classes)]
+        means = np.array([m.column_means() if m.shape[0] else np.zeros(X.shape[1]) for m in members])
+        scatters = [Scatter.from_rows(m, mean) for m, mean in zip(members, means, strict=True)]
+        return cls(np.bincount(codes, minlength=n_classes).astype(np.float64), means, scatters)
+
+    def __add__(self, other: Self) -> Self:
+        """Statistics of both data sets together (pairwise rule, section 6.4); either may lack a class."""
+        counts = self.counts + other.counts
+        delta = other.means - self.means
+        share = np.divide(other.counts, counts, out=np.zeros_like(counts), where=counts > 0)
+        between = np.sqrt(self.counts * share)[:, None] * delta
+        scatters = [
+            a + b + Scatter(row[None, :])
+            for a, b, row in zip(self.scatters, other.scatters, between, strict=True)
+        ]
+        return type(self)(counts, self.means + share[:, None] * delta, scatters)
+
+    @cached_property
+    def total(self) -> Scatter:
+        """Sum of x x' over all rows."""
+        means = Scatter(np.sqrt(self.counts)[:, None] * self.means)
+        return sum(self.scatters, start=means)
+
+
+@dataclass
+class Parameters:
+    """W (p, q), Λ (p,), μ (K, q), Σ (K, q, q)."""
+
+    loadings: np.ndarray
+    noise_variance: np.ndarray
+    class_means: np.ndarray
+    class_covariances: np.ndarray
+
+
+def cholesky_with_ridge(covariance: np.ndarray) -> np.ndarray:
+    """Lower Cholesky factor; a ridge of 1e-8 of the mean variance only where it fails (5.2-N1)."""
+    try:
+        return np.linalg.cholesky(covariance)
+    except np.linalg.LinAlgError:
+        q = len(covariance)
+        ridge = 1e-8 * max(np.trace(covariance) / q, np.finfo(float).tiny ** 0.5)
+        return np.linalg.cholesky(covariance + ridge * np.eye(q))
+
+
+def em_update(
+    statistics: ClassStatistics, parameters: Parameters, noise_floor: np.ndarray
+) -> tuple[Parameters, float]:
+    """One exact EM update, and the log-likelihood of the parameters it started from.
+
+    Works without Σ⁻¹: with M = W'Λ⁻¹W and Σ = LL', the posterior covariance is
+    C = (M + Σ⁻¹)⁻¹ = L (I + L'ML)⁻¹ L' and the posterior mean μ + C W'Λ⁻¹(x - Wμ), so that a class
+    covariance may come close to singular.
+    """
+    W, noise = parameters.loadings, parameters.noise_variance
+    (p, q), n = W.shape, statistics.counts.sum()
+    A = W / noise[:, None]  # Λ⁻¹W
+    M = W.T @ A
+
+    means, covariances = [], []
+    J, H = np.zeros((p, q)), np.zeros((q, q))
+    deviance = n * (p * np.log(2 * np.pi) + np.log(noise).sum())
+    for n_k, x_bar, S, mu, sigma in zip(
+        statistics.counts,
+        statistics.means,
+        statistics.scatters,
+        parameters.class_means,
+        parameters.class_covariances,
+        strict=True,
+    ):
+        L = cholesky_with_ridge(sigma)
+        B = np.eye(q) + L.T @ M @ L
+        B_factor = cho_factor(B, lower=True)
+        C = L @ cho_solve(B_factor, L.T)
+
+        SA = S.dot(A)
+        ASA = A.T @ SA
+        residual = x_bar - W @ mu
+        shift = A.T @ residual
+        deviance += 2 * n_k * np.log(np.diag(B_factor[0])).sum()
+        deviance += (S.diagonal() / noise).sum() + n_k * (residual**2 / noise).sum()
+        deviance -= np.sum(C * ASA) + n_k * shift @ C @ shift
+
+        b = mu + C @ shift  # mean of the posterior means
+        T = C @ ASA @ C  # their scatter
+        means.append(b)
+        covariances.append(C + T / n_k)
+        J += SA @ C + n_k * np.outer(x_bar, b)
+        H += T + n_k * (np.outer(b, b) + C)
+
+    W_new = np.linalg.solve(H, J.T).T
+    noise_new = (statistics.total.diagonal() - np.sum(J * W_new, axis=1)) / n
+    updated = Parameters(W_new, np.maximum(noise_new, noise_floor), np.array(means), np.array(covariances))
+    return updated, -0.5 * deviance
+
+
+def initial_parameters(
+    statistics: ClassStatistics, n_factors: int, noise_floor: np.ndarray, seed: int
+) -> Parameters:
+    """Start from the leading principal axes of the source and the class moments of their scores."""
+    n = statistics.counts.sum()
+    total = statistics.total
+    W = leading_eigenvectors(
+        LinearOperator((total.rows.shape[1],) * 2, matvec=total.dot, matmat=total.dot), n_factors, seed
+    )
+    projected = np.array([W.T @ S.dot(W) for S in statistics.scatters])
+    pooled = projected.sum(axis=0) / max(n - len(statistics.counts), 1)
+    # A class of at most q rows has a singular covariance of its own.
+    covariances = np.array(
+        [
+            S / (n_k - 1) if n_k > n_factors + 1 else pooled
+            for S, n_k in zip(projected, statistics.counts, strict=True)
+        ]
+    )
+    explained = np.einsum("jq,qr,jr->j", W, W.T @ total.dot(W), W) / n
+    noise = np.maximum(total.diagonal() / n - explained, noise_floor)
+    return Parameters(W, noise, statistics.means @ W, covariances)
+
+
+def leading_eigenvectors(G: np.ndarray | LinearOperator, n_components: int, seed: int) -> np.ndarray:
+    """Orthonormal (p, n_components) leading eigenvectors of a symmetric matrix, largest entries positive."""
+    p = G.shape[0]
+    if n_components < p // 3:
+        start = np.random.default_rng(seed).standard_normal(p)
+        values, vectors = eigsh(G, k=n_components, which="LA", v0=start, tol=1e-9)
+    else:
+        values, vectors = np.linalg.eigh(G @ np.eye(p))
+    return fix_signs(vectors[:, np.argsort(values)[::-1][:n_components]])
+
+
+def fix_signs(W: np.ndarray) -> np.ndarray:
+    """Flip columns so that the entry of largest magnitude is positive."""
+    extremes = W[np.abs(W).argmax(axis=0), np.arange(W.shape[1])]
+    return W * np.where(extremes < 0, -1.0, 1.0)
+
+
+def fix_gauge(parameters: Parameters, counts: np.ndarray) -> Parameters:
+    """Choose among equivalent solutions the one whose factors have unit second moment (5.2-N3).
+
+    (W T⁻¹, Tμ, TΣT') has the same likelihood for every invertible T. T whitens the factors, and then
+    rotates them so that W'Λ⁻¹W is diagonal, decreasing: the transfer penalty then reads as an equivalent
+    number of spots on every data set.
+    """
+    mu, sigma = parameters.class_means, parameters.class_covariances
+    moment = np.einsum("k,kqr->qr", counts, sigma + mu[:, :, None] * mu[:, None, :]) / counts.sum()
+    L = cholesky_with_ridge(moment)
+    W = parameters.loadings @ L
+    precision, rotation = np.linalg.eigh(W.T @ (W / parameters.noise_variance[:, None]))
+    rotation = rotation[:, np.argsort(precision)[::-1]]
+    W = fix_signs(W @ rotation)
+    T = np.linalg.lstsq(W, parameters.loadings, rcond=None)[0]
+    return Parameters(W, parameters.noise_variance, mu @ T.T, T @ sigma @ T.T)
+
+
+def check_labels(y: Any, n: int) -> np.ndarray:
+    """Return (n,) labels as an array that sorts: text unless they are numbers.
+
+    Raises
+    ------
+    ValueError
+        Wrong length, or a label is missing.
+    """
+    y = column_or_1d(y)
+    if len(y) != n:
+        raise ValueError(f"`y` has {len(y)} labels for {n} rows")
+    if pd.isna(y).any():
+        raise ValueError(f"`y`: {pd.isna(y).sum()} of {n} labels are missing; drop those rows")
+    return y if y.dtype.kind in "iufb" else y.astype(str)
+
+
+class SupervisedFactorAnalysis(BaseEstimator):
+    """Factor analysis whose factors follow one Gaussian per labelled class (stage 1 of TransST).
+
+    Parameters
+    ----------
+    n_factors
+        Number of factors q.
+    center, scale
+        Centre the genes; scale them to unit variance. Ignored for input standardised already.
+    max_iter
+        Largest number of EM updates.
+    tol
+        Stop when the log-likelihood grows by less than `tol` times its magnitude.
+    random_state
+        Seed of the start vector of the eigen solver; the result does not depend on it.
+
+    Attributes
+    ----------
+    classes_ : ndarray (K,)
+        Class names, sorted.
+    loadings_ : ndarray (p, q)
+        W, in the gauge where the factors have unit second moment.
+    noise_variance_ : ndarray (p,)
+        Diagonal of Λ.
+    class_means_, class_covariances_ : ndarray (K, q), (K, q, q)
+        μ and Σ, in the gauge of `loadings_`.
+    mean_, scale_ : ndarray (p,)
+        Standardisation applied to the genes.
+    lower_bounds_ : list of float
+        Log-likelihood of the start and after each update; never decreases.
+    n_iter_, converged_
+        Updates done, and whether `tol` was met.
+
+    Notes
+    -----
+    Equations of section 1.1 of the method document (pLDR), with the true log-likelihood as the criterion.
+    """
+
+    def __init__(
+        self,
+        n_factors: int = 15,
+        *,
+        center: bool = True,
+        scale: bool = False,
+        max_iter: int = 500,
+        tol: float = 1e-6,
+        random_state: int = 0,
+    ) -> None:
+        self.n_factors = n_factors
+        self.center = center
+        self.scale = scale
+        self.max_iter = max_iter
+        self.tol = tol
+        self.random_state = random_state
+
+    def fit(self, X: Any, y: Any) -> Self:
+        """Fit the model.
+
+        Parameters
+        ----------
+        X
+            (n, p) array, sparse matrix or `StandardizedMatrix`.
+        y
+            (n,) class labels, none missing.
+
+        Raises
+        ------
+        ValueError
+            Lengths differ, a label is missing, or `n_factors` exceeds what rows and genes allow.
+
+        Warns
+        -----
+        ConvergenceWarning
+            `max_iter` was reached.
+        """
+        X = standardize(X, center=self.center, scale=self.scale)
+        self.mean_, self.scale_ = X.mean, X.scale
+        return self.fit_datasets([(X, y)])
+
+    def fit_datasets(self, datasets: Sequence[tuple[StandardizedMatrix, Any]]) -> Self:
+        """Fit one model to several data sets, each standardised in its own way.
+
+        Parameters
+        ----------
+        datasets
+            Pairs of a `StandardizedMatrix` (n_s, p), all of the same p genes, and its (n_s,) labels. `mean_`
+            and `scale_` are not set.
+
+        Raises
+        ------
+        ValueError
+            As `fit`.
+        """
+        labels = [check_labels(y, X.shape[0]) for X, y in datasets]
+        n, p = sum(len(y) for y in labels), datasets[0][0].shape[1]
+        if not 1 <= self.n_factors < min(n, p):
+            raise ValueError(
+                f"`n_factors` must lie between 1 and {min(n, p) - 1} for {n} rows x {p} genes, "
+                f"got {self.n_factors}"
+            )
+        self.classes_ = np.unique(np.concatenate(labels))
+        self.n_features_in_ = p
+        first, *others = [
+            ClassStatistics.from_rows(X, np.searchsorted(self.classes_, y), len(self.classes_))
+            for (X, _), y in zip(datasets, labels, strict=True)
+        ]
+        statistics = sum(others, start=first)
+        parameters = self._run_em(statistics)
+        gauged = fix_gauge(parameters, statistics.counts)
+        self.loadings_ = gauged.loadings
+        self.noise_variance_ = gauged.noise_variance
+        self.class_means_ = gauged.class_means
+        self.class_covariances_ = gauged.class_covariances
+        return self
+
+    def _run_em(self, statistics: ClassStatistics) -> Parameters:
+        variance = statistics.total.diagonal() / statistics.counts.sum()
+        noise_floor = np.maximum(1e-6 * variance, 1e-12 * variance.mean())
+        parameters = initial_parameters(statistics, self.n_factors, noise_floor, self.random_state)
+        self.lower_bounds_: list[float] = []
+        self.converged_ = False
+        for _ in range(self.max_iter + 1):
+            updated, bound = em_update(statistics, parameters, noise_floor)
+            self.lower_bounds_.append(bound)
+            if len(self.lower_bounds_) > 1 and bound - self.lower_bounds_[-2] < self.tol * abs(bound):
+                self.converged_ = True
+                break
+            if len(self.lower_bounds_) <= self.max_iter:
+                parameters = updated
+        self.n_iter_ = len(self.lower_bounds_) - 1
+        if not self.converged_:
+            warnings.warn(
+                f"the source model did not converge in {self.max_iter} EM updates; "
+                "increase `max_iter`, or relax `tol`",
+                ConvergenceWarning,
+                stacklevel=3,
+            )
+        return parameters

@@ -1,0 +1,366 @@
+"""Stage 3, the spatial mixture: Gaussian classes of the scores under a Potts Markov random field.
+
+    v_i | y_i = k ~ N(m_k, Σ_k),    P(y_i = k | neighbours) ∝ exp( (β/2) #{neighbours in class k} )
+
+ICM-EM of sections 1.4-1.5 of the method document on a symmetric graph: labels move one colour class of
+the graph at a time, so that the joint energy never rises, and the smoothness β is re-estimated at every
+iteration by Newton's method on the concave pseudo-likelihood.
+"""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import dataclass
+from typing import Self
+
+import numpy as np
+import scipy.sparse as sp
+from scipy.linalg import solve_triangular
+from scipy.special import logsumexp
+from sklearn.base import BaseEstimator
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.mixture import GaussianMixture
+from sklearn.utils import check_array
+from sklearn.utils.validation import check_is_fitted
+
+from transst_py.graph import check_connectivities
+
+__all__ = ["SpatialGaussianMixture"]
+
+MAX_SMOOTHNESS = 5.0
+
+
+@dataclass
+class Components:
+    """Class means (K, q) and covariances (K, q, q)."""
+
+    means: np.ndarray
+    covariances: np.ndarray
+
+    def energies(self, V: np.ndarray) -> np.ndarray:
+        """u_ik = ½ log|Σ_k| + ½ (v_i - m_k)'Σ_k⁻¹(v_i - m_k), (n, K)."""
+        u = np.empty((len(V), len(self.means)))
+        for k, (mean, covariance) in enumerate(zip(self.means, self.covariances, strict=True)):
+            L = np.linalg.cholesky(covariance)
+            Y = solve_triangular(L, (V - mean).T, lower=True)
+            u[:, k] = np.log(np.diag(L)).sum() + 0.5 * np.einsum("qi,qi->i", Y, Y)
+        return u
+
+
+@dataclass
+class Field:
+    """The labels' graph, cut into colour classes with no edge inside."""
+
+    graph: sp.csr_matrix
+    colours: list[tuple[np.ndarray, sp.csr_matrix]]
+    degrees: np.ndarray
+
+    @classmethod
+    def from_graph(cls, graph: sp.csr_matrix, random_state: int) -> Self:
+        """Colour a symmetric graph."""
+        colour = colour_classes(graph, np.random.default_rng(random_state))
+        members = [np.flatnonzero(colour == c) for c in range(colour.max() + 1)]
+        return cls(graph, [(m, graph[m]) for m in members], np.asarray(graph.sum(axis=1)).ravel())
+
+    def disagreement(self, labels: np.ndarray, n_classes: int) -> np.ndarray:
+        """d_i - s_ik: neighbours of spot i outside class k, (n, K)."""
+        return self.degrees[:, None] - self.graph @ one_hot(labels, n_classes)
+
+    def energy(self, labels: np.ndarray, u: np.ndarray, smoothness: float) -> float:
+        """E(y) = Σ_i u_{i,y_i} + (β/2) #{edges between classes}."""
+        rows = np.arange(len(labels))
+        broken = self.disagreement(labels, u.shape[1])[rows, labels].sum() / 2
+        return float(u[rows, labels].sum() + 0.5 * smoothness * broken)
+
+    def icm(self, labels: np.ndarray, u: np.ndarray, smoothness: float, max_sweeps: int = 100) -> np.ndarray:
+        """Iterated conditional modes: E(y) never rises. Ends when no label moves."""
+        labels, n_classes = labels.copy(), u.shape[1]
+        indicator = one_hot(labels, n_classes)
+        for _ in range(max_sweeps):
+            moved = False
+            for members, rows in self.colours:
+                local = u[members] - 0.5 * smoothness * (rows @ indicator)
+                current = labels[members]
+                best = local.argmin(axis=1)
+                at = np.arange(len(members))
+                # Ties keep the label: otherwise two states of equal energy could alternate for ever.
+                better = local[at, best] < local[at, current] - 1e-12
+                if better.any():
+                    moved = True
+                    changed = members[better]
+                    indicator[changed, labels[changed]] = 0.0
+                    labels[changed] = best[better]
+                    indicator[changed, labels[changed]] = 1.0
+            if not moved:
+                break
+        return labels
+
+
+def one_hot(labels: np.ndarray, n_classes: int) -> np.ndarray:
+    """(n, K) indicator of integer labels."""
+    indicator = np.zeros((len(labels), n_classes))
+    indicator[np.arange(len(labels)), labels] = 1.0
+    return indicator
+
+
+def colour_classes(graph: sp.csr_matrix, rng: np.random.Generator) -> np.ndarray:
+    """Colour the spots so that neighbours differ (Jones & Plassmann 1993, vectorised).
+
+    In every round the spots whose random priority beats all uncoloured neighbours take a new colour.
+    """
+    n = graph.shape[0]
+    priority = rng.permutation(n).astype(np.float64) + 1.0
+    colour = np.full(n, -1)
+    waiting = np.arange(n)
+    round_ = 0
+    while waiting.size:
+        sub = graph[waiting][:, waiting]
+        rival = sub.multiply(priority[waiting][None, :]).max(axis=1).toarray().ravel()
+        winners = waiting[priority[waiting] > rival]
+        colour[winners] = round_
+        waiting = waiting[priority[waiting] <= rival]
+        round_ += 1
+    return colour
+
+
+def log_prior(disagreement: np.ndarray, smoothness: float) -> np.ndarray:
+    """Log of the normalised conditional P(y_i = k | neighbours), (n, K)."""
+    e = -0.5 * smoothness * disagreement
+    return e - logsumexp(e, axis=1, keepdims=True)
+
+
+def newton_smoothness(responsibilities: np.ndarray, disagreement: np.ndarray, start: float) -> float:
+    """Maximise the concave Σ_ik R_ik log P_β(k | neighbours) over 0 <= β <= 5 (section 6.3)."""
+    observed = np.sum(responsibilities * disagreement)
+    low, high, beta = 0.0, MAX_SMOOTHNESS, start
+    for _ in range(50):
+        p = np.exp(log_prior(disagreement, beta))
+        expected = np.sum(p * disagreement, axis=1)
+        slope = -0.5 * (observed - expected.sum())
+        curvature = -0.25 * np.sum(p * (disagreement - expected[:, None]) ** 2)
+        # The slope decreases in β: keep the bracket of its zero, and bisect when Newton leaves it.
+        low, high = (beta, high) if slope > 0 else (low, beta)
+        step = beta - slope / curvature if curvature < 0 else np.inf
+        new = step if low <= step <= high else 0.5 * (low + high)
+        if abs(new - beta) < 1e-6:
+            return float(new)
+        beta = new
+    return float(beta)
+
+
+@dataclass
+class Run:
+    """One restart of the ICM-EM."""
+
+    labels: np.ndarray
+    responsibilities: np.ndarray
+    components: Components
+    smoothness: float
+    bounds: list[float]
+    converged: bool
+
+    @property
+    def n_occupied(self) -> int:
+        """Classes that hold a spot."""
+        return len(np.unique(self.labels))
+
+
+class SpatialGaussianMixture(BaseEstimator):
+    """Gaussian mixture with a Potts Markov random field over the spots (stage 3 of TransST).
+
+    Parameters
+    ----------
+    n_components
+        Number of domains K.
+    smoothness
+        β of the random field, >= 0, or "auto" to estimate it. The log-odds of two classes change by β/2
+        for every neighbour.
+    covariance_prior
+        Weight, in spots, of the pooled within-class covariance in every class covariance. It keeps small
+        domains from collapsing; 0 gives the plain maximum-likelihood update.
+    n_init
+        Restarts from k-means++ and a common-covariance mixture; the best likelihood is kept.
+    max_iter, tol
+        Stop when the pseudo log-likelihood changes by less than `tol` times its magnitude.
+    random_state
+        Seed of the restarts.
+
+    Attributes
+    ----------
+    labels_ : ndarray (n,)
+        Class of every spot, 0..K-1, by decreasing size.
+    responsibilities_ : ndarray (n, K)
+    means_, covariances_ : ndarray (K, q), (K, q, q)
+    smoothness_ : float
+    lower_bounds_ : list of float
+        Pseudo log-likelihood after every iteration of the kept run.
+    n_iter_, converged_
+    """
+
+    def __init__(
+        self,
+        n_components: int,
+        *,
+        smoothness: float | str = "auto",
+        covariance_prior: float = 20.0,
+        n_init: int = 10,
+        max_iter: int = 100,
+        tol: float = 1e-5,
+        random_state: int = 0,
+    ) -> None:
+        self.n_components = n_components
+        self.smoothness = smoothness
+        self.covariance_prior = covariance_prior
+        self.n_init = n_init
+        self.max_iter = max_iter
+        self.tol = tol
+        self.random_state = random_state
+
+    def fit(self, V: np.ndarray, connectivities: sp.csr_matrix | None = None) -> Self:
+        """Find the domains.
+
+        Parameters
+        ----------
+        V
+            (n, q) scores.
+        connectivities
+            (n, n) sparse graph; made symmetric, weights ignored. `None` means no neighbours (plain mixture).
+
+        Raises
+        ------
+        ValueError
+            More components than spots, or an option out of range.
+
+        Warns
+        -----
+        UserWarning
+            Fewer than `n_components` domains hold a spot.
+        ConvergenceWarning
+            No restart converged in `max_iter` iterations.
+        """
+        V = check_array(V, dtype=np.float64, ensure_min_samples=2)
+        self._check(len(V))
+        field = self._field(connectivities, len(V))
+        center, whitening = whiten(V)
+        Z = (V - center) @ whitening
+
+        runs = [self._run(Z, field, self.random_state + i) for i in range(self.n_init)]
+        best = max(runs, key=lambda run: (run.n_occupied, run.bounds[-1]))
+        self._store(best, center, whitening)
+        self._warn(best)
+        return self
+
+    def predict(self, V: np.ndarray, connectivities: sp.csr_matrix | None = None) -> np.ndarray:
+        """Label the spots of another slice with the fitted classes and smoothness, (n,)."""
+        check_is_fitted(self)
+        V = check_array(V, dtype=np.float64)
+        field = self._field(connectivities, len(V))
+        u = Components(self.means_, self.covariances_).energies(V)
+        return field.icm(u.argmin(axis=1), u, self.smoothness_)
+
+    def _check(self, n: int) -> None:
+        if not 1 <= self.n_components <= n:
+            raise ValueError(f"`n_components` must lie between 1 and the {n} spots, got {self.n_components}")
+        fixed = isinstance(self.smoothness, (int, float)) and self.smoothness >= 0
+        if not (self.smoothness == "auto" or fixed):
+            raise ValueError(f"`smoothness` must be 'auto' or a number >= 0, got {self.smoothness!r}")
+        if self.covariance_prior < 0:
+            raise ValueError(f"`covariance_prior` must be >= 0, got {self.covariance_prior}")
+        if self.n_init < 1:
+            raise ValueError(f"`n_init` must be at least 1, got {self.n_init}")
+
+    def _field(self, connectivities: sp.csr_matrix | None, n: int) -> Field:
+        graph = sp.csr_matrix((n, n)) if connectivities is None else check_connectivities(connectivities, n)
+        return Field.from_graph(graph, self.random_state)
+
+    def _run(self, Z: np.ndarray, field: Field, seed: int) -> Run:
+        K = self.n_components
+        labels, components = self._start(Z, seed)
+        smoothness = 1.0 if self.smoothness == "auto" else float(self.smoothness)
+        bounds: list[float] = []
+        converged = False
+        for _ in range(self.max_iter):
+            u = components.energies(Z)
+            labels = field.icm(labels, u, smoothness)
+            disagreement = field.disagreement(labels, K)
+            joint = log_prior(disagreement, smoothness) - u
+            evidence = logsumexp(joint, axis=1, keepdims=True)
+            responsibilities = np.exp(joint - evidence)
+            bounds.append(float(evidence.sum()))
+            if len(bounds) > 1 and abs(bounds[-1] - bounds[-2]) < self.tol * abs(bounds[-1]):
+                converged = True
+                break
+            components = self._m_step(Z, responsibilities)
+            if self.smoothness == "auto" and field.graph.nnz:
+                smoothness = newton_smoothness(responsibilities, disagreement, smoothness)
+        return Run(labels, responsibilities, components, smoothness, bounds, converged)
+
+    def _start(self, Z: np.ndarray, seed: int) -> tuple[np.ndarray, Components]:
+        """k-means++, then EM with one covariance for all classes ("EEE"), as the published start does."""
+        mixture = GaussianMixture(
+            self.n_components,
+            covariance_type="tied",
+            init_params="k-means++",
+            max_iter=200,
+            random_state=seed,
+        )
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ConvergenceWarning)  # a start need not be converged
+            labels = mixture.fit_predict(Z)
+        return labels, Components(
+            mixture.means_, np.repeat(mixture.covariances_[None], self.n_components, axis=0)
+        )
+
+    def _m_step(self, Z: np.ndarray, R: np.ndarray) -> Components:
+        q = Z.shape[1]
+        N = R.sum(axis=0) + 10 * np.finfo(float).eps
+        means = (R.T @ Z) / N[:, None]
+        scatters = np.empty((len(N), q, q))
+        for k, mean in enumerate(means):
+            D = (Z - mean) * np.sqrt(R[:, [k]])
+            scatters[k] = D.T @ D
+        pooled = scatters.sum(axis=0) / len(Z)
+        prior = self.covariance_prior
+        covariances = (scatters + prior * pooled) / (N + prior)[:, None, None]
+        # Z has unit variance, so the floor is relative; it only matters for duplicated spots.
+        return Components(means, covariances + 1e-6 * np.eye(q))
+
+    def _store(self, run: Run, center: np.ndarray, whitening: np.ndarray) -> None:
+        order = np.argsort(-np.bincount(run.labels, minlength=self.n_components), kind="stable")
+        back = np.linalg.inv(whitening)
+        self.labels_ = np.argsort(order)[run.labels]
+        self.responsibilities_ = run.responsibilities[:, order]
+        self.means_ = run.components.means[order] @ back + center
+        self.covariances_ = back.T @ run.components.covariances[order] @ back
+        self.smoothness_ = run.smoothness
+        self.lower_bounds_ = run.bounds
+        self.n_iter_ = len(run.bounds)
+        self.converged_ = run.converged
+
+    def _warn(self, run: Run) -> None:
+        if run.n_occupied < self.n_components:
+            warnings.warn(
+                f"only {run.n_occupied} of the {self.n_components} domains asked for hold a spot; "
+                "ask for fewer, or lower `smoothness`",
+                UserWarning,
+                stacklevel=3,
+            )
+        if not run.converged:
+            warnings.warn(
+                f"the spatial mixture did not converge in {self.max_iter} iterations; "
+                "increase `max_iter`, or relax `tol`",
+                ConvergenceWarning,
+                stacklevel=3,
+            )
+
+
+def whiten(V: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Mean and (q, q) matrix T such that (V - mean) T has unit covariance.
+
+    The model does not change under affine maps of V (property 10); its start and its floors need a scale.
+    Directions without variance keep theirs.
+    """
+    center = V.mean(axis=0)
+    values, vectors = np.linalg.eigh(np.atleast_2d(np.cov(V, rowvar=False, bias=True)))
+    floor = max(values.max() * 1e-12, np.finfo(float).tiny)
+    return center, vectors / np.sqrt(np.maximum(values, floor))

@@ -1,0 +1,328 @@
+"""`tl.transst`, the whole method on AnnData: checks, normalisation and slots; the model is in `model`."""
+
+from __future__ import annotations
+
+import platform
+import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from importlib.metadata import version
+from typing import Any, TypeAlias
+
+import numpy as np
+import pandas as pd
+import scipy.sparse as sp
+from anndata import AnnData
+
+import transst_py
+from transst_py import _validation as check
+from transst_py._progress import Progress
+from transst_py.genes import select_genes, shared_genes
+from transst_py.graph import spatial_neighbors
+from transst_py.model import TransST
+from transst_py.normalize import NORMALIZATIONS, log_normalize, median_total
+from transst_py.transfer import DEFAULT_PENALTIES
+
+__all__ = ["transst"]
+
+Sources: TypeAlias = AnnData | Sequence[AnnData] | Mapping[str, AnnData]
+
+
+def transst(
+    adata: AnnData,
+    source: Sources | None = None,
+    *,
+    source_labels: str | None = None,
+    n_domains: int,
+    n_factors: int = 15,
+    n_top_genes: int | None = 2000,
+    layer: str | None = None,
+    source_layer: str | None = None,
+    normalization: str = "log",
+    scaling: str = "per_dataset",
+    spatial_key: str = "spatial",
+    sample_key: str | None = None,
+    n_neighbors: int = 6,
+    smoothness: float | str = "auto",
+    covariance_prior: float = 20.0,
+    penalties: Sequence[float] = DEFAULT_PENALTIES,
+    n_folds: int = 5,
+    solver: str = "eigen",
+    n_init: int = 10,
+    random_state: int = 0,
+    key_added: str = "transst",
+    verbose: bool = False,
+    copy: bool = False,
+) -> AnnData | None:
+    """Find the spatial domains of a tissue, with help from labelled references.
+
+    A supervised factor model is fitted to the labelled sources, its loadings are transferred to the target
+    as far as held-out spots confirm them, and the spots' factor scores are clustered by a Gaussian mixture
+    with a Markov random field over the tissue.
+
+    Parameters
+    ----------
+    adata
+        Target: (spots x genes) raw counts, positions in `obsm[spatial_key]`.
+    source
+        Labelled references (spots or cells; raw counts; no positions needed): one AnnData, a list, or a dict
+        by name. `None` fits the same model without transfer.
+    source_labels
+        Column of every source's `obs` with the labels; rows whose label is missing are left out.
+    n_domains
+        Number of domains K.
+    n_factors
+        Number of factors q.
+    n_top_genes
+        Keep the shared genes with the largest Moran's I in the target; `None` keeps all.
+    layer, source_layer
+        Layers that hold the counts of the target and of the sources; `None` means `X`.
+    normalization
+        "log": scale every spot to the target's median library size, then log(1 + x). "none": the data are
+        normalised already.
+    scaling
+        "per_dataset" or "joint" centring and scaling of the genes; see `TransST`.
+    spatial_key, sample_key
+        Key of the positions in `obsm`; column of `obs` that tells samples apart (neighbours lie within one).
+    n_neighbors
+        Neighbours of a spot in the graph.
+    smoothness, covariance_prior, n_init
+        Of the spatial mixture; see `SpatialGaussianMixture`.
+    penalties, n_folds, solver
+        Of the transfer; see `AdaptiveLoadings`.
+    random_state
+        Seed; recorded with the result.
+    key_added
+        Name of the results.
+    verbose
+        Print the stages as they run.
+    copy
+        Return a copy instead of writing to `adata`.
+
+    Returns
+    -------
+    `None`, or the copy. Written only once everything has succeeded:
+
+    - `obs[key]`: domain of every spot, categorical "1".."K" by decreasing size
+    - `obs[key + "_confidence"]`: probability of that domain given the neighbours' domains, float64
+    - `obsm["X_" + key]`: (n, q) factor scores, float64
+    - `obsm[key + "_prob"]`: (n, K) probabilities of the domains, float64
+    - `varm[key + "_loadings"]`: (n_vars, q) loadings of the standardised genes; NaN for genes not used
+    - `obsp["spatial_connectivities"]`: (n, n) neighbourhood graph
+    - `uns[key]`: parameters, seed, versions, penalty path, log-likelihoods, warnings, seconds
+
+    Raises
+    ------
+    TypeError, KeyError, ValueError
+        Bad input; the message names the argument, what was found and what to do. `adata` is left unchanged.
+
+    Warns
+    -----
+    UserWarning
+        Fractional values where counts are expected, few shared genes, empty spots, unlabelled source rows,
+        spots without neighbours, fewer domains than asked for.
+    """
+    options = {k: v for k, v in locals().items() if k not in ("adata", "source", "copy", "verbose")}
+    progress = Progress(verbose)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        with progress.stage("input"):
+            problem = _prepare(
+                adata,
+                _named_sources(source),
+                source_labels=source_labels,
+                layer=layer,
+                source_layer=source_layer,
+                normalization=normalization,
+                n_domains=n_domains,
+                n_factors=n_factors,
+                n_top_genes=n_top_genes,
+                spatial_key=spatial_key,
+                sample_key=sample_key,
+                n_neighbors=n_neighbors,
+            )
+        model = TransST(
+            n_domains,
+            n_factors=n_factors,
+            scaling=scaling,
+            penalties=tuple(penalties),
+            n_folds=n_folds,
+            solver=solver,
+            smoothness=smoothness,
+            covariance_prior=covariance_prior,
+            n_init=n_init,
+            random_state=random_state,
+            verbose=verbose,
+        ).fit(problem.X, problem.graph, list(problem.sources.values()) or None)
+    messages = list(dict.fromkeys(str(w.message) for w in caught))
+    for w in {str(w.message): w for w in caught}.values():
+        warnings.warn(w.message, w.category, stacklevel=2)
+
+    result = adata.copy() if copy else adata
+    seconds = progress.seconds | model.seconds_
+    _write(result, model, problem, key_added, _record(model, problem, options, messages, seconds))
+    return result if copy else None
+
+
+@dataclass
+class _Problem:
+    """What the model gets: log expression of the chosen genes, the graph, and the sources."""
+
+    X: Any
+    graph: sp.csr_matrix
+    genes: pd.Index
+    sources: dict[str, tuple[Any, pd.Series]]
+
+
+def _named_sources(source: Sources | None) -> dict[str, AnnData]:
+    if source is None:
+        return {}
+    if isinstance(source, AnnData):
+        return {"source": source}
+    if isinstance(source, Mapping):
+        named = {str(name): value for name, value in source.items()}
+    elif isinstance(source, Sequence):
+        named = {f"source{i + 1}": value for i, value in enumerate(source)}
+    else:
+        raise TypeError(f"`source` must be an AnnData, a list or a dict of them, got {type(source).__name__}")
+    if not named:
+        raise ValueError("`source` is empty; pass None for a fit without transfer")
+    return named
+
+
+def _prepare(
+    adata: AnnData,
+    sources: dict[str, AnnData],
+    *,
+    source_labels: str | None,
+    layer: str | None,
+    source_layer: str | None,
+    normalization: str,
+    n_domains: int,
+    n_factors: int,
+    n_top_genes: int | None,
+    spatial_key: str,
+    sample_key: str | None,
+    n_neighbors: int,
+) -> _Problem:
+    """Check everything that can be checked, then normalise and choose genes."""
+    check.check_choice("normalization", normalization, NORMALIZATIONS)
+    if source_labels is not None and not sources:
+        raise ValueError("`source_labels` was given without `source`")
+    counts = _expression(adata, layer, normalization, "adata")
+    if isinstance(n_domains, bool) or not isinstance(n_domains, (int, np.integer)):
+        raise TypeError(f"`n_domains` must be one whole number, got {n_domains!r}")
+    if not 1 <= n_domains <= adata.n_obs:
+        raise ValueError(f"`n_domains` must lie between 1 and the {adata.n_obs} spots, got {n_domains}")
+    coordinates = check.check_coordinates(adata, spatial_key)
+    samples = None
+    if sample_key is not None:
+        samples = check.check_obs_column(adata, sample_key, argument="sample_key").astype(str).to_numpy()
+    labels = {name: _source_labels(source, source_labels, name) for name, source in sources.items()}
+    source_counts = {
+        name: _expression(source, source_layer, normalization, f"source {name!r}")
+        for name, source in sources.items()
+    }
+    genes = shared_genes(adata.var_names, {name: source.var_names for name, source in sources.items()})
+    if len(genes) <= n_factors:
+        raise ValueError(f"`n_factors`={n_factors} needs more genes than the {len(genes)} that are shared")
+
+    graph = spatial_neighbors(coordinates, n_neighbors=n_neighbors, samples=samples)
+    X = counts[:, adata.var_names.get_indexer(genes)]
+    others = {name: C[:, sources[name].var_names.get_indexer(genes)] for name, C in source_counts.items()}
+    if normalization == "log":
+        totals = np.asarray(X.sum(axis=1)).ravel()
+        if (totals == 0).any():
+            warnings.warn(
+                f"{(totals == 0).sum()} of {len(totals)} spots have no count in the genes used; "
+                "their domain comes from their neighbours alone",
+                UserWarning,
+                stacklevel=3,
+            )
+        target_sum = median_total(X)
+        X = log_normalize(X, target_sum=target_sum)
+        others = {name: log_normalize(C, target_sum=target_sum) for name, C in others.items()}
+    chosen = select_genes(X, graph, n_top_genes=n_top_genes, min_spots=min(3, adata.n_obs))
+    if len(chosen) <= n_factors:
+        raise ValueError(f"`n_factors`={n_factors} needs more genes than the {len(chosen)} detected ones")
+    return _Problem(
+        X[:, chosen],
+        graph,
+        genes[chosen],
+        {name: (M[:, chosen], labels[name]) for name, M in others.items()},
+    )
+
+
+def _expression(adata: Any, layer: str | None, normalization: str, what: str) -> Any:
+    X = check.check_matrix(adata, layer, what=what)
+    check.check_unique_genes(adata, what=what)
+    if normalization == "log":
+        check.check_counts(X, what=what)
+    return X
+
+
+def _source_labels(source: Any, key: str | None, name: str) -> pd.Series:
+    if not isinstance(source, AnnData):
+        raise TypeError(f"`source`: {name!r} must be an AnnData, got {type(source).__name__}")
+    labels = check.check_obs_column(source, key, argument="source_labels", what=f"source {name!r}")
+    if labels.isna().all():
+        raise ValueError(f"`source_labels`: every value of column {key!r} of source {name!r} is missing")
+    return labels
+
+
+def _write(adata: AnnData, model: TransST, problem: _Problem, key: str, record: dict[str, Any]) -> None:
+    K = model.n_components
+    names = [str(k + 1) for k in range(K)]
+    loadings = np.full((adata.n_vars, model.n_factors), np.nan)
+    loadings[adata.var_names.get_indexer(problem.genes)] = model.transfer_.loadings_
+    adata.obs[key] = pd.Categorical.from_codes(model.labels_, categories=names)
+    adata.obs[f"{key}_confidence"] = model.responsibilities_[np.arange(adata.n_obs), model.labels_]
+    adata.obsm[f"X_{key}"] = model.embedding_
+    adata.obsm[f"{key}_prob"] = model.responsibilities_
+    adata.varm[f"{key}_loadings"] = loadings
+    adata.obsp["spatial_connectivities"] = problem.graph
+    adata.uns[key] = record
+
+
+def _record(
+    model: TransST,
+    problem: _Problem,
+    options: dict[str, Any],
+    messages: list[str],
+    seconds: dict[str, float],
+) -> dict[str, Any]:
+    """The run as a plain dict of numbers, strings and arrays, which survives `write_h5ad`."""
+    record: dict[str, Any] = {
+        "params": {
+            k: np.asarray(v) if isinstance(v, (tuple, list)) else v
+            for k, v in options.items()
+            if v is not None
+        },
+        "versions": _versions(),
+        "genes": problem.genes.to_numpy(dtype=str).astype(object),
+        "transfer": {
+            "penalty": model.transfer_.penalty_,
+            "cv_penalties": model.transfer_.cv_penalties_,
+            "cv_errors": model.transfer_.cv_errors_,
+        },
+        "mixture": {
+            "smoothness": model.mixture_.smoothness_,
+            "log_likelihoods": np.asarray(model.mixture_.lower_bounds_),
+            "converged": model.mixture_.converged_,
+        },
+        "warnings": np.asarray(messages, dtype=object),
+        "seconds": seconds,
+    }
+    if model.source_model_ is not None:
+        record["source"] = {
+            "names": np.asarray(list(problem.sources), dtype=object),
+            "classes": model.source_model_.classes_.astype(object),
+            "log_likelihoods": np.asarray(model.source_model_.lower_bounds_),
+            "converged": model.source_model_.converged_,
+        }
+    return record
+
+
+def _versions() -> dict[str, str]:
+    libraries = {name: version(name) for name in ("anndata", "numpy", "scipy", "scikit-learn")}
+    return {"python": platform.python_version(), "transst_py": transst_py.__version__, **libraries}

@@ -1,0 +1,259 @@
+"""Stage 2, adaptive transfer: loadings of the target, pulled towards those of the source.
+
+    minimise ‖X - v W'‖² + λ ‖W - W0‖²           (section 1.2 of the method document)
+
+λ is chosen by K-fold cross-validation on held-out projection error; one split serves all penalties, and
+the grid reaches from no transfer (0) to full transfer (∞). Everything runs on p x p Gram matrices
+(section 6.1), independent of the number of spots.
+"""
+
+from __future__ import annotations
+
+import warnings
+from typing import Any, Self
+
+import numpy as np
+from scipy.linalg import orth
+from sklearn.base import BaseEstimator, TransformerMixin
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.model_selection import KFold
+from sklearn.utils.validation import check_is_fitted
+
+from transst_py._validation import check_choice
+from transst_py.source_model import fix_signs, leading_eigenvectors
+from transst_py.standardize import StandardizedMatrix, standardize
+
+__all__ = ["AdaptiveLoadings"]
+
+DEFAULT_PENALTIES = (0.0, 0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0, np.inf)
+
+
+def principal_loadings(G: np.ndarray, W0: np.ndarray, penalty: float, seed: int) -> np.ndarray:
+    """Closed form: the q leading eigenvectors of G + λ P0, P0 the projector on span(W0).
+
+    The global minimum of ‖X - XUU'‖² - λ tr(U'P0U) over U'U = I (Hendy & Dar 2024); gauge-free, since only
+    the span of W0 enters. λ is in units of the mean variance of the target along W0.
+    """
+    U0 = orth(W0)
+    if np.isinf(penalty):
+        return U0
+    if penalty > 0:
+        strength = penalty * np.einsum("jq,jk,kq->", U0, G, U0, optimize=True) / U0.shape[1]
+        G = G + strength * (U0 @ U0.T)
+    return leading_eigenvectors(G, W0.shape[1], seed)
+
+
+def alternating_loadings(
+    G: np.ndarray,
+    W0: np.ndarray,
+    penalty: float,
+    start: np.ndarray,
+    *,
+    max_iter: int = 5000,
+    tol: float = 1e-6,
+) -> tuple[np.ndarray, list[float]]:
+    """Alternate the exact minimisers in v and in W (section 1.2) until F stops falling.
+
+    λ is in units of the mean of the eigenvalues of v'v at W0.
+
+    Returns
+    -------
+    loadings
+        (p, q).
+    objective
+        F after each sweep; never increases.
+    """
+    if np.isinf(penalty):
+        return W0, []
+    strength = penalty * np.trace(score_moments(G, W0)[1]) / W0.shape[1]
+    W, objective = start, []
+    for _ in range(max_iter):
+        W, value = sweep(G, W, W0, strength)
+        objective.append(value)
+        if len(objective) > 1 and objective[-2] - value <= tol * value:
+            return W, objective
+    warnings.warn(
+        f"the alternating solver did not converge in {max_iter} sweeps at penalty {penalty:g}; "
+        "use solver='eigen'",
+        ConvergenceWarning,
+        stacklevel=2,
+    )
+    return W, objective
+
+
+def sweep(G: np.ndarray, W: np.ndarray, W0: np.ndarray, strength: float) -> tuple[np.ndarray, float]:
+    """One pair of exact updates, v then W ← (λW0 + X'v)(λI + v'v)⁻¹, and the value of F after it."""
+    P, V = score_moments(G, W)
+    W = np.linalg.solve(strength * np.eye(len(V)) + V, (strength * W0 + P).T).T
+    fit = np.trace(G) - 2 * np.sum(W * P) + np.sum((W @ V) * W)
+    return W, float(fit + strength * np.sum((W - W0) ** 2))
+
+
+def score_moments(G: np.ndarray, W: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """X'v (p, q) and v'v (q, q) of the projection scores v = X W (W'W)⁻¹."""
+    GW = G @ W
+    M = np.linalg.inv(W.T @ W)
+    return GW @ M, M @ (W.T @ GW) @ M
+
+
+def projection_error(G: np.ndarray, W: np.ndarray) -> float:
+    """‖X - P_W X‖²: what the span of W leaves unexplained of held-out rows with Gram matrix G."""
+    return float(np.trace(G) - np.trace(np.linalg.solve(W.T @ W, W.T @ (G @ W))))
+
+
+class AdaptiveLoadings(TransformerMixin, BaseEstimator):
+    """Loadings of the target data with a ridge pull towards source loadings (stage 2 of TransST).
+
+    Parameters
+    ----------
+    n_factors
+        Number of factors when there are no source loadings; otherwise they decide it.
+    penalties
+        Grid of relative penalties, 0 (no transfer) and `inf` (source loadings as they are) allowed. 1 means
+        that the source weighs as much as the target's variance along an average source factor.
+    n_folds
+        Folds of the cross-validation.
+    solver
+        "eigen" (closed form, global minimum) or "alternating" (the published alternating minimisation, run to
+        convergence).
+    center, scale
+        Centre the genes; scale them to unit variance. Ignored for input standardised already.
+    random_state
+        Seed of the split and of the eigen solver's start.
+
+    Attributes
+    ----------
+    loadings_ : ndarray (p, q)
+        W, columns by decreasing target variance.
+    penalty_ : float
+        The chosen relative penalty (0 without source loadings).
+    cv_penalties_ : ndarray (m,)
+    cv_errors_ : ndarray (n_folds, m)
+        Held-out share of the variance not explained.
+    mean_, scale_ : ndarray (p,)
+    """
+
+    def __init__(
+        self,
+        n_factors: int = 15,
+        *,
+        penalties: tuple[float, ...] = DEFAULT_PENALTIES,
+        n_folds: int = 5,
+        solver: str = "eigen",
+        center: bool = True,
+        scale: bool = False,
+        random_state: int = 0,
+    ) -> None:
+        self.n_factors = n_factors
+        self.penalties = penalties
+        self.n_folds = n_folds
+        self.solver = solver
+        self.center = center
+        self.scale = scale
+        self.random_state = random_state
+
+    def fit(self, X: Any, source_loadings: np.ndarray | None = None) -> Self:
+        """Choose the penalty and fit the loadings on all spots.
+
+        Parameters
+        ----------
+        X
+            (n, p) array, sparse matrix or `StandardizedMatrix`.
+        source_loadings
+            W0, (p, q); `None` fits the same model without transfer (principal axes of the target).
+
+        Raises
+        ------
+        ValueError
+            An option is out of range, or shapes do not fit.
+        """
+        X = standardize(X, center=self.center, scale=self.scale)
+        self._check(X, source_loadings)
+        self.mean_, self.scale_ = X.mean, X.scale
+        self.n_features_in_ = X.shape[1]
+        if source_loadings is None:
+            self.penalty_ = 0.0
+            self.cv_penalties_, self.cv_errors_ = np.zeros(0), np.zeros((0, 0))
+            W = leading_eigenvectors(X.scatter(), self.n_factors, self.random_state)
+            self.loadings_ = fix_signs(W)
+            return self
+
+        W0 = np.asarray(source_loadings, dtype=np.float64)
+        basis, W0, grams = self._coordinates(X, W0)
+        total = grams.sum(axis=0)
+        self.cv_penalties_ = np.unique(self.penalties)
+        self.cv_errors_ = np.array(
+            [
+                [projection_error(G, W) / np.trace(G) for W in self._path(total - G, W0, self.cv_penalties_)]
+                for G in grams
+            ]
+        )
+        self.penalty_ = float(self.cv_penalties_[self.cv_errors_.mean(axis=0).argmin()])
+        W = self._path(total, W0, np.array([self.penalty_]))[0]
+        self.loadings_ = fix_signs(basis @ principal_order(W, total))
+        return self
+
+    def transform(self, X: Any) -> np.ndarray:
+        """Return the (n, q) projection scores v = X W (W'W)⁻¹ of standardised rows."""
+        check_is_fitted(self)
+        if not isinstance(X, StandardizedMatrix):
+            X = StandardizedMatrix(standardize(X, center=False, scale=False).X, self.mean_, self.scale_)
+        W = self.loadings_
+        return X.dot(np.linalg.solve(W.T @ W, W.T).T)
+
+    def _check(self, X: StandardizedMatrix, source_loadings: np.ndarray | None) -> None:
+        n, p = X.shape
+        q = self.n_factors if source_loadings is None else np.shape(source_loadings)[1]
+        if source_loadings is not None and np.shape(source_loadings)[0] != p:
+            raise ValueError(f"`source_loadings` has {np.shape(source_loadings)[0]} rows, the data {p} genes")
+        if not 1 <= q < min(n, p):
+            raise ValueError(
+                f"`n_factors` must lie between 1 and {min(n, p) - 1} for {n} spots x {p} genes, got {q}"
+            )
+        check_choice("solver", self.solver, ("eigen", "alternating"))
+        if not 2 <= self.n_folds <= n:
+            raise ValueError(f"`n_folds` must lie between 2 and the {n} spots, got {self.n_folds}")
+        if len(self.penalties) == 0 or min(self.penalties) < 0:
+            raise ValueError(f"`penalties` must be numbers >= 0, got {self.penalties}")
+
+    def _coordinates(
+        self, X: StandardizedMatrix, W0: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """An orthonormal basis that holds every solution, W0 in it, and the Gram matrix of every fold.
+
+        All solutions lie in the span of the rows of X and of W0 (section 6.1): with fewer spots than genes
+        that is the smaller space.
+        """
+        n, p = X.shape
+        folds = KFold(self.n_folds, shuffle=True, random_state=self.random_state).split(np.zeros(n))
+        if n + W0.shape[1] >= p:
+            return np.eye(p), W0, np.array([X.rows(held_out).scatter() for _, held_out in folds])
+        rows = X.toarray()
+        basis = orth(np.hstack([rows.T, W0]))
+        rows = rows @ basis
+        return basis, basis.T @ W0, np.array([rows[held_out].T @ rows[held_out] for _, held_out in folds])
+
+    def _path(self, G: np.ndarray, W0: np.ndarray, penalties: np.ndarray) -> list[np.ndarray]:
+        """Loadings for each penalty (ascending); the alternating solver walks down from W0."""
+        if self.solver == "eigen":
+            return [principal_loadings(G, W0, penalty, self.random_state) for penalty in penalties]
+        path, W = [], W0
+        for penalty in penalties[::-1]:
+            # λ = 0 has the exact limit of the sweeps: the principal axes of the target.
+            W = (
+                principal_loadings(G, W0, 0.0, self.random_state)
+                if penalty == 0
+                else alternating_loadings(G, W0, penalty, W)[0]
+            )
+            path.append(W)
+        return path[::-1]
+
+
+def principal_order(W: np.ndarray, G: np.ndarray) -> np.ndarray:
+    """Rotate and scale W within its span so that the scores are uncorrelated, by decreasing variance.
+
+    The span decides the model; these coordinates make factors comparable and readable.
+    """
+    U = orth(W)
+    _, rotation = np.linalg.eigh(U.T @ G @ U)
+    return U @ rotation[:, ::-1]
