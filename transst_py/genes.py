@@ -12,7 +12,7 @@ import scipy.sparse as sp
 from transst_py._typing import Matrix
 from transst_py.standardize import column_moments
 
-__all__ = ["morans_i", "select_genes", "shared_genes"]
+__all__ = ["morans_i", "n_detected", "select_genes", "shared_genes"]
 
 _BLOCK = 1024  # genes densified at a time
 
@@ -79,7 +79,14 @@ def morans_i(X: Matrix, graph: sp.csr_matrix) -> np.ndarray:
     return np.divide(n * cross, weight * n * variance, out=np.zeros(p), where=variance > 0)
 
 
-def select_genes(X: Matrix, graph: sp.csr_matrix, *, n_top_genes: int | None, min_spots: int) -> np.ndarray:
+def n_detected(X: Matrix) -> np.ndarray:
+    """Rows in which each gene has a non-zero value, (p,)."""
+    return np.asarray((X != 0).sum(axis=0)).ravel()
+
+
+def select_genes(
+    X: Matrix, graph: sp.csr_matrix, candidates: np.ndarray, n_top_genes: int | None
+) -> np.ndarray:
     """Return the sorted positions of the genes with the largest Moran's I in the target.
 
     Parameters
@@ -88,14 +95,13 @@ def select_genes(X: Matrix, graph: sp.csr_matrix, *, n_top_genes: int | None, mi
         (n, p) log-normalised target expression.
     graph
         (n, n) neighbourhood graph.
+    candidates
+        (p,) bool: genes to choose from.
     n_top_genes
-        How many to keep; `None` keeps all that are detected.
-    min_spots
-        A gene must be detected in as many spots.
+        How many to keep; `None` keeps all candidates.
     """
-    detected = np.asarray((X != 0).sum(axis=0)).ravel() >= min_spots
-    candidates = np.flatnonzero(detected)
-    if n_top_genes is None or len(candidates) <= n_top_genes:
-        return candidates
-    score = morans_i(X[:, candidates], graph)
-    return np.sort(candidates[np.argsort(-score, kind="stable")[:n_top_genes]])
+    positions = np.flatnonzero(candidates)
+    if n_top_genes is None or len(positions) <= n_top_genes:
+        return positions
+    score = morans_i(X[:, positions], graph)
+    return np.sort(positions[np.argsort(-score, kind="stable")[:n_top_genes]])

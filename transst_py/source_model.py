@@ -375,7 +375,8 @@ class SupervisedFactorAnalysis(BaseEstimator):
 
     def _run_em(self, statistics: ClassStatistics) -> Parameters:
         variance = statistics.total.diagonal() / statistics.counts.sum()
-        noise_floor = np.maximum(1e-6 * variance, 1e-12 * variance.mean())
+        # A gene that never varies has no loading; any noise variance but a tiny one keeps it out of the way.
+        noise_floor = np.where(variance > 1e-12 * variance.mean(), 1e-6 * variance, variance.mean())
         parameters = initial_parameters(statistics, self.n_factors, noise_floor, self.random_state)
         self.lower_bounds_: list[float] = []
         self.converged_ = False

@@ -168,6 +168,15 @@ def test_tiny_classes_and_constant_genes_give_finite_results(labelled_rows):
         assert np.isfinite(getattr(model, name)).all(), name
 
 
+def test_a_gene_that_never_varies_changes_nothing(labelled_rows):
+    X, y = labelled_rows
+    base = SupervisedFactorAnalysis(2).fit(X, y)
+    more = SupervisedFactorAnalysis(2).fit(np.insert(X, 4, 0.0, axis=1), y)
+    np.testing.assert_allclose(np.delete(more.loadings_, 4, axis=0), base.loadings_, atol=1e-6)
+    np.testing.assert_allclose(more.loadings_[4], 0, atol=1e-12)
+    assert more.n_iter_ == base.n_iter_
+
+
 @pytest.mark.parametrize("q", [0, 12])
 def test_bad_n_factors(labelled_rows, q):
     with pytest.raises(ValueError, match="`n_factors` must lie between 1 and 11"):

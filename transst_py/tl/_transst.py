@@ -17,13 +17,16 @@ from anndata import AnnData
 import transst_py
 from transst_py import _validation as check
 from transst_py._progress import Progress
-from transst_py.genes import select_genes, shared_genes
+from transst_py.genes import n_detected, select_genes, shared_genes
 from transst_py.graph import spatial_neighbors
 from transst_py.model import TransST
 from transst_py.normalize import NORMALIZATIONS, log_normalize, median_total
 from transst_py.transfer import DEFAULT_PENALTIES
 
 __all__ = ["transst"]
+
+# A gene seen in fewer spots of the target, or rows of all sources together, says nothing of factors.
+MIN_DETECTED = 3
 
 Sources: TypeAlias = AnnData | Sequence[AnnData] | Mapping[str, AnnData]
 
@@ -242,7 +245,10 @@ def _prepare(
         target_sum = median_total(X)
         X = log_normalize(X, target_sum=target_sum)
         others = {name: log_normalize(C, target_sum=target_sum) for name, C in others.items()}
-    chosen = select_genes(X, graph, n_top_genes=n_top_genes, min_spots=min(3, adata.n_obs))
+    candidates = n_detected(X) >= min(MIN_DETECTED, adata.n_obs)
+    if others:
+        candidates &= sum(n_detected(M) for M in others.values()) >= MIN_DETECTED
+    chosen = select_genes(X, graph, candidates, n_top_genes)
     if len(chosen) <= n_factors:
         raise ValueError(f"`n_factors`={n_factors} needs more genes than the {len(chosen)} detected ones")
     return _Problem(
