@@ -242,6 +242,17 @@ def fix_gauge(parameters: Parameters, counts: np.ndarray) -> Parameters:
     return Parameters(W, parameters.noise_variance, mu @ T.T, T @ sigma @ T.T)
 
 
+def lowest_noise(variance: np.ndarray) -> np.ndarray:
+    """Floor of the noise variances, (p,), from the genes' total variances.
+
+    Without one a factor can shrink onto a single gene whose noise goes to zero (a Heywood case), with no
+    end of the EM and no digits left. 0.005 of the variance is what R's `factanal` takes. A gene that never
+    varies has no loading: any noise variance but a tiny one keeps it out of the way.
+    """
+    mean = variance.mean()
+    return np.where(variance > 1e-12 * mean, 0.005 * variance, mean)
+
+
 def check_labels(y: Any, n: int) -> np.ndarray:
     """Return (n,) labels as an array that sorts: text unless they are numbers.
 
@@ -281,7 +292,7 @@ class SupervisedFactorAnalysis(BaseEstimator):
     loadings_ : ndarray (p, q)
         W, in the gauge where the factors have unit second moment.
     noise_variance_ : ndarray (p,)
-        Diagonal of Λ.
+        Diagonal of Λ, at least 0.005 of the gene's variance.
     class_means_, class_covariances_ : ndarray (K, q), (K, q, q)
         μ and Σ, in the gauge of `loadings_`.
     mean_, scale_ : ndarray (p,)
@@ -375,8 +386,7 @@ class SupervisedFactorAnalysis(BaseEstimator):
 
     def _run_em(self, statistics: ClassStatistics) -> Parameters:
         variance = statistics.total.diagonal() / statistics.counts.sum()
-        # A gene that never varies has no loading; any noise variance but a tiny one keeps it out of the way.
-        noise_floor = np.where(variance > 1e-12 * variance.mean(), 1e-6 * variance, variance.mean())
+        noise_floor = lowest_noise(variance)
         parameters = initial_parameters(statistics, self.n_factors, noise_floor, self.random_state)
         self.lower_bounds_: list[float] = []
         self.converged_ = False

@@ -177,6 +177,15 @@ def test_a_gene_that_never_varies_changes_nothing(labelled_rows):
     assert more.n_iter_ == base.n_iter_
 
 
+def test_heywood_case_converges(labelled_rows):
+    X, y = labelled_rows
+    X = np.column_stack([X, 3 * np.random.default_rng(1).normal(size=len(X))])  # a factor of its own
+    model = SupervisedFactorAnalysis(4, scale=True, max_iter=5000).fit(X, y)
+    assert model.converged_
+    assert model.noise_variance_.min() >= 0.005 - 1e-12
+    assert (np.diff(model.lower_bounds_) > -1e-9 * abs(model.lower_bounds_[-1])).all()
+
+
 @pytest.mark.parametrize("q", [0, 12])
 def test_bad_n_factors(labelled_rows, q):
     with pytest.raises(ValueError, match="`n_factors` must lie between 1 and 11"):
