@@ -24,7 +24,7 @@ setup:
 	@sh tools/setup.sh
 
 demo: setup
-	Rscript inst/demo/demo.R demo_output
+	Rscript inst/scripts/demo.R demo_output
 
 test: lint test-python test-r check
 	@echo "All checks passed."
@@ -48,7 +48,7 @@ bench: setup
 	$(PY) benchmarks/domains.py
 
 document: setup
-	Rscript -e 'roxygen2::roxygenise(load_code = "source")'
+	Rscript -e 'roxygen2::roxygenise()'
 
 clean:
 	rm -rf .venv .Rlib .Renviron setup.log demo_output .pytest_cache .mypy_cache .ruff_cache

@@ -6,7 +6,7 @@ the estimators below work on arrays.
 
 __version__ = "0.99.0"
 
-from transst_py import datasets, pl, tl
+from transst_py import bridge, datasets, pl, tl
 from transst_py.model import TransST
 from transst_py.source_model import SupervisedFactorAnalysis
 from transst_py.spatial_mixture import SpatialGaussianMixture
@@ -17,6 +17,7 @@ __all__ = [
     "SpatialGaussianMixture",
     "SupervisedFactorAnalysis",
     "TransST",
+    "bridge",
     "datasets",
     "pl",
     "tl",

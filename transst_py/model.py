@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self
 
@@ -93,7 +93,7 @@ class TransST(BaseEstimator):
         self,
         X: Any,
         connectivities: sp.csr_matrix | None = None,
-        source: Sequence[tuple[Any, Any]] | None = None,
+        source: Sequence[tuple[Any, Any]] | Mapping[str, tuple[Any, Any]] | None = None,
     ) -> Self:
         """Run the three stages.
 
@@ -104,8 +104,8 @@ class TransST(BaseEstimator):
         connectivities
             (n, n) sparse neighbourhood graph of the target's spots.
         source
-            Pairs (X_s, y_s) of (n_s, p) expression and (n_s,) labels; rows whose label is missing are left
-            out, with a warning. `None` fits the same model without transfer.
+            Pairs (X_s, y_s) of (n_s, p) expression and (n_s,) labels, or a dict of them by name; rows whose
+            label is missing are left out, with a warning. `None` fits the same model without transfer.
 
         Raises
         ------
@@ -113,7 +113,8 @@ class TransST(BaseEstimator):
             Shapes do not fit, an option is out of range, or a source has no label at all.
         """
         X = check_expression(X, "X")
-        datasets = [check_source(X_s, y_s, X.shape[1], i) for i, (X_s, y_s) in enumerate(source or [])]
+        named = source if isinstance(source, Mapping) else dict(enumerate(source or []))
+        datasets = [check_source(X_s, y_s, X.shape[1], f"source[{k!r}]") for k, (X_s, y_s) in named.items()]
         target, sources = self._standardized(X, [X_s for X_s, _ in datasets])
         progress = Progress(self.verbose)
 
@@ -207,7 +208,7 @@ def check_expression(X: Any, name: str) -> Matrix:
     )
 
 
-def check_source(X: Any, y: Any, n_genes: int, position: int) -> tuple[Matrix, np.ndarray]:
+def check_source(X: Any, y: Any, n_genes: int, name: str) -> tuple[Matrix, np.ndarray]:
     """Return the labelled rows of one source, and their labels.
 
     Raises
@@ -220,18 +221,18 @@ def check_source(X: Any, y: Any, n_genes: int, position: int) -> tuple[Matrix, n
     UserWarning
         Rows without a label are left out.
     """
-    X = check_expression(X, f"source[{position}]")
+    X = check_expression(X, name)
     labels = pd.Series(np.asarray(y, dtype=object))
     if X.shape[1] != n_genes:
-        raise ValueError(f"`source[{position}]` has {X.shape[1]} genes, the target {n_genes}")
+        raise ValueError(f"`{name}` has {X.shape[1]} genes, the target {n_genes}")
     if len(labels) != X.shape[0]:
-        raise ValueError(f"`source[{position}]` has {len(labels)} labels for {X.shape[0]} rows")
+        raise ValueError(f"`{name}` has {len(labels)} labels for {X.shape[0]} rows")
     labelled = labels.notna().to_numpy()
     if not labelled.any():
-        raise ValueError(f"`source[{position}]`: every label is missing; give at least two labelled rows")
+        raise ValueError(f"`{name}`: every label is missing; give at least two labelled rows")
     if not labelled.all():
         warnings.warn(
-            f"source[{position}]: {(~labelled).sum()} of {len(labels)} rows have no label and are left out",
+            f"{name}: {(~labelled).sum()} of {len(labels)} rows have no label and are left out",
             UserWarning,
             stacklevel=3,
         )

@@ -18,9 +18,11 @@ recorded outputs; for analyses use `TransST`. The choices it reproduces (section
   responsibilities from the labels before the last sweep.
 * Class covariances have no floor and no prior; the start is a mixture with one covariance for all classes.
 
-Three things differ. The start comes from `sklearn.mixture.GaussianMixture`, as mclust, whose hierarchical
-start is used there, is not available here. Genes without variation become 0 when scaled, not missing. A class
-that vanishes ends the run with a warning and the labels found so far.
+Five things differ. mclust, whose hierarchical start is used there, is not available here: the mixture is
+`sklearn.mixture.GaussianMixture` from k-means. Spots at equal distance are ordered as scipy's tree meets
+them. Genes without variation become 0 when scaled, not missing. A class that vanishes ends the run with a
+warning and the labels found so far. Singular covariances of small source classes get a ridge of 1e-8, not a
+pseudo-inverse.
 """
 
 from __future__ import annotations
@@ -30,16 +32,15 @@ from typing import Any, Self
 
 import numpy as np
 import scipy.sparse as sp
+from scipy.spatial import cKDTree
 from scipy.special import logsumexp, softmax
 from sklearn.base import BaseEstimator
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.mixture import GaussianMixture
-from sklearn.neighbors import NearestNeighbors
 from sklearn.utils import check_array
 
-from transst_py.source_model import ClassStatistics, Parameters, check_labels, em_update
+from transst_py.source_model import Parameters, check_labels, cholesky_with_ridge
 from transst_py.spatial_mixture import Components, log_prior, one_hot, whiten
-from transst_py.standardize import standardize
 
 __all__ = ["ReferenceTransST"]
 
@@ -53,7 +54,8 @@ def joint_scaling(X: np.ndarray, X_source: np.ndarray) -> tuple[np.ndarray, np.n
     """Centre and scale the genes by the moments of all rows together (divisor N - 1, section 2)."""
     rows = np.vstack([X, X_source])
     mean, spread = rows.mean(axis=0), rows.std(axis=0, ddof=1)
-    spread[spread == 0] = 1.0
+    constant = np.ptp(rows, axis=0) == 0
+    mean[constant], spread[constant] = rows[0, constant], 1.0  # exactly 0, whatever rounding made of them
     return (X - mean) / spread, (X_source - mean) / spread
 
 
@@ -74,15 +76,42 @@ def source_loadings(
     W0, noise_variance
         (p, q) and (p,).
     """
-    classes, codes = np.unique(y, return_inverse=True)
-    statistics = ClassStatistics.from_rows(standardize(X, center=False, scale=False), codes, len(classes))
+    codes = np.unique(y, return_inverse=True)[1]
     # X and the R of its QR decomposition have the same right singular vectors; R has at most p rows.
     W = np.linalg.svd(np.linalg.qr(X, mode="r"), full_matrices=False)[2][:n_factors].T
-    covariances = [W.T @ S.dot(W) / (n - 1) for S, n in zip(statistics.scatters, statistics.counts, strict=True)]
-    parameters = Parameters(W, noise_start, statistics.means @ W, np.array(covariances))
+    scores = [X[codes == k] @ W for k in range(codes.max() + 1)]
+    means = np.array([z.mean(axis=0) for z in scores])
+    covariances = np.array([np.atleast_2d(np.cov(z, rowvar=False)) for z in scores])
+    parameters = Parameters(W, noise_start, means, covariances)
     for _ in range(N_EM_UPDATES):
-        parameters, _ = em_update(statistics, parameters, np.zeros(X.shape[1]))
+        parameters = em_update_by_rows(X, codes, parameters)
     return parameters.loadings, parameters.noise_variance
+
+
+def em_update_by_rows(X: np.ndarray, codes: np.ndarray, parameters: Parameters) -> Parameters:
+    """One EM update, row by row as section 1.1 has it.
+
+    `source_model.em_update` is the same from class statistics. Those lose all digits of Λ on a source left on
+    the scale of counts (5.2-N9), as the published simulation leaves it; and two updates do not repay them.
+    """
+    W, noise = parameters.loadings, parameters.noise_variance
+    A = W / noise[:, None]  # Λ⁻¹W
+    M, XA = W.T @ A, X @ A
+    z, C_sum = np.empty_like(XA), np.zeros_like(M)
+    means, covariances = [], []
+    for k, (mu, sigma) in enumerate(zip(parameters.class_means, parameters.class_covariances, strict=True)):
+        members, L = codes == k, cholesky_with_ridge(sigma)
+        # C = (M + Σ⁻¹)⁻¹ and ẑ without Σ⁻¹: a class of at most q rows has a singular Σ.
+        C = L @ np.linalg.solve(np.eye(len(M)) + L.T @ M @ L, L.T)
+        z[members] = mu + (XA[members] - M @ mu) @ C
+        C_sum += members.sum() * C
+        means.append(z[members].mean(axis=0))
+        covariances.append(C + np.cov(z[members], rowvar=False, bias=True))
+    W = np.linalg.solve(z.T @ z + C_sum, z.T @ X).T
+    noise = (np.sum((X - z @ W.T) ** 2, axis=0) + np.sum((W @ C_sum) * W, axis=1)) / len(X)
+    # As good as no floor; a gene of zeros has no noise, and must not be divided by it.
+    noise = np.maximum(noise, np.finfo(float).tiny ** 0.5)
+    return Parameters(W, noise, np.array(means), np.array(covariances))
 
 
 def target_loadings(
@@ -118,9 +147,7 @@ def swapped_error(
     """‖A - v_A W_B'‖² + ‖B - v_B W_A'‖²: the scores of each half with the loadings of the other."""
     W_A, v_A = target_loadings(A, W0, penalty, tol=tol, max_sweeps=max_sweeps)
     W_B, v_B = target_loadings(B, W0, penalty, tol=tol, max_sweeps=max_sweeps)
-    return sum(
-        residual_sum(np.sum(X**2), W, X.T @ v, v.T @ v) for X, W, v in ((A, W_B, v_A), (B, W_A, v_B))
-    )
+    return sum(residual_sum(np.sum(X**2), W, X.T @ v, v.T @ v) for X, W, v in ((A, W_B, v_A), (B, W_A, v_B)))
 
 
 def choose_penalty(X: np.ndarray, W0: np.ndarray, permutations: np.ndarray) -> tuple[float, np.ndarray]:
@@ -154,21 +181,35 @@ def directed_graph(neighbors: np.ndarray) -> sp.csr_matrix:
 
 def nearest_neighbors(coordinates: np.ndarray) -> np.ndarray:
     """Return the (n, 5) nearest spots of every spot; ties fall as the search meets them."""
-    return NearestNeighbors(n_neighbors=N_NEIGHBORS).fit(coordinates).kneighbors(return_distance=False)
+    near = cKDTree(coordinates).query(coordinates, N_NEIGHBORS + 1)[1]
+    others = near != np.arange(len(near))[:, None]
+    others[others.all(axis=1), -1] = False  # six spots stacked here hide the spot itself
+    return near[others].reshape(-1, N_NEIGHBORS)
 
 
 def tied_start(v: np.ndarray, n_components: int, seed: int) -> tuple[np.ndarray, Components]:
-    """Mixture with one covariance for all classes ("EEE"), best of ten k-means++ starts on whitened scores."""
+    """Mixture with one covariance for all classes ("EEE"), best of ten k-means starts, on whitened v.
+
+    Not `init_params="k-means++"`: it gives one point to each class and the rest to none, from where one
+    covariance for all grows to that of all spots and EM stays there, with classes that coincide.
+    """
     center, whitening = whiten(v)
     mixture = GaussianMixture(
-        n_components, covariance_type="tied", init_params="k-means++", n_init=10, random_state=seed
+        n_components,
+        covariance_type="tied",
+        init_params="kmeans",
+        n_init=10,
+        max_iter=500,
+        random_state=seed,
     )
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)  # a start need not be converged
         labels = mixture.fit_predict((v - center) @ whitening)
     back = np.linalg.inv(whitening)
     covariance = back.T @ mixture.covariances_ @ back
-    return labels, Components(mixture.means_ @ back + center, np.repeat(covariance[None], n_components, axis=0))
+    return labels, Components(
+        mixture.means_ @ back + center, np.repeat(covariance[None], n_components, axis=0)
+    )
 
 
 def label_energies(labels: np.ndarray, u: np.ndarray, graph: sp.csr_matrix) -> np.ndarray:
@@ -196,8 +237,16 @@ def jacobi_icm(labels: np.ndarray, u: np.ndarray, graph: sp.csr_matrix) -> tuple
 
 
 def class_moments(v: np.ndarray, R: np.ndarray) -> Components:
-    """Means and covariances of the scores weighted by the responsibilities, without floor or prior."""
+    """Means and covariances of the scores weighted by the responsibilities, without floor or prior.
+
+    Raises
+    ------
+    LinAlgError
+        A class has no spots.
+    """
     N = R.sum(axis=0)
+    if N.min() == 0:
+        raise np.linalg.LinAlgError("a class has no spots")
     means = (R.T @ v) / N[:, None]
     deviations = [(v - mean) * np.sqrt(r)[:, None] for mean, r in zip(means, R.T, strict=True)]
     return Components(means, np.array([D.T @ D / n for D, n in zip(deviations, N, strict=True)]))
@@ -234,18 +283,18 @@ def spatial_mixture(
     """
     bounds: list[float] = []
     previous = -1e4
+    u = components.energies(v)
     for _ in range(99):
-        try:
-            u = components.energies(v)
-        except np.linalg.LinAlgError:
-            _warn("a class lost its spots, or its covariance became singular")
-            return labels, bounds
         labels, T = jacobi_icm(labels, u, graph)
         bounds.append(float(logsumexp(-T, axis=1).sum()))
         if abs(bounds[-1] - previous) < zeta * abs(previous):
             return labels, bounds
         previous = bounds[-1]
-        components = class_moments(v, softmax(-T, axis=1))
+        try:
+            u = class_moments(v, softmax(-T, axis=1)).energies(v)
+        except np.linalg.LinAlgError:
+            _warn("a class lost its spots, or its covariance became singular")
+            return labels, bounds
     _warn("99 iterations were not enough")
     return labels, bounds
 
@@ -279,6 +328,8 @@ class ReferenceTransST(BaseEstimator):
         Scores v of the spots.
     source_loadings_, loadings_ : ndarray (p, q)
         W0 and W.
+    noise_variance_ : ndarray (p,)
+        Diagonal of Λ in the source.
     penalty_ : float
     cv_penalties_, cv_errors_ : ndarray (21,)
     lower_bounds_ : list of float
@@ -327,10 +378,12 @@ class ReferenceTransST(BaseEstimator):
         if self.scale:
             X, X_source = joint_scaling(X, X_source)
         rng = np.random.default_rng(self.random_state)
-        (n, p) = X.shape
+        n, p = X.shape
 
         noise_start = rng.uniform(0.5, 2.0, p)
-        self.source_loadings_, _ = source_loadings(X_source, y, self.n_factors, noise_start)
+        self.source_loadings_, self.noise_variance_ = source_loadings(
+            X_source, y, self.n_factors, noise_start
+        )
 
         permutations = np.array([rng.permutation(n) for _ in PENALTIES])
         self.cv_penalties_ = PENALTIES.copy()
@@ -357,7 +410,9 @@ class ReferenceTransST(BaseEstimator):
             raise ValueError(f"`coordinates` has {len(coordinates)} rows, the target {len(X)} spots")
         classes, counts = np.unique(y, return_counts=True)
         if counts.min() < 2:
-            raise ValueError(f"every source class needs two rows or more; {classes[counts.argmin()]!r} has one")
+            raise ValueError(
+                f"every source class needs two rows or more; {classes[counts.argmin()]!r} has one"
+            )
         largest = min(len(X) // 2, *X_source.shape) - 1
         if not 1 <= self.n_factors <= largest:
             raise ValueError(f"`n_factors` must lie between 1 and {largest}, got {self.n_factors}")

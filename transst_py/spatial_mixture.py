@@ -179,7 +179,7 @@ class SpatialGaussianMixture(BaseEstimator):
         Weight, in spots, of the pooled within-class covariance in every class covariance. It keeps small
         domains from collapsing; 0 gives the plain maximum-likelihood update.
     n_init
-        Restarts from k-means++ and a common-covariance mixture; the best likelihood is kept.
+        Restarts from k-means and a common-covariance mixture; the best likelihood is kept.
     max_iter, tol
         Stop when the pseudo log-likelihood changes by less than `tol` times its magnitude.
     random_state

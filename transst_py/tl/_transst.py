@@ -156,7 +156,7 @@ def transst(
             n_init=n_init,
             random_state=random_state,
             verbose=verbose,
-        ).fit(problem.X, problem.graph, list(problem.sources.values()) or None)
+        ).fit(problem.X, problem.graph, problem.sources or None)
     messages = list(dict.fromkeys(str(w.message) for w in caught))
     for w in {str(w.message): w for w in caught}.values():
         warnings.warn(w.message, w.category, stacklevel=2)

@@ -1,0 +1,39 @@
+#' @rdname transst
+#' @export
+setGeneric(
+    "transst",
+    function(x, source = NULL, sourceLabels = NULL, nDomains, ...) standardGeneric("transst")
+)
+
+#' @rdname domainMarkers
+#' @export
+setGeneric("domainMarkers", function(x, ...) standardGeneric("domainMarkers"))
+
+#' @rdname imputeSpots
+#' @export
+setGeneric(
+    "imputeSpots",
+    function(x, task = c("densify", "fill"), method = "auto", ...) standardGeneric("imputeSpots")
+)
+
+#' @rdname plotDomains
+#' @export
+setGeneric("plotDomains", function(x, ...) standardGeneric("plotDomains"))
+
+#' @rdname plotImputation
+#' @export
+setGeneric("plotImputation", function(x, genes, ...) standardGeneric("plotImputation"))
+
+# ---- Internal: what the rest of the package asks of an object, whatever its class ----------------
+
+setGeneric(".assayChoice", function(x, assay, layer) standardGeneric(".assayChoice"))
+setGeneric(".expression", function(x, choice, what = "x") standardGeneric(".expression"))
+setGeneric(".cellData", function(x) standardGeneric(".cellData"))
+setGeneric(".geneData", function(x) standardGeneric(".geneData"))
+setGeneric(".otherAssays", function(x) standardGeneric(".otherAssays"))
+setGeneric(".reductions", function(x) standardGeneric(".reductions"))
+setGeneric(".ownCoordinates", function(x) standardGeneric(".ownCoordinates"))
+setGeneric(".ownSamples", function(x) standardGeneric(".ownSamples"))
+setGeneric(".graftDomains", function(x, result, choice, name) standardGeneric(".graftDomains"))
+setGeneric(".graftImputed", function(x, m, record, choice) standardGeneric(".graftImputed"))
+setGeneric(".likeTarget", function(x, finer, choice, coords) standardGeneric(".likeTarget"))

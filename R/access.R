@@ -1,0 +1,68 @@
+# Answers that are the same for every class of object; the others are in access-*.R.
+
+.quoteAssay <- function(name) paste0("assay '", name, "'")
+
+# A column of the cell data, or an error that lists the columns there are.
+.cellColumn <- function(x, column, argument, what = "x") {
+    cells <- .cellData(x)
+    if (!is.character(column) || length(column) != 1L || !column %in% names(cells)) {
+        .stop(
+            "`", argument, "`: `", what, "` has no column ",
+            if (is.null(column)) "NULL" else .listSome(column), "; it has ", .listSome(names(cells))
+        )
+    }
+    cells[[column]]
+}
+
+# Positions of the spots: a (spots x 2 or 3) double matrix without names.
+# `coords` is NULL (the object's own), a matrix, or the names of columns of the cell data.
+.coordinates <- function(x, coords = NULL) {
+    xy <- if (is.null(coords)) {
+        .ownCoordinates(x)
+    } else if (is.character(coords)) {
+        vapply(coords, function(column) as.double(.cellColumn(x, column, "coords")), double(ncol(x)))
+    } else {
+        as.matrix(coords)
+    }
+    if (is.null(xy) || !ncol(xy)) {
+        .stop(
+            "`x` has no spatial coordinates; give `coords`, a matrix with one row per spot or ",
+            "the names of two columns of the cell data"
+        )
+    }
+    .checkCoordinates(xy, x)
+}
+
+.checkCoordinates <- function(xy, x) {
+    if (!is.numeric(xy) || nrow(xy) != ncol(x) || !ncol(xy) %in% c(2L, 3L)) {
+        .stop(
+            "`coords` must be a numeric matrix of ", ncol(x), " rows (spots) and 2 or 3 columns, got ",
+            nrow(xy), " x ", ncol(xy)
+        )
+    }
+    lost <- !is.finite(rowSums(xy))
+    if (any(lost)) {
+        names <- colnames(x) %||% seq_len(ncol(x))
+        .stop(
+            "`coords`: ", sum(lost), " of ", ncol(x), " spots have no position (",
+            .listSome(names[lost]), "); remove them or add their coordinates"
+        )
+    }
+    storage.mode(xy) <- "double"
+    unname(xy)
+}
+
+.coordinatesIfAny <- function(x) {
+    xy <- .ownCoordinates(x)
+    if (is.null(xy) || !ncol(xy)) NULL else .checkCoordinates(xy, x)
+}
+
+# The sample of every spot as a factor, or NULL if there is only one.
+.samples <- function(x, sampleId = NULL) {
+    samples <- if (is.null(sampleId)) .ownSamples(x) else .cellColumn(x, sampleId, "sampleId")
+    if (anyNA(samples)) {
+        .stop("`sampleId`: ", sum(is.na(samples)), " spots belong to no sample")
+    }
+    samples <- droplevels(factor(samples))
+    if (nlevels(samples) > 1L) samples else NULL
+}

@@ -1,0 +1,59 @@
+# Results go onto the user's own object, so everything else in it stays as it was.
+
+setMethod(".graftDomains", "SingleCellExperiment", function(x, result, choice, name) {
+    x[[name]] <- result$domains
+    x[[paste0(name, "_confidence")]] <- result$confidence
+    embedding <- structure(result$embedding, rotation = result$rotation)
+    rownames(embedding) <- colnames(x)
+    reducedDim(x, .embeddingName(name), withDimnames = FALSE) <- embedding
+    metadata(x)[[name]] <- result$record
+    x
+})
+
+# SpatialExperiment's setter of cell data adds a column to an empty imgData.
+setMethod(".graftDomains", "SpatialExperiment", function(x, result, choice, name) {
+    images <- imgData(x)
+    x <- callNextMethod()
+    imgData(x) <- images
+    x
+})
+
+setMethod(".graftDomains", "Seurat", function(x, result, choice, name) {
+    columns <- stats::setNames(
+        list(result$domains, result$confidence),
+        c(name, paste0(name, "_confidence"))
+    )
+    x <- SeuratObject::AddMetaData(x, data.frame(columns, row.names = colnames(x), check.names = FALSE))
+    # The key, which starts the columns' names, may hold letters and digits only.
+    key <- paste0(gsub("[^[:alnum:]]", "", name), "_")
+    dimensions <- paste0(key, seq_len(ncol(result$embedding)))
+    dimnames(result$embedding) <- list(colnames(x), dimensions)
+    colnames(result$rotation) <- dimensions
+    x[[.embeddingName(name)]] <- SeuratObject::CreateDimReducObject(
+        embeddings = result$embedding, loadings = result$rotation, assay = choice$assay, key = key
+    )
+    .setMisc(x, name, result$record)
+})
+
+# Not the name of the domains: in a Seurat object `x$transst` would return the reduction of that name
+# instead of the column.
+.embeddingName <- function(name) if (name == "transst") "TransST" else paste0("TransST.", name)
+
+# `Misc<-` warns when it overwrites the record of an earlier run.
+.setMisc <- function(x, name, value) {
+    slot(x, "misc")[[name]] <- value
+    x
+}
+
+setMethod(".graftImputed", "SummarizedExperiment", function(x, m, record, choice) {
+    dimnames(m) <- dimnames(x)
+    assay(x, "imputed", withDimnames = FALSE) <- m
+    metadata(x)$imputation <- record
+    x
+})
+
+setMethod(".graftImputed", "Seurat", function(x, m, record, choice) {
+    dimnames(m) <- list(rownames(x[[choice$assay]]), colnames(x))
+    SeuratObject::LayerData(x, assay = choice$assay, layer = "imputed") <- m
+    .setMisc(x, "imputation", record)
+})

@@ -1,0 +1,88 @@
+# The sources as a named list of parts, each with one column "label".
+.flattenSources <- function(source, labels, assay, layer, x, choice) {
+    if (is.null(source)) {
+        if (!is.null(labels)) {
+            .stop("`sourceLabels` is given, but there is no `source`")
+        }
+        return(NULL)
+    }
+    sources <- .sourceList(source)
+    what <- .sourceNames(source, sources)
+    if (is.null(labels)) {
+        .stop(
+            "`sourceLabels` is missing: name the column of the source that holds the labels; it has ",
+            .listSome(names(.cellData(sources[[1L]])))
+        )
+    }
+    parts <- Map(
+        function(s, name) .flattenSource(s, name, labels, .sourceChoice(s, assay, layer, x, choice)),
+        sources, what
+    )
+    stats::setNames(parts, .keys(sources))
+}
+
+.flattenSource <- function(source, what, labels, choice) {
+    label <- .cellColumn(source, labels, "sourceLabels", what)
+    if (all(is.na(label))) {
+        .stop("`sourceLabels`: all labels in column '", labels, "' of `", what, "` are NA")
+    }
+    m <- .expression(source, choice, what)
+    .checkGenes(m, what)
+    cells <- DataFrame(label = factor(as.character(label)))
+    .flatten(stats::setNames(list(m), choice$name), cells)
+}
+
+.sourceList <- function(source) {
+    sources <- if (is.list(source) || is(source, "List")) as.list(source) else list(source = source)
+    if (!length(sources)) {
+        .stop("`source` is an empty list")
+    }
+    known <- vapply(sources, function(s) is(s, "SummarizedExperiment") || is(s, "Seurat"), logical(1L))
+    if (!all(known)) {
+        classes <- vapply(sources[!known], function(s) class(s)[1L], character(1L))
+        .stop(
+            "`source` must be an object of the SummarizedExperiment family, a Seurat object, or a ",
+            "list of them; got ", .listSome(unique(classes))
+        )
+    }
+    sources
+}
+
+# How messages call the sources.
+.sourceNames <- function(source, sources) {
+    if (!is.list(source)) "source" else sprintf("source[[\"%s\"]]", .keys(sources))
+}
+
+# Sources without a name get the one that Python would give them.
+.keys <- function(sources) {
+    names <- names(sources) %||% rep("", length(sources))
+    make.unique(ifelse(nzchar(names), names, paste0("source", seq_along(sources))))
+}
+
+# The assay of a source is the target's where the classes are related, unless the user says otherwise.
+.sourceChoice <- function(source, assay, layer, x, choice) {
+    related <- is(source, "Seurat") == is(x, "Seurat")
+    if (related) {
+        sameAssay <- if (is(x, "Seurat")) {
+            if (choice$assay %in% SeuratObject::Assays(source)) choice$assay
+        } else {
+            choice$assay
+        }
+        assay <- assay %||% sameAssay
+        layer <- layer %||% choice$layer
+    }
+    .assayChoice(source, assay, if (is(source, "Seurat")) layer)
+}
+
+.checkSharedGenes <- function(target, sources) {
+    genes <- rownames(target$sce)
+    for (name in names(sources)) {
+        theirs <- rownames(sources[[name]]$sce)
+        if (!any(genes %in% theirs)) {
+            .stop(
+                "`source` and `x` share no genes: `x` has ", .listSome(genes, 3L), ", source '", name,
+                "' has ", .listSome(theirs, 3L), "; use the same kind of gene identifiers"
+            )
+        }
+    }
+}

@@ -1,0 +1,133 @@
+#' Find spatial domains, with help from a labelled reference
+#'
+#' Learns gene loadings on labelled reference data, carries them over to the target as far as they fit,
+#' and divides the target's spots into domains that are coherent in space.
+#'
+#' @param x The target: a [SpatialExperiment::SpatialExperiment], a
+#'   [SingleCellExperiment::SingleCellExperiment] with `coords`, or a Seurat (v5) object.
+#' @param source Labelled reference data: an object of the SummarizedExperiment family or a Seurat
+#'   object, or a list of them. Neither positions nor the same genes are needed, only shared ones.
+#'   `NULL` fits the same model to the target alone.
+#' @param sourceLabels Name of the column of the sources' cell data that holds the labels. Cells whose
+#'   label is `NA` are left out.
+#' @param nDomains Number of domains.
+#' @param ... Arguments of the method, which have the same names in Python in snake_case: among others
+#'   `nFactors` (15), `nTopGenes` (2000), `nNeighbors` (6), `normalization` (`"log"`; `"none"` for
+#'   values that are normalised already), `smoothness` (`"auto"`), `seed` (0) and `verbose` (print the
+#'   stages as they run; `TRUE` in interactive sessions). A name that the method does not know is an error.
+#' @param assay Name of the assay that holds the counts; for Seurat objects `NULL` means the default
+#'   assay.
+#' @param layer Name of the layer of a Seurat assay; layers split by sample are joined on a copy.
+#' @param sourceAssay,sourceLayer The same for the sources; `NULL` means as in `x` where the source is
+#'   of the same family, else the counts.
+#' @param coords Positions of the spots, where `x` has none of its own: a matrix of 2 or 3 columns, or
+#'   the names of columns of the cell data. `NULL` means `spatialCoords(x)`, or the images of a Seurat
+#'   object.
+#' @param sampleId Name of a column that says which sample a spot belongs to; spots of different samples
+#'   are never neighbours. `NULL` means `sample_id` of a SpatialExperiment or the images of a Seurat
+#'   object.
+#' @param name Name of the results in the object.
+#'
+#' @return `x` with the results added and nothing else changed:
+#' \describe{
+#'   \item{domains}{factor `x$transst`, levels in order of size unless they are named after labels}
+#'   \item{confidence}{`x$transst_confidence`, posterior probability of the spot's domain}
+#'   \item{embedding}{`reducedDim(x, "TransST")`, with the gene loadings as attribute `rotation`; in
+#'     Seurat objects the reduction `TransST`}
+#'   \item{run record}{parameters, seed, versions, fit and timings in `metadata(x)$transst`; in Seurat
+#'     objects `Misc(x, "transst")`}
+#' }
+#'
+#' @details Errors raised in Python have class `transst_python_error` and carry Python's message and, as
+#'   element `traceback`, where it happened. An interrupt (Ctrl-C) stops the run; `x` is only changed
+#'   when all results are there.
+#'
+#' @seealso [plotDomains()], [domainMarkers()], [imputeSpots()]
+#'
+#' @examplesIf transstAvailable()
+#' tissue <- simulateTissue(seed = 1)
+#' spe <- transst(tissue$target, tissue$source, "label", nDomains = 4, nFactors = 5)
+#' table(found = spe$transst, truth = spe$label)
+#' adjustedRandIndex(spe$transst, spe$label)
+#' @name transst
+NULL
+
+#' @rdname transst
+#' @export
+setMethod(
+    "transst", "SingleCellExperiment",
+    function(
+        x, source = NULL, sourceLabels = NULL, nDomains, ..., assay = "counts", sourceAssay = NULL,
+        sourceLayer = NULL, coords = NULL, sampleId = NULL, name = "transst"
+    ) {
+        .transst(
+            x, source, sourceLabels, nDomains, list(...), .assayChoice(x, assay, NULL),
+            sourceAssay, sourceLayer, coords, sampleId, name
+        )
+    }
+)
+
+#' @rdname transst
+#' @export
+setMethod(
+    "transst", "Seurat",
+    function(
+        x, source = NULL, sourceLabels = NULL, nDomains, ..., assay = NULL, layer = "counts",
+        sourceAssay = NULL, sourceLayer = NULL, coords = NULL, sampleId = NULL, name = "transst"
+    ) {
+        .transst(
+            x, source, sourceLabels, nDomains, list(...), .assayChoice(x, assay, layer),
+            sourceAssay, sourceLayer, coords, sampleId, name
+        )
+    }
+)
+
+.transst <- function(
+    x, source, sourceLabels, nDomains, options, choice, sourceAssay, sourceLayer, coords, sampleId, name
+) {
+    .checkNDomains(nDomains, ncol(x))
+    samples <- .samples(x, sampleId)
+    cells <- S4Vectors::make_zero_col_DFrame(ncol(x))
+    if (!is.null(samples)) {
+        cells$sample <- samples
+        options$sampleId <- "sample"
+    }
+    target <- .flattenTarget(x, choice, cells, .coordinates(x, coords))
+    sources <- .flattenSources(source, sourceLabels, sourceAssay, sourceLayer, x, choice)
+    .checkSharedGenes(target, sources)
+    options <- c(options, list(nDomains = nDomains))
+    if (is.null(options$verbose)) options$verbose <- interactive()
+    if (!is.null(sources)) options$sourceLabels <- "label"
+    result <- .callPython("transst", options, target, sources)
+    .graftDomains(x, .readDomains(result, target$sce), choice, name)
+}
+
+.checkNDomains <- function(nDomains, nSpots) {
+    if (missing(nDomains) || is.null(nDomains)) {
+        .stop("`nDomains` is missing: give the number of domains")
+    }
+    whole <- is.numeric(nDomains) && length(nDomains) == 1L && isTRUE(nDomains == round(nDomains))
+    if (!whole || nDomains < 1) {
+        .stop("`nDomains` must be one whole number, got ", deparse1(nDomains))
+    }
+    if (nDomains > nSpots) {
+        .stop("`nDomains` (", nDomains, ") is greater than the number of spots (", nSpots, ")")
+    }
+}
+
+# Python's answer in R's terms.
+.readDomains <- function(result, sce) {
+    levels <- as.character(result$domains)
+    embedding <- result$embedding
+    dimnames(embedding) <- list(NULL, paste0("TransST_", seq_len(ncol(embedding))))
+    rotation <- result$loadings
+    dimnames(rotation) <- list(rownames(sce), colnames(embedding))
+    list(
+        domains = factor(levels[as.vector(result$codes) + 1L], levels = levels),
+        confidence = as.vector(result$confidence),
+        embedding = embedding,
+        # genes that the model did not use have no loadings
+        rotation = rotation[stats::complete.cases(rotation), , drop = FALSE],
+        record = result$record
+    )
+}

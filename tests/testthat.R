@@ -1,0 +1,4 @@
+library(testthat)
+library(TransST)
+
+test_check("TransST")

@@ -1,0 +1,93 @@
+# Bad input is an error that names the argument, before Python is asked for anything.
+
+labelled <- function(...) {
+    spe <- tinySpe(...)
+    spe$label <- rep(c("a", "b"), length.out = ncol(spe))
+    spe
+}
+
+test_that("nDomains is checked", {
+    expect_error(transst(tinySpe()), "`nDomains` is missing")
+    expect_error(transst(tinySpe(), nDomains = 2.5), "one whole number, got 2.5")
+    expect_error(transst(tinySpe(), nDomains = 4:6), "one whole number, got 4:6")
+    expect_error(transst(tinySpe(), nDomains = "three"), "`nDomains` must be")
+    expect_error(transst(tinySpe(), nDomains = NA), "`nDomains` must be")
+    expect_error(
+        transst(tinySpe(), nDomains = 11), "`nDomains` \\(11\\) is greater than the number of spots \\(10\\)"
+    )
+})
+
+test_that("coordinates must be there, complete and of the right shape", {
+    sce <- SingleCellExperiment::SingleCellExperiment(list(counts = tinyCounts()))
+    expect_error(transst(sce, nDomains = 2), "no spatial coordinates; give `coords`")
+    expect_error(transst(sce, nDomains = 2, coords = c("px", "py")), "`coords`: `x` has no column 'px'")
+    expect_error(transst(sce, nDomains = 2, coords = matrix(0, 3, 2)), "got 3 x 2")
+    spe <- tinySpe()
+    SpatialExperiment::spatialCoords(spe)[3, 1] <- NA
+    expect_error(transst(spe, nDomains = 2), "1 of 10 spots have no position \\('spot3'\\)")
+    bare <- tinySpe()
+    SpatialExperiment::spatialCoords(bare) <- matrix(0, 10, 0)
+    expect_error(transst(bare, nDomains = 2), "no spatial coordinates")
+})
+
+test_that("cells of a Seurat object without an image are named", {
+    seurat <- asSeurat(tinySpe())
+    seurat[["slice"]] <- subset(seurat[["slice"]], cells = colnames(seurat)[1:8])
+    expect_error(transst(seurat, nDomains = 2), "2 of 10 spots have no position \\('spot9', 'spot10'\\)")
+})
+
+test_that("assay and layer must exist", {
+    expect_error(transst(tinySpe(), nDomains = 2, assay = "cnts"), "no assay 'cnts'; it has 'counts'")
+    seurat <- asSeurat(tinySpe())
+    expect_error(transst(seurat, nDomains = 2, layer = "cnts"), "no layer 'cnts'; it has 'counts'")
+    expect_error(transst(seurat, nDomains = 2, assay = "ADT"), "no assay 'ADT'; it has 'RNA'")
+})
+
+test_that("sources and their labels are checked", {
+    spe <- labelled()
+    expect_error(transst(spe, spe, nDomains = 2), "`sourceLabels` is missing: name the column .*'label'")
+    expect_error(transst(spe, spe, "lable", nDomains = 2), "`source` has no column 'lable'; it has .*'label'")
+    expect_error(transst(spe, NULL, "label", nDomains = 2), "there is no `source`")
+    expect_error(transst(spe, list(), "label", nDomains = 2), "`source` is an empty list")
+    expect_error(transst(spe, tinyCounts(), "label", nDomains = 2), "must be an object of .* got 'matrix'")
+    expect_error(
+        transst(spe, list(A1 = spe, B1 = 3), "label", nDomains = 2), "or a list of them; got 'numeric'"
+    )
+    empty <- spe
+    empty$label <- NA
+    expect_error(
+        transst(spe, list(A1 = spe, B1 = empty), "label", nDomains = 2),
+        "all labels in column 'label' of `source[[\"B1\"]]` are NA",
+        fixed = TRUE
+    )
+})
+
+test_that("sources without a shared gene are refused with examples of both", {
+    spe <- labelled()
+    other <- spe
+    rownames(other) <- paste0("ENSG", seq_len(nrow(other)))
+    expect_error(transst(spe, other, "label", nDomains = 2), "share no genes: `x` has 'gene1'.*'ENSG1'")
+})
+
+test_that("spots without a sample are refused", {
+    spe <- labelled()
+    spe$slide <- c(NA, rep("s", 9))
+    expect_error(transst(spe, nDomains = 2, sampleId = "slide"), "1 spots belong to no sample")
+})
+
+test_that("unknown genes and tasks are refused", {
+    expect_error(imputeSpots(tinySpe(), genes = c("gene1", "geneX")), "`genes`: not in `x`: 'geneX'")
+    expect_error(imputeSpots(tinySpe(), "guess"), "should be one of")
+    expect_error(plotImputation(tinySpe(), "geneX", "counts"), "`genes`: not in `x`: 'geneX'")
+    expect_error(domainMarkers(tinySpe()), "`domains`: `x` has no column 'transst'")
+})
+
+test_that("log data where counts are expected are a warning", {
+    skipWithoutPython()
+    tissue <- smallTissue()
+    SingleCellExperiment::counts(tissue$target) <- log1p(SingleCellExperiment::counts(tissue$target))
+    expect_warning(
+        quick(tissue$target), "`x` holds fractional values .* counts are expected",
+        class = "transst_python_warning"
+    )
+})

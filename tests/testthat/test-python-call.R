@@ -1,0 +1,70 @@
+test_that("names of arguments travel both ways by one rule", {
+    expect_identical(
+        TransST:::.toSnake(c("nTopGenes", "seed", "sampleId", "verbose")),
+        c("n_top_genes", "random_state", "sample_key", "verbose"),
+        ignore_attr = TRUE
+    )
+    snake <- c("n_top_genes", "random_state", "sample_key", "verbose")
+    expect_identical(TransST:::.toSnake(TransST:::.toCamel(snake)), snake, ignore_attr = TRUE)
+    expect_identical(
+        TransST:::.inRWords("`n_domains` and `random_state` of `adata`, not n_domains; `X` stays"),
+        "`nDomains` and `seed` of `x`, not n_domains; `X` stays"
+    )
+})
+
+test_that("whole numbers become integers, fractions stay, NA is refused", {
+    expect_identical(TransST:::.pythonValue(c(4, 5), "a"), 4:5)
+    expect_identical(TransST:::.pythonValue(0.5, "a"), 0.5)
+    expect_identical(TransST:::.pythonValue(Inf, "a"), Inf)
+    expect_identical(TransST:::.pythonValue(factor("u"), "a"), "u")
+    expect_identical(TransST:::.pythonValue(0.5, "penalties"), list(0.5))
+    expect_error(TransST:::.pythonValue(NA, "verbose"), "argument `verbose` must not be NA")
+})
+
+test_that("unknown, doubled and unnamed arguments are refused", {
+    skipWithoutPython()
+    spe <- tinySpe()
+    expect_error(transst(spe, nDomains = 2, nFctors = 3), "unknown argument 'nFctors'.*nFactors")
+    expect_error(transst(spe, nDomains = 2, seed = 1, seed = 2), "matched by multiple|given twice")
+    expect_error(transst(spe, NULL, NULL, 2, 3), "must be named")
+    # what the bridge sets itself is not for users
+    expect_error(transst(spe, nDomains = 2, spatialKey = "px"), "unknown argument")
+})
+
+test_that("an error of Python's is an R error with its message and classes, and leaves nothing behind", {
+    skipWithoutPython()
+    error <- tryCatch(transst(tinySpe(), nDomains = 2, normalization = "Größe"), error = identity)
+    expect_s3_class(error, c("transst_python_ValueError", "transst_python_error"))
+    expect_match(conditionMessage(error), "normalization")
+    expect_match(conditionMessage(error), "Größe")
+    expect_no_match(conditionMessage(error), "Traceback|py_last_error")
+    expect_match(error$traceback, "Traceback")
+    expect_length(ls(TransST:::.exchange, all.names = TRUE), 0L)
+})
+
+test_that("Python's progress is shown when asked for", {
+    skipWithoutPython()
+    said <- reticulate::py_capture_output(quick(smallTissue()$target, verbose = TRUE))
+    expect_match(said, "transst", fixed = TRUE)
+    expect_identical(reticulate::py_capture_output(quick(smallTissue()$target)), "")
+})
+
+test_that("both halves are of the same version", {
+    skipWithoutPython()
+    expect_identical(
+        reticulate::import("transst_py")[["__version__"]],
+        as.character(utils::packageVersion("TransST"))
+    )
+    expect_match(
+        normalizePath(reticulate::import("transst_py")[["__file__"]]),
+        normalizePath(system.file("python", package = "TransST")),
+        fixed = TRUE
+    )
+})
+
+test_that("transstConfig() says what runs", {
+    skipWithoutPython()
+    config <- transstConfig()
+    expect_null(config$problem)
+    expect_output(print(config), "rpy2 .*Status: ready")
+})

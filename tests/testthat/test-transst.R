@@ -1,0 +1,154 @@
+# A SpatialExperiment with one of everything that a careless round trip would lose.
+decorated <- function() {
+    spe <- smallTissue()$target
+    n <- ncol(spe)
+    colnames(spe)[c(1L, 2L)] <- c("Größe 1", "spot-ü")
+    rownames(spe)[1L] <- "β-actin"
+    spe$stage <- factor(rep(c("I", "II"), length.out = n), levels = c("I", "II"), ordered = TRUE)
+    spe$day <- as.Date("2024-02-29")
+    spe$patchy <- replace(rep(c(TRUE, FALSE), length.out = n), 3L, NA)
+    spe$notes <- as.list(seq_len(n))
+    SummarizedExperiment::assay(spe, "half") <- SingleCellExperiment::counts(spe) / 2
+    SummarizedExperiment::rowData(spe)$kind <- factor(rep("gene", nrow(spe)))
+    extra <- SummarizedExperiment::SummarizedExperiment(list(counts = matrix(1:2, 2L, n)))
+    SingleCellExperiment::altExp(spe, "ADT", withDimnames = FALSE) <- extra
+    S4Vectors::metadata(spe) <- list(when = as.Date("2024-01-01"), env = globalenv())
+    pixels <- SpatialExperiment::SpatialImage(grDevices::as.raster(matrix(0:1, 4, 4)))
+    SpatialExperiment::imgData(spe) <- S4Vectors::DataFrame(
+        sample_id = "target", image_id = "lowres", data = I(list(pixels)), scaleFactor = 0.5
+    )
+    spe
+}
+
+test_that("results are in their places", {
+    skipWithoutPython()
+    spe <- quick(smallTissue()$target)
+    expect_s4_class(spe, "SpatialExperiment")
+    expect_s3_class(spe$transst, "factor")
+    expect_false(anyNA(spe$transst))
+    expect_true(all(spe$transst_confidence > 0 & spe$transst_confidence <= 1))
+    embedding <- SingleCellExperiment::reducedDim(spe, "TransST")
+    expect_identical(dim(embedding), c(ncol(spe), 4L))
+    expect_identical(rownames(embedding), colnames(spe))
+    rotation <- attr(embedding, "rotation")
+    expect_identical(ncol(rotation), 4L)
+    expect_true(all(rownames(rotation) %in% rownames(spe)))
+    expect_true(all(is.finite(rotation)))
+    record <- S4Vectors::metadata(spe)$transst
+    expect_type(record, "list")
+    expect_identical(unserialize(serialize(record, NULL)), record)
+})
+
+test_that("everything else in the object survives identically", {
+    skipWithoutPython()
+    before <- decorated()
+    after <- quick(before, smallTissue()$source, name = "found")
+    expect_true(all(c("found", "found_confidence") %in% names(SummarizedExperiment::colData(after))))
+    after$found <- NULL
+    after$found_confidence <- NULL
+    SingleCellExperiment::reducedDim(after, "TransST.found") <- NULL
+    S4Vectors::metadata(after)$found <- NULL
+    expect_identical(after, before)
+})
+
+test_that("images survive, also when there are none", {
+    skipWithoutPython()
+    spe <- smallTissue()$target
+    expect_identical(SpatialExperiment::imgData(quick(spe)), SpatialExperiment::imgData(spe))
+})
+
+test_that("the target is found again by the truth, and the order of spots is the object's", {
+    skipWithoutPython()
+    spe <- smallTissue()$target
+    found <- quick(spe)
+    expect_gt(adjustedRandIndex(found$transst, spe$label), 0.5)
+    # coordinates and counts of a spot stay together: a shuffled object gives the same partition
+    shuffle <- rev(seq_len(ncol(spe)))
+    expect_gt(adjustedRandIndex(quick(spe[, shuffle])$transst, found$transst[shuffle]), 0.9)
+})
+
+test_that("R and Python give the same labels, for SpatialExperiment, SingleCellExperiment and Seurat", {
+    skipWithoutPython()
+    tissue <- smallTissue()
+    python <- reticulate::import("transst_py", convert = FALSE)
+    both <- python$datasets$simulated_tissue(
+        n_rows = 14L, n_cols = 12L, n_genes = 60L, n_domains = 3L, random_state = 4L
+    )
+    adata <- both[0]
+    python$tl$transst(adata, both[1], source_labels = "label", n_domains = 3L, n_factors = 4L)
+    theirs <- reticulate::py_to_r(adata$obs[["transst"]]$astype("str")$tolist())
+    confidence <- as.vector(reticulate::py_to_r(adata$obs[["transst_confidence"]]$to_numpy()))
+
+    spe <- quick(tissue$target)
+    expect_identical(as.character(spe$transst), theirs)
+    expect_equal(spe$transst_confidence, confidence, tolerance = 1e-6)
+
+    sce <- as(tissue$target, "SingleCellExperiment")
+    sce$px <- SpatialExperiment::spatialCoords(tissue$target)[, 1]
+    sce$py <- SpatialExperiment::spatialCoords(tissue$target)[, 2]
+    expect_identical(as.character(quick(sce, coords = c("px", "py"))$transst), theirs)
+
+    seurat <- quick(asSeurat(tissue$target), list(S = asSeurat(tissue$source)))
+    expect_identical(as.character(seurat$transst), theirs)
+})
+
+test_that("sparse, dense, integer and delayed counts give the same labels", {
+    skipWithoutPython()
+    spe <- smallTissue()$target
+    sparse <- SingleCellExperiment::counts(spe)
+    dense <- as.matrix(sparse)
+    whole <- dense
+    storage.mode(whole) <- "integer"
+    expected <- as.character(quick(spe)$transst)
+    for (m in list(dense, whole, DelayedArray::DelayedArray(sparse))) {
+        SingleCellExperiment::counts(spe) <- m
+        expect_identical(as.character(quick(spe)$transst), expected)
+    }
+})
+
+test_that("a Seurat object gets metadata, a reduction with loadings and the record, and keeps the rest", {
+    skipWithoutPython()
+    before <- asSeurat(smallTissue()$target)
+    before$kind <- factor(rep("k", ncol(before)))
+    after <- quick(before)
+    expect_s3_class(after$transst, "factor")
+    expect_true("TransST" %in% SeuratObject::Reductions(after))
+    expect_identical(rownames(SeuratObject::Embeddings(after, "TransST")), colnames(before))
+    expect_true(all(rownames(SeuratObject::Loadings(after, "TransST")) %in% rownames(before)))
+    expect_type(SeuratObject::Misc(after, "transst"), "list")
+    expect_identical(after[["RNA"]], before[["RNA"]])
+    expect_identical(after[["slice"]], before[["slice"]])
+    expect_identical(after[[]][names(before[[]])], before[[]])
+    expect_identical(as.character(quick(after)$transst), as.character(after$transst)) # a second run
+})
+
+test_that("without a source the model runs alone", {
+    skipWithoutPython()
+    spe <- quick(smallTissue()$target, NULL)
+    expect_identical(nlevels(spe$transst), 3L)
+})
+
+test_that("several sources, and cells without a label", {
+    skipWithoutPython()
+    source <- smallTissue()$source
+    source$label[1:5] <- NA
+    half <- seq_len(ncol(source)) %% 2L == 0L
+    sources <- list(even = source[, half], odd = source[rev(seq_len(60)), !half])
+    warned <- testthat::capture_warnings(spe <- quick(smallTissue()$target, sources))
+    expect_match(warned, "no label and are left out")
+    expect_gt(adjustedRandIndex(spe$transst, smallTissue()$target$label), 0.5)
+})
+
+test_that("two samples in one object have no neighbours in each other", {
+    skipWithoutPython()
+    one <- smallTissue()$target
+    two <- one
+    two$sample_id <- "second"
+    colnames(two) <- paste0("second_", colnames(two))
+    both <- SummarizedExperiment::cbind(one, two) # the same positions twice
+    spe <- quick(both)
+    # the samples are the same tissue: apart from each other, they must get the same domains
+    half <- seq_len(ncol(one))
+    expect_identical(as.character(spe$transst[half]), as.character(spe$transst[-half]))
+    expect_identical(nlevels(plotDomains(spe)$data$sample), 2L)
+})

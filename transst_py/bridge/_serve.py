@@ -1,0 +1,181 @@
+"""What the R package asks of Python.
+
+R puts flattened objects into its exchange environment ("target", "sources") and calls `answer()` with the
+name of a task. Only results go back, in the order of the input: R grafts them onto its own object.
+"""
+
+from __future__ import annotations
+
+import inspect
+import os
+import traceback
+import warnings
+from collections.abc import Callable
+from typing import Any, cast
+
+import numpy as np
+import pandas as pd
+import scipy.sparse as sp
+from anndata import AnnData
+
+from .. import datasets, tl
+from ._convert import from_parts, to_parts
+from ._memory import r_matrix
+from ._session import r_session
+
+__all__ = ["answer", "machine", "option_names"]
+
+Options = dict[str, Any]
+
+_KEY = "transst"
+_FUNCTIONS: dict[str, Callable[..., Any]] = {
+    "transst": tl.transst,
+    "markers": tl.rank_domain_genes,
+    "impute": tl.impute,
+    "simulate": datasets.simulated_tissue,
+    "her2st": datasets.her2st,
+    "write": AnnData.write_h5ad,
+}
+# Set by the bridge itself, so not offered to R's users.
+_DATA = {"adata", "source", "source_labels", "layer", "source_layer", "spatial_key", "sample_key"}
+_OWN = _DATA | {"key", "key_added", "copy", "task"}
+# Warnings for the developers of libraries, not for users of this one.
+_DEVELOPERS_ONLY = (
+    DeprecationWarning,
+    PendingDeprecationWarning,
+    FutureWarning,
+    ImportWarning,
+    ResourceWarning,
+)
+
+
+def option_names(task: str) -> list[str]:
+    """Name the arguments of the task's Python function that R's users may set."""
+    return [name for name in inspect.signature(_FUNCTIONS[task]).parameters if name not in _OWN]
+
+
+def answer(task: str, options: Options) -> dict[str, Any]:
+    """Run a task.
+
+    Returns
+    -------
+    `value` (the result) or `error` (its classes, most special first, message and traceback), and `warnings`.
+    KeyboardInterrupt is not caught: it reaches R as an interrupt.
+    """
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        try:
+            result: dict[str, Any] = {"value": _TASKS[task](options)}
+        except Exception as error:
+            result = {"error": _describe(error)}
+    shown = [str(w.message) for w in caught if not issubclass(w.category, _DEVELOPERS_ONLY)]
+    return result | {"warnings": list(dict.fromkeys(shown))}
+
+
+def machine() -> dict[str, str]:
+    """Say what computes, for R's `transstConfig()`."""
+    import torch
+
+    device = f"cuda ({torch.cuda.get_device_name()})" if torch.cuda.is_available() else "cpu"
+    sysconf = getattr(os, "sysconf", None)  # not on Windows
+    memory = sysconf("SC_PAGE_SIZE") * sysconf("SC_PHYS_PAGES") / 2**30 if sysconf else 0.0
+    return {
+        "device": device,
+        "cores": str(os.cpu_count()),
+        "threads of torch": str(torch.get_num_threads()),
+        "memory": f"{memory:.0f} GiB" if memory else "unknown",
+    }
+
+
+def _describe(error: Exception) -> dict[str, Any]:
+    """Render an exception for R."""
+    # str(KeyError("text")) puts quotes around the text.
+    message = error.args[0] if isinstance(error, KeyError) and error.args else error
+    classes = [c.__name__ for c in type(error).__mro__ if issubclass(c, Exception)]
+    return {"classes": classes, "message": str(message), "traceback": traceback.format_exc()}
+
+
+def target() -> AnnData:
+    return from_parts(r_session().exchange["target"])
+
+
+def _sources() -> dict[str, AnnData] | None:
+    sources = r_session().exchange["sources"]
+    if sources is r_session().interface.NULL:
+        return None
+    return {name: from_parts(parts) for name, parts in zip(sources.names, sources, strict=True)}
+
+
+def _transst(options: Options) -> dict[str, Any]:
+    adata = target()
+    tl.transst(adata, _sources(), key_added=_KEY, **options)
+    domains = adata.obs[_KEY].cat
+    return {
+        "codes": domains.codes.to_numpy().astype(np.int32),
+        "domains": [str(name) for name in domains.categories],
+        "confidence": adata.obs[f"{_KEY}_confidence"].to_numpy(np.float64),
+        "embedding": np.asarray(adata.obsm[f"X_{_KEY}"], dtype=np.float64),
+        "loadings": np.asarray(adata.varm[f"{_KEY}_loadings"], dtype=np.float64),
+        "record": _plain(adata.uns[_KEY]),
+    }
+
+
+def _markers(options: Options) -> pd.DataFrame:
+    table = tl.rank_domain_genes(target(), **options)
+    return table.reset_index(drop=True)
+
+
+def _impute(options: Options) -> dict[str, Any]:
+    adata = target()
+    if options["task"] == "densify":
+        finer = cast(AnnData, tl.impute(adata, **options))
+        hand_over(finer)
+        return {"record": _plain(finer.uns["imputation"])}
+    tl.impute(adata, **options)
+    r_session().exchange["result"] = r_matrix(adata.layers["imputed"])
+    return {"record": _plain(adata.uns["imputation"])}
+
+
+def _simulate(options: Options) -> None:
+    target, source = datasets.simulated_tissue(**options)
+    hand_over(target)
+    r_session().exchange["source"] = to_parts(source)
+
+
+def _her2st(options: Options) -> dict[str, Any]:
+    adata = datasets.her2st(**options)
+    hand_over(adata)
+    return {"record": _plain(adata.uns.get("source", ""))}
+
+
+def _write(options: Options) -> None:
+    target().write_h5ad(**options)
+
+
+def hand_over(adata: AnnData) -> None:
+    r_session().exchange["result"] = to_parts(adata)
+
+
+def _plain(value: Any) -> Any:
+    """Reduce a value of `uns` to what reticulate turns into plain R vectors, matrices and lists."""
+    if isinstance(value, dict):
+        return {str(name): _plain(item) for name, item in value.items()}
+    if isinstance(value, np.generic) or (isinstance(value, np.ndarray) and value.ndim < 2):
+        return value.tolist()
+    if isinstance(value, pd.DataFrame):
+        return value.reset_index(drop=True)
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    if sp.issparse(value):
+        return sp.csc_matrix(value, dtype=np.float64)
+    return value
+
+
+_TASKS: dict[str, Callable[[Options], Any]] = {
+    "transst": _transst,
+    "markers": _markers,
+    "impute": _impute,
+    "simulate": _simulate,
+    "her2st": _her2st,
+    "write": _write,
+}
