@@ -16,7 +16,7 @@ help:
 	@echo "make demo      set up, then domains, markers and imputation on real tissue -> demo_output/"
 	@echo "make test      set up, then ruff, mypy, pytest, testthat, lintr and R CMD check"
 	@echo "make setup     R >= 4.5 and its packages, .venv, .Rlib (see tools/setup.sh)"
-	@echo "make bench     accuracy over tissues and seeds -> benchmarks/results/"
+	@echo "make bench     accuracy and speed, over tissues and seeds -> benchmarks/results/"
 	@echo "make document  rebuild NAMESPACE and man/ from the roxygen comments"
 	@echo "make clean     remove everything that make made in this folder"
 
@@ -46,6 +46,7 @@ check: setup
 
 bench: setup
 	$(PY) benchmarks/domains.py
+	$(PY) benchmarks/markers.py
 
 document: setup
 	Rscript -e 'roxygen2::roxygenise()'
