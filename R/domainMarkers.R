@@ -1,16 +1,18 @@
 #' Marker genes of spatial domains
 #'
-#' Compares every domain with the rest of the tissue, gene by gene.
+#' Compares every domain with the rest of the tissue, or with other domains, gene by gene.
 #'
 #' @param x An object with domains, as [transst()] returns it.
 #' @param domains Name of the column that holds the domains; any factor will do.
 #' @param assay,layer As in [transst()].
-#' @param ... Arguments of the test, such as `normalization` (`"log"`; `"none"` for values that are
-#'   normalised already); the same as in Python, in camelCase.
+#' @param ... Arguments of the test: `method` (`"wilcoxon"`, `"t"` or `"contrast"`, which tests along the
+#'   factors), `reference` (`"rest"`, `"pairwise"` or the name of a domain) and `normalization` (`"log"`,
+#'   `"linear"`, or `"none"` for values that are normalised already).
 #'
 #' @return A [S4Vectors::DataFrame] with one row per domain and gene and columns `domain`, `gene`,
 #'   `score`, `logFoldChange`, `pValue`, `pAdjusted` (Benjamini-Hochberg), `fractionIn` and
-#'   `fractionOut` (of spots with the gene detected), best genes of a domain first.
+#'   `fractionOut` (of spots with the gene detected), best genes of a domain first. A `reference` other
+#'   than the rest is a column of its own.
 #'
 #' @details The domains were found in the same data, so the p-values rank genes; they are no test of
 #'   whether a domain exists.
@@ -43,9 +45,11 @@ setMethod("domainMarkers", "Seurat", function(
 .domainMarkers <- function(x, domains, choice, options) {
     found <- .cellColumn(x, domains, "domains")
     cells <- DataFrame(domain = droplevels(factor(found)))
-    table <- .callPython(
-        "markers", c(options, list(key = "domain")), .flattenTarget(x, choice, cells)
-    )
+    # Factor scores, where there are any: method = "contrast" tests along them.
+    reduced <- .reductions(x)[.embeddingName(domains)]
+    names(reduced) <- "X_domain"
+    target <- .flattenTarget(x, choice, cells, reduced = Filter(Negate(is.null), reduced))
+    table <- .callPython("markers", c(options, list(key = "domain")), target)
     names(table) <- .toCamel(names(table))
     table$domain <- factor(table$domain, levels = levels(cells$domain))
     table$gene <- as.character(table$gene)

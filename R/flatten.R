@@ -98,10 +98,12 @@
 }
 
 # What the model needs of the target: one assay, the named columns, the coordinates.
-.flattenTarget <- function(x, choice, cells = .cellData(x)[character()], coords = NULL) {
+.flattenTarget <- function(
+    x, choice, cells = .cellData(x)[character()], coords = NULL, reduced = list()
+) {
     m <- .expression(x, choice)
     .checkGenes(m, "x")
-    .flatten(stats::setNames(list(m), choice$name), cells, coords = coords)
+    .flatten(stats::setNames(list(m), choice$name), cells, coords = coords, reduced = reduced)
 }
 
 .checkGenes <- function(m, what) {

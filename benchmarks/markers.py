@@ -28,7 +28,6 @@ from scipy import stats
 
 import transst_py as tst
 from transst_py.normalize import log_expression
-from transst_py.tl._markers import rank_domain_genes, split_counts
 
 N_DOMAINS = 7
 TISSUES = {  # standard deviation of log depth, dispersion
@@ -96,7 +95,7 @@ def speed(n_spots: int, n_genes: int, n_scipy: int = 20) -> pd.DataFrame:
 
 
 def _rank(adata: ad.AnnData, **options: str) -> pd.DataFrame:
-    return rank_domain_genes(adata, key="domain", **options)
+    return tst.tl.rank_domain_genes(adata, key="domain", **options)
 
 
 def no_domains(
@@ -117,12 +116,12 @@ def level(replicates: int) -> pd.DataFrame:
     for tissue, (depth, dispersion) in TISSUES.items():
         for seed in range(replicates):
             adata = no_domains(seed, depth, dispersion)
-            split_counts(adata, random_state=seed)
+            tst.tl.split_counts(adata, random_state=seed)
             tst.tl.transst(adata, n_domains=4, random_state=seed)
             tst.tl.transst(adata, n_domains=4, random_state=seed, layer="counts_train", key_added="half")
             for test, options in TESTS.items():
                 for counts, key, layer in (("naive", "transst", None), ("split", "half", "counts_test")):
-                    p_values = rank_domain_genes(adata, key=key, layer=layer, **options)["p_value"]
+                    p_values = tst.tl.rank_domain_genes(adata, key=key, layer=layer, **options)["p_value"]
                     rows.append(
                         {
                             "tissue": tissue,

@@ -26,3 +26,19 @@ test_that("a Seurat object gives the same table", {
     spe <- smallTissue()$target
     expect_equal(domainMarkers(asSeurat(spe), "label"), domainMarkers(spe, "label"))
 })
+
+test_that("other tests and references work, the contrast along the factors", {
+    skipWithoutPython()
+    tissue <- smallTissue()
+    spe <- transst(tissue$target, nDomains = 3, nFactors = 4)
+    welch <- domainMarkers(spe, method = "t", reference = "pairwise", normalization = "none")
+    expect_identical(nrow(welch), nrow(spe) * 6L)
+    row <- as.list(welch[1L, ])
+    values <- as.matrix(SingleCellExperiment::counts(spe))[row$gene, ]
+    theirs <- stats::t.test(values[spe$transst == row$domain], values[spe$transst == row$reference])
+    expect_equal(row$pValue, theirs$p.value, tolerance = 1e-6)
+
+    contrast <- domainMarkers(spe, method = "contrast")
+    expect_true(all(is.finite(contrast$score)))
+    expect_error(domainMarkers(spe, "label", method = "contrast"), "X_domain")
+})
