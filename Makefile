@@ -17,7 +17,7 @@ help:
 	@echo "make test      set up, then ruff, mypy, pytest, testthat, lintr and R CMD check"
 	@echo "make setup     R >= 4.5 and its packages, .venv, .Rlib (see tools/setup.sh)"
 	@echo "make bench     accuracy and speed, over tissues and seeds -> benchmarks/results/"
-	@echo "make document  rebuild NAMESPACE and man/ from the roxygen comments"
+	@echo "make document  rebuild NAMESPACE, man/ and the picture of the README"
 	@echo "make clean     remove everything that make made in this folder"
 
 setup:
@@ -50,6 +50,7 @@ bench: setup
 
 document: setup
 	Rscript -e 'roxygen2::roxygenise()'
+	Rscript tools/readme_figure.R
 
 clean:
 	rm -rf .venv .Rlib .Renviron setup.log demo_output .pytest_cache .mypy_cache .ruff_cache
