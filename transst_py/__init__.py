@@ -7,6 +7,7 @@ the estimators below work on arrays.
 __version__ = "0.99.0"
 
 from transst_py import bridge, datasets, pl, tl
+from transst_py.choice import choose_n_domains
 from transst_py.model import TransST
 from transst_py.source_model import SupervisedFactorAnalysis
 from transst_py.spatial_mixture import SpatialGaussianMixture
@@ -18,6 +19,7 @@ __all__ = [
     "SupervisedFactorAnalysis",
     "TransST",
     "bridge",
+    "choose_n_domains",
     "datasets",
     "pl",
     "tl",

@@ -24,7 +24,9 @@ __all__ = [
     "check_counts",
     "check_matrix",
     "check_obs_column",
+    "check_seed",
     "check_unique_genes",
+    "check_whole_number",
     "list_some",
 ]
 
@@ -74,6 +76,8 @@ def check_matrix(adata: AnnData, layer: str | None, *, what: str = "adata") -> M
     X = adata.X if layer is None else adata.layers[layer]
     if X is None:
         raise ValueError(f"`{what}` has no X; choose one of its layers with `layer=`")
+    if adata.isbacked:
+        raise ValueError(f"`{what}` is backed by a file; load it first: adata.to_memory()")
     if adata.n_obs == 0 or adata.n_vars == 0:
         raise ValueError(f"`{what}` is empty: {adata.n_obs} spots x {adata.n_vars} genes")
     X = as_float_matrix(X)
@@ -167,6 +171,33 @@ def check_choice(argument: str, value: str, allowed: tuple[str, ...]) -> None:
     """
     if value not in allowed:
         raise ValueError(f"`{argument}`: unknown value {value!r}; choose one of {', '.join(allowed)}")
+
+
+def check_whole_number(argument: str, value: Any, *, at_least: int) -> None:
+    """Refuse anything but a whole number of a certain size.
+
+    Raises
+    ------
+    TypeError, ValueError
+        It is no whole number; it is too small.
+    """
+    if isinstance(value, bool) or not isinstance(value, (int, np.integer)):
+        raise TypeError(f"`{argument}` must be one whole number, got {value!r}")
+    if value < at_least:
+        raise ValueError(f"`{argument}` must be at least {at_least}, got {value}")
+
+
+def check_seed(value: Any) -> None:
+    """Refuse anything but a whole number from 0 to 2**32 - 1 as seed: results must be repeatable.
+
+    Raises
+    ------
+    TypeError, ValueError
+        It is no such number.
+    """
+    check_whole_number("random_state", value, at_least=0)
+    if value >= 2**32:
+        raise ValueError(f"`random_state` must be below 2**32, got {value}")
 
 
 def check_unique_genes(adata: AnnData, *, what: str = "adata") -> None:

@@ -9,7 +9,12 @@ import numpy as np
 import scipy.sparse as sp
 from sklearn.neighbors import NearestNeighbors
 
+from transst_py._validation import check_whole_number
+
 __all__ = ["check_connectivities", "spatial_neighbors"]
+
+# The graph has to stay sparse, and neighbours local.
+MAX_NEIGHBORS = 100
 
 
 def spatial_neighbors(
@@ -36,15 +41,18 @@ def spatial_neighbors(
     Raises
     ------
     ValueError
-        `n_neighbors` is below 1.
+        `n_neighbors` is below 1 or above 100.
 
     Warns
     -----
     UserWarning
         Spots share a position, or a sample has a single spot, which has no neighbours.
     """
-    if n_neighbors < 1:
-        raise ValueError(f"`n_neighbors` must be at least 1, got {n_neighbors}")
+    check_whole_number("n_neighbors", n_neighbors, at_least=1)
+    if n_neighbors > MAX_NEIGHBORS:
+        raise ValueError(
+            f"`n_neighbors` must be at most {MAX_NEIGHBORS}, got {n_neighbors}: 4 to 8 are usual"
+        )
     n = len(coordinates)
     samples = np.zeros(n, dtype=int) if samples is None else np.asarray(samples)
     edges = sp.csr_matrix((n, n))

@@ -18,6 +18,7 @@ from sklearn.utils.validation import check_is_fitted
 from transst_py._progress import Progress
 from transst_py._typing import Matrix
 from transst_py._validation import check_choice
+from transst_py.choice import Choice, choose_n_domains
 from transst_py.source_model import SupervisedFactorAnalysis
 from transst_py.spatial_mixture import SpatialGaussianMixture
 from transst_py.standardize import StandardizedMatrix, column_moments
@@ -32,7 +33,7 @@ class TransST(BaseEstimator):
     Parameters
     ----------
     n_components
-        Number of domains K.
+        Number of domains K, or a sequence to choose from (see `choose_n_domains`).
     n_factors
         Number of factors q.
     scaling
@@ -43,6 +44,8 @@ class TransST(BaseEstimator):
         See `AdaptiveLoadings`.
     smoothness, covariance_prior, n_init
         See `SpatialGaussianMixture`.
+    criterion, n_subsamples
+        How a number of domains is chosen; see `choose_n_domains`.
     random_state
         Seed of everything that is random.
     verbose
@@ -58,13 +61,15 @@ class TransST(BaseEstimator):
     source_model_ : SupervisedFactorAnalysis or None
     transfer_ : AdaptiveLoadings
     mixture_ : SpatialGaussianMixture
+    choice_ : Choice or None
+        What the number of domains was chosen from, if it was.
     seconds_ : dict
         Time spent in each stage.
     """
 
     def __init__(
         self,
-        n_components: int,
+        n_components: int | Sequence[int],
         *,
         n_factors: int = 15,
         scaling: str = "per_dataset",
@@ -74,6 +79,8 @@ class TransST(BaseEstimator):
         smoothness: float | str = "auto",
         covariance_prior: float = 20.0,
         n_init: int = 10,
+        criterion: str = "auto",
+        n_subsamples: int = 5,
         random_state: int = 0,
         verbose: bool = False,
     ) -> None:
@@ -86,6 +93,8 @@ class TransST(BaseEstimator):
         self.smoothness = smoothness
         self.covariance_prior = covariance_prior
         self.n_init = n_init
+        self.criterion = criterion
+        self.n_subsamples = n_subsamples
         self.random_state = random_state
         self.verbose = verbose
 
@@ -136,18 +145,32 @@ class TransST(BaseEstimator):
                 random_state=self.random_state,
             ).fit(target, loadings)
             self.embedding_ = self.transfer_.transform(target)
+        self.choice_: Choice | None = None
         with progress.stage("spatial mixture", f"{self.n_components} domains, {self.n_init} starts"):
-            self.mixture_ = SpatialGaussianMixture(
-                self.n_components,
-                smoothness=self.smoothness,
-                covariance_prior=self.covariance_prior,
-                n_init=self.n_init,
-                random_state=self.random_state,
-            ).fit(self.embedding_, connectivities)
+            self.mixture_ = self._fit_mixture(connectivities)
         self.labels_ = self.mixture_.labels_
         self.responsibilities_ = self.mixture_.responsibilities_
         self.seconds_ = progress.seconds
         return self
+
+    def _fit_mixture(self, connectivities: sp.csr_matrix | None) -> SpatialGaussianMixture:
+        options: dict[str, Any] = {
+            "smoothness": self.smoothness,
+            "covariance_prior": self.covariance_prior,
+            "n_init": self.n_init,
+            "random_state": self.random_state,
+        }
+        if isinstance(self.n_components, (int, np.integer)):
+            return SpatialGaussianMixture(self.n_components, **options).fit(self.embedding_, connectivities)
+        self.choice_ = choose_n_domains(
+            self.embedding_,
+            connectivities,
+            self.n_components,
+            criterion=self.criterion,
+            n_subsamples=self.n_subsamples,
+            **options,
+        )
+        return self.choice_.mixture
 
     def predict(self, X: Any, connectivities: sp.csr_matrix | None = None) -> np.ndarray:
         """Label the spots of another slice, (n_new,), standardised as the target was."""
@@ -155,15 +178,16 @@ class TransST(BaseEstimator):
         return self.mixture_.predict(self.transfer_.transform(check_expression(X, "X")), connectivities)
 
     def save(self, path: str | Path) -> None:
-        """Write what `predict` needs to one .npz file, without pickle."""
+        """Write what `predict` needs to one file (numpy's npz format), without pickle."""
         check_is_fitted(self, "mixture_")
-        options = {k: (list(v) if isinstance(v, tuple) else v) for k, v in self.get_params().items()}
-        np.savez(
-            path,
-            options=json.dumps(options),
-            **{f"transfer.{k}": getattr(self.transfer_, k) for k in _TRANSFER_STATE},
-            **{f"mixture.{k}": getattr(self.mixture_, k) for k in _MIXTURE_STATE},
-        )
+        options = {k: np.asarray(v).tolist() for k, v in self.get_params().items()}
+        with open(path, "wb") as file:  # given a name, numpy would add .npz to it
+            np.savez(
+                file,
+                options=json.dumps(options),
+                **{f"transfer.{k}": getattr(self.transfer_, k) for k in _TRANSFER_STATE},
+                **{f"mixture.{k}": getattr(self.mixture_, k) for k in _MIXTURE_STATE},
+            )
 
     @classmethod
     def load(cls, path: str | Path) -> Self:
@@ -172,13 +196,15 @@ class TransST(BaseEstimator):
             state = {name: file[name] for name in file.files}
         options = json.loads(str(state["options"]))
         options["penalties"] = tuple(options["penalties"])
+        n_components = len(state["mixture.means_"])
         model = cls(**options)
         model.transfer_ = AdaptiveLoadings(model.n_factors)
-        model.mixture_ = SpatialGaussianMixture(model.n_components, random_state=model.random_state)
+        model.mixture_ = SpatialGaussianMixture(n_components, random_state=model.random_state)
         for k in _TRANSFER_STATE:
             setattr(model.transfer_, k, state[f"transfer.{k}"])
         for k in _MIXTURE_STATE:
             setattr(model.mixture_, k, state[f"mixture.{k}"])
+        model.transfer_.n_features_in_ = int(model.transfer_.n_features_in_)
         model.mixture_.smoothness_ = float(model.mixture_.smoothness_)
         model.labels_ = model.mixture_.labels_
         return model
@@ -197,7 +223,7 @@ class TransST(BaseEstimator):
         return target, others
 
 
-_TRANSFER_STATE = ("loadings_", "mean_", "scale_")
+_TRANSFER_STATE = ("loadings_", "mean_", "scale_", "n_features_in_")
 _MIXTURE_STATE = ("labels_", "means_", "covariances_", "smoothness_")
 
 

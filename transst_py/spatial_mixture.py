@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import warnings
 from dataclasses import dataclass
+from numbers import Real
 from typing import Self
 
 import numpy as np
@@ -18,11 +19,12 @@ import scipy.sparse as sp
 from scipy.linalg import solve_triangular
 from scipy.special import logsumexp
 from sklearn.base import BaseEstimator
+from sklearn.cluster import KMeans
 from sklearn.exceptions import ConvergenceWarning
-from sklearn.mixture import GaussianMixture
 from sklearn.utils import check_array
 from sklearn.utils.validation import check_is_fitted
 
+from transst_py._validation import check_seed
 from transst_py.graph import check_connectivities
 
 __all__ = ["SpatialGaussianMixture"]
@@ -61,6 +63,11 @@ class Field:
         colour = colour_classes(graph, np.random.default_rng(random_state))
         members = [np.flatnonzero(colour == c) for c in range(colour.max() + 1)]
         return cls(graph, [(m, graph[m]) for m in members], np.asarray(graph.sum(axis=1)).ravel())
+
+    def smooth(self, Z: np.ndarray) -> np.ndarray:
+        """Average each spot half with its neighbours; a spot without any keeps its value."""
+        around = (self.graph @ Z) / np.maximum(self.degrees, 1)[:, None]
+        return np.where((self.degrees == 0)[:, None], Z, 0.5 * (Z + around))
 
     def disagreement(self, labels: np.ndarray, n_classes: int) -> np.ndarray:
         """d_i - s_ik: neighbours of spot i outside class k, (n, K)."""
@@ -165,6 +172,36 @@ class Run:
         return len(np.unique(self.labels))
 
 
+def infer_from_neighbors(
+    graph: sp.csr_matrix, responsibilities: np.ndarray, known: np.ndarray, smoothness: float
+) -> np.ndarray:
+    """Responsibilities of spots without scores, from the field alone (section 1.5 with equal energies).
+
+    Parameters
+    ----------
+    graph
+        (n, n) neighbourhood graph of all spots.
+    responsibilities
+        (m, K) of the spots with scores.
+    known
+        (n,) bool, which spots these are.
+    smoothness
+        β of the field.
+
+    Returns
+    -------
+    (n, K); a spot is judged by the domains of those of its neighbours that have scores, and gets equal
+    probabilities when it has none.
+    """
+    n_classes = responsibilities.shape[1]
+    labels = one_hot(responsibilities.argmax(axis=1), n_classes)
+    agreement = graph[~known][:, known] @ labels
+    everything = np.empty((len(known), n_classes))
+    everything[known] = responsibilities
+    everything[~known] = np.exp(log_prior(-agreement, smoothness))
+    return everything
+
+
 class SpatialGaussianMixture(BaseEstimator):
     """Gaussian mixture with a Potts Markov random field over the spots (stage 3 of TransST).
 
@@ -179,7 +216,7 @@ class SpatialGaussianMixture(BaseEstimator):
         Weight, in spots, of the pooled within-class covariance in every class covariance. It keeps small
         domains from collapsing; 0 gives the plain maximum-likelihood update.
     n_init
-        Restarts from k-means and a common-covariance mixture; the best likelihood is kept.
+        Restarts from k-means on scores averaged over neighbours; the best likelihood is kept.
     max_iter, tol
         Stop when the pseudo log-likelihood changes by less than `tol` times its magnitude.
     random_state
@@ -244,14 +281,19 @@ class SpatialGaussianMixture(BaseEstimator):
         center, whitening = whiten(V)
         Z = (V - center) @ whitening
 
-        runs = [self._run(Z, field, self.random_state + i) for i in range(self.n_init)]
+        seeds = np.random.default_rng(self.random_state).integers(2**31 - 1, size=self.n_init)
+        runs = [self._run(Z, field, int(seed)) for seed in seeds]
         best = max(runs, key=lambda run: (run.n_occupied, run.bounds[-1]))
         self._store(best, center, whitening)
         self._warn(best)
         return self
 
     def predict(self, V: np.ndarray, connectivities: sp.csr_matrix | None = None) -> np.ndarray:
-        """Label the spots of another slice with the fitted classes and smoothness, (n,)."""
+        """Label the spots of another slice with the fitted classes and smoothness, (n,).
+
+        The labels are a mode of the field, found from the classes alone: on the slice of the fit they may
+        differ from `labels_` in the few spots where the field has several modes.
+        """
         check_is_fitted(self)
         V = check_array(V, dtype=np.float64)
         field = self._field(connectivities, len(V))
@@ -261,13 +303,14 @@ class SpatialGaussianMixture(BaseEstimator):
     def _check(self, n: int) -> None:
         if not 1 <= self.n_components <= n:
             raise ValueError(f"`n_components` must lie between 1 and the {n} spots, got {self.n_components}")
-        fixed = isinstance(self.smoothness, (int, float)) and self.smoothness >= 0
+        fixed = isinstance(self.smoothness, Real) and 0 <= self.smoothness < np.inf
         if not (self.smoothness == "auto" or fixed):
             raise ValueError(f"`smoothness` must be 'auto' or a number >= 0, got {self.smoothness!r}")
-        if self.covariance_prior < 0:
+        if not 0 <= self.covariance_prior < np.inf:
             raise ValueError(f"`covariance_prior` must be >= 0, got {self.covariance_prior}")
         if self.n_init < 1:
             raise ValueError(f"`n_init` must be at least 1, got {self.n_init}")
+        check_seed(self.random_state)
 
     def _field(self, connectivities: sp.csr_matrix | None, n: int) -> Field:
         graph = sp.csr_matrix((n, n)) if connectivities is None else check_connectivities(connectivities, n)
@@ -275,10 +318,9 @@ class SpatialGaussianMixture(BaseEstimator):
 
     def _run(self, Z: np.ndarray, field: Field, seed: int) -> Run:
         K = self.n_components
-        labels, components = self._start(Z, seed)
+        labels, components = self._start(Z, field, seed)
         smoothness = 1.0 if self.smoothness == "auto" else float(self.smoothness)
         bounds: list[float] = []
-        converged = False
         for _ in range(self.max_iter):
             u = components.energies(Z)
             labels = field.icm(labels, u, smoothness)
@@ -287,29 +329,24 @@ class SpatialGaussianMixture(BaseEstimator):
             evidence = logsumexp(joint, axis=1, keepdims=True)
             responsibilities = np.exp(joint - evidence)
             bounds.append(float(evidence.sum()))
-            if len(bounds) > 1 and abs(bounds[-1] - bounds[-2]) < self.tol * abs(bounds[-1]):
-                converged = True
-                break
+            converged = len(bounds) > 1 and abs(bounds[-1] - bounds[-2]) < self.tol * abs(bounds[-1])
+            if converged or len(bounds) == self.max_iter:
+                break  # before the M-step: labels and responsibilities belong to the components kept
             components = self._m_step(Z, responsibilities)
             if self.smoothness == "auto" and field.graph.nnz:
                 smoothness = newton_smoothness(responsibilities, disagreement, smoothness)
         return Run(labels, responsibilities, components, smoothness, bounds, converged)
 
-    def _start(self, Z: np.ndarray, seed: int) -> tuple[np.ndarray, Components]:
-        """k-means++, then EM with one covariance for all classes ("EEE"), as the published start does."""
-        mixture = GaussianMixture(
-            self.n_components,
-            covariance_type="tied",
-            init_params="k-means++",
-            max_iter=200,
-            random_state=seed,
-        )
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", ConvergenceWarning)  # a start need not be converged
-            labels = mixture.fit_predict(Z)
-        return labels, Components(
-            mixture.means_, np.repeat(mixture.covariances_[None], self.n_components, axis=0)
-        )
+    def _start(self, Z: np.ndarray, field: Field, seed: int) -> tuple[np.ndarray, Components]:
+        """k-means on scores averaged over neighbours, and one covariance for all classes.
+
+        Started in space, restarts end in fewer and better optima than from the scores alone.
+        """
+        labels = KMeans(self.n_components, n_init=1, random_state=seed).fit_predict(field.smooth(Z))
+        start = self._m_step(Z, one_hot(labels, self.n_components))
+        sizes = np.bincount(labels, minlength=self.n_components)
+        pooled = np.average(start.covariances, axis=0, weights=sizes)
+        return labels, Components(start.means, np.repeat(pooled[None], self.n_components, axis=0))
 
     def _m_step(self, Z: np.ndarray, R: np.ndarray) -> Components:
         q = Z.shape[1]

@@ -19,7 +19,7 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.model_selection import KFold
 from sklearn.utils.validation import check_is_fitted
 
-from transst_py._validation import check_choice
+from transst_py._validation import check_choice, check_seed
 from transst_py.source_model import fix_signs, leading_eigenvectors
 from transst_py.standardize import StandardizedMatrix, standardize
 
@@ -198,11 +198,14 @@ class AdaptiveLoadings(TransformerMixin, BaseEstimator):
         check_is_fitted(self)
         if not isinstance(X, StandardizedMatrix):
             X = StandardizedMatrix(standardize(X, center=False, scale=False).X, self.mean_, self.scale_)
+        if X.shape[1] != self.n_features_in_:
+            raise ValueError(f"`X` has {X.shape[1]} genes, the loadings {self.n_features_in_}")
         W = self.loadings_
         return X.dot(np.linalg.solve(W.T @ W, W.T).T)
 
     def _check(self, X: StandardizedMatrix, source_loadings: np.ndarray | None) -> None:
         n, p = X.shape
+        check_seed(self.random_state)
         q = self.n_factors if source_loadings is None else np.shape(source_loadings)[1]
         if source_loadings is not None and np.shape(source_loadings)[0] != p:
             raise ValueError(f"`source_loadings` has {np.shape(source_loadings)[0]} rows, the data {p} genes")
@@ -213,7 +216,7 @@ class AdaptiveLoadings(TransformerMixin, BaseEstimator):
         check_choice("solver", self.solver, ("eigen", "alternating"))
         if not 2 <= self.n_folds <= n:
             raise ValueError(f"`n_folds` must lie between 2 and the {n} spots, got {self.n_folds}")
-        if len(self.penalties) == 0 or min(self.penalties) < 0:
+        if len(self.penalties) == 0 or not all(penalty >= 0 for penalty in self.penalties):
             raise ValueError(f"`penalties` must be numbers >= 0, got {self.penalties}")
 
     def _coordinates(

@@ -95,10 +95,21 @@ def test_predict_save_load(arrays, tmp_path):
     model = fit(arrays)
     predicted = model.predict(X, graph)
     assert adjusted_rand_score(predicted, model.labels_) > 0.95
-    model.save(tmp_path / "model.npz")
-    loaded = TransST.load(tmp_path / "model.npz")
+    model.save(tmp_path / "model")
+    loaded = TransST.load(tmp_path / "model")
     assert loaded.get_params() == model.get_params()
     np.testing.assert_array_equal(loaded.predict(X, graph), predicted)
+
+
+def test_number_of_components_is_chosen_and_saved(arrays, tmp_path):
+    X, graph, X_s, y_s, _ = arrays
+    options = {"n_factors": 5, "n_init": 3, "n_subsamples": 0}
+    model = TransST(range(2, 6), **options).fit(X, graph, [(X_s, y_s)])
+    assert model.choice_.n_domains == len(model.mixture_.means_)
+    model.save(tmp_path / "model")
+    loaded = TransST.load(tmp_path / "model")
+    assert loaded.n_components == [2, 3, 4, 5]
+    np.testing.assert_array_equal(loaded.predict(X, graph), model.predict(X, graph))
 
 
 def test_bad_input(arrays):
@@ -109,5 +120,7 @@ def test_bad_input(arrays):
         TransST(3).fit(X, graph, [(X_s, y_s[:10])])
     with pytest.raises(ValueError, match="every label is missing"):
         TransST(3).fit(X, graph, [(X_s, np.full(400, np.nan))])
+    with pytest.raises(ValueError, match="`X` has 100 genes, the loadings 120"):
+        fit(arrays).predict(X[:, :100])
     with pytest.raises(ValueError, match="`scaling`: unknown value"):
         TransST(3, scaling="none").fit(X, graph)

@@ -13,6 +13,7 @@ from transst_py.spatial_mixture import (
     Components,
     Field,
     colour_classes,
+    infer_from_neighbors,
     log_prior,
     newton_smoothness,
     one_hot,
@@ -85,9 +86,12 @@ def test_icm_energy_never_rises_and_ends_in_a_mode(stripes):
             assert field.energy(other, u, 1.5) >= field.energy(final, u, 1.5) - 1e-9
 
 
-def test_without_space_it_is_a_gaussian_mixture_with_equal_weights(stripes):
+@pytest.mark.parametrize("with_graph", [False, True])
+def test_without_smoothness_it_is_a_gaussian_mixture_with_equal_weights(stripes, with_graph):
     V, graph, _ = stripes
-    model = SpatialGaussianMixture(3, covariance_prior=0, tol=1e-12, max_iter=500).fit(V)
+    options = {"smoothness": 0} if with_graph else {}
+    model = SpatialGaussianMixture(3, covariance_prior=0, tol=1e-12, max_iter=500, n_init=3, **options)
+    model.fit(V, graph if with_graph else None)
     density = np.column_stack(
         [multivariate_normal.pdf(V, m, s) for m, s in zip(model.means_, model.covariances_, strict=True)]
     )
@@ -96,13 +100,17 @@ def test_without_space_it_is_a_gaussian_mixture_with_equal_weights(stripes):
         model.responsibilities_, density / density.sum(axis=1, keepdims=True), atol=1e-4
     )
     assert (np.diff(model.lower_bounds_) >= -1e-6 * abs(model.lower_bounds_[-1])).all()
-    fixed = SpatialGaussianMixture(3, covariance_prior=0, tol=1e-12, max_iter=500, smoothness=0).fit(V, graph)
-    np.testing.assert_array_equal(fixed.labels_, model.labels_)
+
+
+def test_smoothing_averages_neighbours_and_keeps_lonely_spots():
+    graph = sp.csr_matrix(np.array([[0, 1, 0], [1, 0, 0], [0, 0, 0]], dtype=float))
+    smooth = Field.from_graph(graph, 0).smooth(np.array([[0.0], [4.0], [7.0]]))
+    np.testing.assert_array_equal(smooth, [[2.0], [2.0], [7.0]])
 
 
 def test_space_helps(stripes):
     V, graph, y = stripes
-    alone = SpatialGaussianMixture(3).fit(V)
+    alone = SpatialGaussianMixture(3, max_iter=500).fit(V)
     spatial = SpatialGaussianMixture(3).fit(V, graph)
     assert adjusted_rand_score(y, spatial.labels_) > 0.9 > adjusted_rand_score(y, alone.labels_)
     assert spatial.smoothness_ > 0.5
@@ -143,6 +151,29 @@ def test_same_seed_same_labels_and_sizes_decrease(stripes):
     np.testing.assert_allclose(one.responsibilities_.sum(axis=1), 1)
 
 
+def test_spots_without_scores_follow_their_neighbours():
+    # 0 - 1 - 2 - 3, and 4 alone; 2 and 4 have no scores
+    edges = ([0, 1, 1, 2, 2, 3], [1, 0, 2, 1, 3, 2])
+    graph = sp.csr_matrix((np.ones(6), edges), shape=(5, 5))
+    known = np.array([True, True, False, True, False])
+    R = np.array([[0.9, 0.1], [0.2, 0.8], [0.3, 0.7]])
+    everything = infer_from_neighbors(graph, R, known, smoothness=2.0)
+    np.testing.assert_array_equal(everything[known], R)
+    odds = np.exp(2.0 / 2 * 2)  # two neighbours, both in the second class
+    np.testing.assert_allclose(everything[2], [1 / (1 + odds), odds / (1 + odds)])
+    np.testing.assert_allclose(everything[4], [0.5, 0.5])
+
+
+def test_kept_components_are_those_of_the_responsibilities(stripes):
+    V, graph, _ = stripes
+    with pytest.warns(ConvergenceWarning):
+        model = SpatialGaussianMixture(3, max_iter=2, n_init=1).fit(V, graph)
+    u = Components(model.means_, model.covariances_).energies(V)
+    disagreement = Field.from_graph(graph, 0).disagreement(model.labels_, 3)
+    joint = np.exp(log_prior(disagreement, model.smoothness_) - u)
+    np.testing.assert_allclose(model.responsibilities_, joint / joint.sum(axis=1, keepdims=True), atol=1e-8)
+
+
 def test_predict_on_the_training_slice_repeats_the_labels(stripes):
     V, graph, _ = stripes
     model = SpatialGaussianMixture(3).fit(V, graph)
@@ -172,6 +203,7 @@ def test_warns_without_convergence(stripes):
         ({"smoothness": -1}, "`smoothness` must be"),
         ({"covariance_prior": -1}, "`covariance_prior` must be >= 0"),
         ({"n_init": 0}, "`n_init` must be at least 1"),
+        ({"random_state": -1}, "`random_state` must be at least 0, got -1"),
     ],
 )
 def test_bad_options(stripes, options, message):

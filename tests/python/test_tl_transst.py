@@ -125,7 +125,7 @@ def change(adata, **slots):
             ValueError,
             "`n_domains` must lie between 1 and the 400 spots, got 401",
         ),
-        (lambda t, s: {"n_domains": 2.5}, TypeError, "`n_domains` must be one whole number"),
+        (lambda t, s: {"n_domains": 2.5}, TypeError, "`n_domains` must hold whole numbers"),
         (lambda t, s: t.obsm.clear(), KeyError, "`spatial_key`: no coordinates"),
         (
             lambda t, s: change(s, var_names=[f"other{i}" for i in range(120)]),
@@ -153,9 +153,19 @@ def change(adata, **slots):
         ),
         (lambda t, s: {"layer": "raw"}, KeyError, "`layer`: adata has no layer 'raw'"),
         (lambda t, s: {"sample_key": "slide"}, KeyError, "`sample_key`: adata.obs has no column 'slide'"),
+        (lambda t, s: {"n_domains": []}, ValueError, "`n_domains` is empty"),
+        (lambda t, s: {"n_top_genes": 0}, ValueError, "`n_top_genes` must be at least 1, got 0"),
+        (lambda t, s: {"n_factors": 2.5}, TypeError, "`n_factors` must be one whole number, got 2.5"),
+        (lambda t, s: {"random_state": None}, TypeError, "`random_state` must be one whole number"),
+        (lambda t, s: {"penalties": (np.nan,)}, ValueError, "`penalties` must be numbers >= 0"),
+        (lambda t, s: {"n_neighbors": 10_000}, ValueError, "`n_neighbors` must be at most 100"),
         (lambda t, s: {"normalization": "sct"}, ValueError, "`normalization`: unknown value"),
         (lambda t, s: {"n_neighbors": 0}, ValueError, "`n_neighbors` must be at least 1"),
-        (lambda t, s: {"n_factors": 120}, ValueError, "`n_factors`=120 needs more genes than the 120"),
+        (
+            lambda t, s: {"n_factors": 120},
+            ValueError,
+            "`n_factors`=120 must be below the number",
+        ),
         (lambda t, s: {"source": []}, ValueError, "`source` is empty"),
         (lambda t, s: {"source": "A1"}, TypeError, "`source`"),
     ],
@@ -170,23 +180,62 @@ def test_bad_input_is_refused_and_leaves_the_object_alone(tissue, spoil, error, 
     assert slots == (set(target.obs), set(target.obsm), set(target.uns))
 
 
+def test_missing_sample_and_backed_file(tissue, tmp_path):
+    target, _ = tissue
+    target.obs["slice"] = pd.Categorical(["a"] * 399 + [None])
+    with pytest.raises(ValueError, match="`sample_key`: 1 of 400 spots have no sample in 'slice'"):
+        run(target, sample_key="slice")
+    target.write_h5ad(tmp_path / "x.h5ad")
+    backed = ad.read_h5ad(tmp_path / "x.h5ad", backed="r")
+    with pytest.raises(ValueError, match=r"backed by a file; load it first: adata.to_memory\(\)"):
+        run(backed)
+    backed.file.close()
+
+
 def test_labels_without_source(tissue):
     with pytest.raises(ValueError, match="`source_labels` was given without `source`"):
         run(tissue[0], source_labels="label")
 
 
-def test_warns_of_log_data_and_empty_spots(tissue):
+def test_warns_of_log_data(tissue):
     target, _ = tissue
-    target.X.data[target.X.indptr[0] : target.X.indptr[1]] = 0
-    with pytest.warns(UserWarning, match="1 of 400 spots have no count"):
-        run(target)
-    assert np.isfinite(target.obsm["X_transst"]).all()
     target.X = target.X.log1p()
-    with (
-        pytest.warns(UserWarning, match="fractional values .* where raw counts are expected"),
-        pytest.warns(UserWarning, match="have no count"),
-    ):
+    with pytest.warns(UserWarning, match="fractional values .* where raw counts are expected"):
         run(target)
+
+
+def test_empty_spots_follow_their_neighbours_and_disturb_nobody(tissue):
+    target, source = tissue
+    empty = np.zeros(400, dtype=bool)
+    empty[[7, 105, 106, 399]] = True
+    target.X = sp.csr_matrix(target.X.multiply(~empty[:, None]))
+    with pytest.warns(UserWarning, match="4 of 400 spots have no count .* from their neighbours alone"):
+        run(target, source)
+    without = target[~empty].copy()
+    run(without, source)
+    assert adjusted_rand_score(target.obs["transst"][~empty], without.obs["transst"]) > 0.95
+    assert np.isnan(target.obsm["X_transst"][empty]).all()
+    assert np.isfinite(target.obsm["X_transst"][~empty]).all()
+    graph, domain = target.obsp["spatial_connectivities"], target.obs["transst"].to_numpy()
+    around = domain[graph[7].indices]
+    assert (around == domain[7]).sum() == max((around == d).sum() for d in np.unique(around))
+
+    source.X = sp.csr_matrix(source.X.multiply(~empty[:, None]))
+    with (
+        pytest.warns(UserWarning, match="4 of 400 rows of source 'source' have no count"),
+        pytest.warns(UserWarning, match="4 of 400 spots"),
+    ):
+        run(target, source)
+
+
+def test_number_of_domains_is_chosen(tissue):
+    target, source = tissue
+    run(target, source, n_domains=range(2, 7), n_subsamples=0)
+    table = target.uns["transst"]["n_domains"]
+    assert list(table["table"]["n_domains"]) == [2, 3, 4, 5, 6]
+    assert target.obs["transst"].cat.categories.size == table["chosen"]
+    assert target.obsm["transst_prob"].shape == (400, table["chosen"])
+    assert tst.pl.n_domains(target) is not None
 
 
 def test_few_shared_genes(tissue):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import platform
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from typing import Any, TypeAlias
@@ -17,10 +17,12 @@ from anndata import AnnData
 import transst_py
 from transst_py import _validation as check
 from transst_py._progress import Progress
+from transst_py.choice import check_candidates, choice_record
 from transst_py.genes import n_detected, select_genes, shared_genes
 from transst_py.graph import spatial_neighbors
 from transst_py.model import TransST
 from transst_py.normalize import NORMALIZATIONS, log_normalize, median_total
+from transst_py.spatial_mixture import infer_from_neighbors
 from transst_py.transfer import DEFAULT_PENALTIES
 
 __all__ = ["transst"]
@@ -36,7 +38,7 @@ def transst(
     source: Sources | None = None,
     *,
     source_labels: str | None = None,
-    n_domains: int,
+    n_domains: int | Sequence[int],
     n_factors: int = 15,
     n_top_genes: int | None = 2000,
     layer: str | None = None,
@@ -52,6 +54,8 @@ def transst(
     n_folds: int = 5,
     solver: str = "eigen",
     n_init: int = 10,
+    criterion: str = "auto",
+    n_subsamples: int = 5,
     random_state: int = 0,
     key_added: str = "transst",
     verbose: bool = False,
@@ -73,7 +77,8 @@ def transst(
     source_labels
         Column of every source's `obs` with the labels; rows whose label is missing are left out.
     n_domains
-        Number of domains K.
+        Number of domains K, or a sequence to choose from, such as `range(2, 11)`; it should reach about
+        twice the number expected.
     n_factors
         Number of factors q.
     n_top_genes
@@ -93,6 +98,8 @@ def transst(
         Of the spatial mixture; see `SpatialGaussianMixture`.
     penalties, n_folds, solver
         Of the transfer; see `AdaptiveLoadings`.
+    criterion, n_subsamples
+        Of the choice among several numbers of domains; see `choose_n_domains`.
     random_state
         Seed; recorded with the result.
     key_added
@@ -108,11 +115,12 @@ def transst(
 
     - `obs[key]`: domain of every spot, categorical "1".."K" by decreasing size
     - `obs[key + "_confidence"]`: probability of that domain given the neighbours' domains, float64
-    - `obsm["X_" + key]`: (n, q) factor scores, float64
+    - `obsm["X_" + key]`: (n, q) factor scores, float64; NaN for spots without any count
     - `obsm[key + "_prob"]`: (n, K) probabilities of the domains, float64
     - `varm[key + "_loadings"]`: (n_vars, q) loadings of the standardised genes; NaN for genes not used
     - `obsp["spatial_connectivities"]`: (n, n) neighbourhood graph
-    - `uns[key]`: parameters, seed, versions, penalty path, log-likelihoods, warnings, seconds
+    - `uns[key]`: parameters, seed, versions, penalty path, log-likelihoods, table of the choice of K,
+      warnings, seconds
 
     Raises
     ------
@@ -143,9 +151,10 @@ def transst(
                 spatial_key=spatial_key,
                 sample_key=sample_key,
                 n_neighbors=n_neighbors,
+                random_state=random_state,
             )
         model = TransST(
-            n_domains,
+            problem.n_domains,
             n_factors=n_factors,
             scaling=scaling,
             penalties=tuple(penalties),
@@ -154,9 +163,11 @@ def transst(
             smoothness=smoothness,
             covariance_prior=covariance_prior,
             n_init=n_init,
+            criterion=criterion,
+            n_subsamples=n_subsamples,
             random_state=random_state,
             verbose=verbose,
-        ).fit(problem.X, problem.graph, problem.sources or None)
+        ).fit(problem.X, problem.graph[problem.measured][:, problem.measured], problem.sources or None)
     messages = list(dict.fromkeys(str(w.message) for w in caught))
     for w in {str(w.message): w for w in caught}.values():
         warnings.warn(w.message, w.category, stacklevel=2)
@@ -169,10 +180,16 @@ def transst(
 
 @dataclass
 class _Problem:
-    """What the model gets: log expression of the chosen genes, the graph, and the sources."""
+    """What the model gets: log expression of the chosen genes, the graph, and the sources.
 
+    Spots without any count say nothing, but would be extremes of every factor: `measured` is false for
+    them, and X has no rows of theirs.
+    """
+
+    n_domains: int | list[int]
     X: Any
     graph: sp.csr_matrix
+    measured: np.ndarray
     genes: pd.Index
     sources: dict[str, tuple[Any, pd.Series]]
 
@@ -201,62 +218,93 @@ def _prepare(
     layer: str | None,
     source_layer: str | None,
     normalization: str,
-    n_domains: int,
+    n_domains: int | Sequence[int],
     n_factors: int,
     n_top_genes: int | None,
     spatial_key: str,
     sample_key: str | None,
     n_neighbors: int,
+    random_state: int,
 ) -> _Problem:
     """Check everything that can be checked, then normalise and choose genes."""
     check.check_choice("normalization", normalization, NORMALIZATIONS)
     if source_labels is not None and not sources:
         raise ValueError("`source_labels` was given without `source`")
     counts = _expression(adata, layer, normalization, "adata")
-    if isinstance(n_domains, bool) or not isinstance(n_domains, (int, np.integer)):
-        raise TypeError(f"`n_domains` must be one whole number, got {n_domains!r}")
-    if not 1 <= n_domains <= adata.n_obs:
-        raise ValueError(f"`n_domains` must lie between 1 and the {adata.n_obs} spots, got {n_domains}")
+    check.check_whole_number("n_factors", n_factors, at_least=1)
+    if n_top_genes is not None:
+        check.check_whole_number("n_top_genes", n_top_genes, at_least=1)
+    check.check_seed(random_state)
+    candidates = check_candidates(
+        n_domains if isinstance(n_domains, Iterable) else [n_domains], adata.n_obs, argument="n_domains"
+    )
     coordinates = check.check_coordinates(adata, spatial_key)
-    samples = None
-    if sample_key is not None:
-        samples = check.check_obs_column(adata, sample_key, argument="sample_key").astype(str).to_numpy()
+    samples = None if sample_key is None else _samples(adata, sample_key)
     labels = {name: _source_labels(source, source_labels, name) for name, source in sources.items()}
     source_counts = {
         name: _expression(source, source_layer, normalization, f"source {name!r}")
         for name, source in sources.items()
     }
     genes = shared_genes(adata.var_names, {name: source.var_names for name, source in sources.items()})
-    if len(genes) <= n_factors:
-        raise ValueError(f"`n_factors`={n_factors} needs more genes than the {len(genes)} that are shared")
-
     graph = spatial_neighbors(coordinates, n_neighbors=n_neighbors, samples=samples)
     X = counts[:, adata.var_names.get_indexer(genes)]
     others = {name: C[:, sources[name].var_names.get_indexer(genes)] for name, C in source_counts.items()}
+    labelled = {name: (M, labels[name]) for name, M in others.items()}
+    measured = np.ones(adata.n_obs, dtype=bool)
     if normalization == "log":
-        totals = np.asarray(X.sum(axis=1)).ravel()
-        if (totals == 0).any():
-            warnings.warn(
-                f"{(totals == 0).sum()} of {len(totals)} spots have no count in the genes used; "
-                "their domain comes from their neighbours alone",
-                UserWarning,
-                stacklevel=3,
+        measured = _has_counts(X, "spots", "their domain comes from their neighbours alone")
+        if measured.sum() < max(candidates):
+            raise ValueError(
+                f"`n_domains`={max(candidates)}, but only {measured.sum()} spots have counts in shared genes"
             )
+        X = X[measured]
         target_sum = median_total(X)
         X = log_normalize(X, target_sum=target_sum)
-        others = {name: log_normalize(C, target_sum=target_sum) for name, C in others.items()}
-    candidates = n_detected(X) >= min(MIN_DETECTED, adata.n_obs)
-    if others:
-        candidates &= sum(n_detected(M) for M in others.values()) >= MIN_DETECTED
-    chosen = select_genes(X, graph, candidates, n_top_genes)
-    if len(chosen) <= n_factors:
-        raise ValueError(f"`n_factors`={n_factors} needs more genes than the {len(chosen)} detected ones")
+        labelled = {name: _normalized_source(*parts, name, target_sum) for name, parts in labelled.items()}
+    detected = n_detected(X) >= min(MIN_DETECTED, X.shape[0])
+    if labelled:
+        detected &= sum(n_detected(M) for M, _ in labelled.values()) >= MIN_DETECTED
+    chosen = select_genes(X, graph[measured][:, measured], detected, n_top_genes)
+    smallest = min(len(chosen), X.shape[0])
+    if n_factors >= smallest:
+        raise ValueError(
+            f"`n_factors`={n_factors} must be below the number of detected shared genes ({len(chosen)}) "
+            f"and of spots ({X.shape[0]})"
+        )
     return _Problem(
-        X[:, chosen],
-        graph,
-        genes[chosen],
-        {name: (M[:, chosen], labels[name]) for name, M in others.items()},
+        n_domains=candidates if isinstance(n_domains, Iterable) else candidates[0],
+        X=X[:, chosen],
+        graph=graph,
+        measured=measured,
+        genes=genes[chosen],
+        sources={name: (M[:, chosen], y) for name, (M, y) in labelled.items()},
     )
+
+
+def _has_counts(X: Any, rows: str, consequence: str) -> np.ndarray:
+    """Which rows have a count at all, (n,) bool; warns of those that have none."""
+    found = np.asarray(X.sum(axis=1)).ravel() > 0
+    if not found.all():
+        warnings.warn(
+            f"{(~found).sum()} of {len(found)} {rows} have no count in the shared genes; {consequence}",
+            UserWarning,
+            stacklevel=4,
+        )
+    return found
+
+
+def _normalized_source(X: Any, labels: pd.Series, name: str, target_sum: float) -> tuple[Any, pd.Series]:
+    found = _has_counts(X, f"rows of source {name!r}", "they are left out")
+    return log_normalize(X[found], target_sum=target_sum), labels[found]
+
+
+def _samples(adata: AnnData, key: str) -> np.ndarray:
+    column = check.check_obs_column(adata, key, argument="sample_key")
+    if column.isna().any():
+        raise ValueError(
+            f"`sample_key`: {column.isna().sum()} of {len(column)} spots have no sample in {key!r}"
+        )
+    return column.astype(str).to_numpy()
 
 
 def _expression(adata: Any, layer: str | None, normalization: str, what: str) -> Any:
@@ -277,14 +325,21 @@ def _source_labels(source: Any, key: str | None, name: str) -> pd.Series:
 
 
 def _write(adata: AnnData, model: TransST, problem: _Problem, key: str, record: dict[str, Any]) -> None:
-    K = model.n_components
-    names = [str(k + 1) for k in range(K)]
     loadings = np.full((adata.n_vars, model.n_factors), np.nan)
     loadings[adata.var_names.get_indexer(problem.genes)] = model.transfer_.loadings_
-    adata.obs[key] = pd.Categorical.from_codes(model.labels_, categories=names)
-    adata.obs[f"{key}_confidence"] = model.responsibilities_[np.arange(adata.n_obs), model.labels_]
-    adata.obsm[f"X_{key}"] = model.embedding_
-    adata.obsm[f"{key}_prob"] = model.responsibilities_
+    embedding = np.full((adata.n_obs, model.n_factors), np.nan)
+    embedding[problem.measured] = model.embedding_
+    probabilities = infer_from_neighbors(
+        problem.graph, model.responsibilities_, problem.measured, model.mixture_.smoothness_
+    )
+    labels = probabilities.argmax(axis=1)
+    labels[problem.measured] = model.labels_
+    names = [str(k + 1) for k in range(probabilities.shape[1])]
+
+    adata.obs[key] = pd.Categorical.from_codes(labels, categories=names)
+    adata.obs[f"{key}_confidence"] = probabilities[np.arange(adata.n_obs), labels]
+    adata.obsm[f"X_{key}"] = embedding
+    adata.obsm[f"{key}_prob"] = probabilities
     adata.varm[f"{key}_loadings"] = loadings
     adata.obsp["spatial_connectivities"] = problem.graph
     adata.uns[key] = record
@@ -299,11 +354,7 @@ def _record(
 ) -> dict[str, Any]:
     """The run as a plain dict of numbers, strings and arrays, which survives `write_h5ad`."""
     record: dict[str, Any] = {
-        "params": {
-            k: np.asarray(v) if isinstance(v, (tuple, list)) else v
-            for k, v in options.items()
-            if v is not None
-        },
+        "params": {k: _storable(v) for k, v in options.items() if v is not None},
         "versions": _versions(),
         "genes": problem.genes.to_numpy(dtype=str).astype(object),
         "transfer": {
@@ -319,6 +370,8 @@ def _record(
         "warnings": np.asarray(messages, dtype=object),
         "seconds": seconds,
     }
+    if model.choice_ is not None:
+        record["n_domains"] = choice_record(model.choice_)
     if model.source_model_ is not None:
         record["source"] = {
             "names": np.asarray(list(problem.sources), dtype=object),
@@ -327,6 +380,10 @@ def _record(
             "converged": model.source_model_.converged_,
         }
     return record
+
+
+def _storable(value: Any) -> Any:
+    return np.asarray(value) if isinstance(value, (tuple, list, range)) else value
 
 
 def _versions() -> dict[str, str]:

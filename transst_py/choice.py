@@ -1,0 +1,329 @@
+"""Choice of the number of domains K: information criteria of the spatial mixture, and its stability.
+
+For every candidate K the mixture is fitted to the transferred scores (n spots, q factors); with LL its last
+pseudo log-likelihood and P = K (q + q (q+1)/2) + 1 parameters (section 1.8 of the method document)
+
+    BIC  = -2 LL + w P log n
+    MBIC = -2 LL + w P log n log log(q + n)
+    HBIC = -2 LL + w P log(log n + P)
+
+The published w jumps from 0.5 to 2 at n = 1000: on simulated tissue of 1000 to 3000 spots it then finds too
+few domains, and no constant w is right for every n. The slope heuristic needs none. Beyond the true K, LL
+grows linearly with P, by what each parameter picks up from noise and misfit; the penalty is twice that slope
+κ, read from the upper half of the candidates (Birgé & Massart 2007; Baudry, Maugis & Michel 2012), which
+should therefore reach about twice the number of domains:
+
+    slope = -2 LL + 4 κ P
+
+LL is that of the whitened scores, without the constant -(n q / 2) log 2π: it differs from the density of the
+scores themselves by a number that is the same for all K, and does not change under affine maps of them.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterable
+from dataclasses import dataclass
+from itertools import combinations
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import scipy.sparse as sp
+from sklearn.metrics import adjusted_rand_score
+from sklearn.utils import check_array
+
+from transst_py._validation import check_choice
+from transst_py.graph import check_connectivities
+from transst_py.spatial_mixture import SpatialGaussianMixture
+
+__all__ = ["CRITERIA", "Choice", "check_candidates", "choice_record", "choose_n_domains", "criterion_values"]
+
+CRITERIA = ("bic", "mbic", "hbic", "slope")
+MIN_SLOPE_CANDIDATES = 4
+SUBSAMPLE_SHARE = 0.8
+# Repeated fits compare labellings, not likelihoods: few starts do, and show how much depends on them.
+SUBSAMPLE_STARTS = 2
+
+
+@dataclass(frozen=True)
+class Choice:
+    """Number of domains chosen, and what it was chosen from.
+
+    Attributes
+    ----------
+    n_domains
+        The chosen K.
+    criterion, penalty_weight
+        Criterion it minimises, and the weight w in it.
+    table
+        One row a candidate: n_domains, log_likelihood, n_parameters, bic, mbic, hbic, slope, stability,
+        stability_sd. The slope is NaN with fewer than four candidates.
+    mixtures
+        The fitted mixture of every candidate.
+    """
+
+    n_domains: int
+    criterion: str
+    penalty_weight: float
+    table: pd.DataFrame
+    mixtures: dict[int, SpatialGaussianMixture]
+
+    @property
+    def mixture(self) -> SpatialGaussianMixture:
+        """The mixture with the chosen K."""
+        return self.mixtures[self.n_domains]
+
+
+def choose_n_domains(
+    V: np.ndarray,
+    connectivities: sp.csr_matrix | None,
+    candidates: Iterable[int],
+    *,
+    criterion: str = "hbic",
+    penalty_weight: float | None = None,
+    n_subsamples: int = 5,
+    random_state: int = 0,
+    **mixture_options: Any,
+) -> Choice:
+    """Fit the spatial mixture for every candidate K and choose one.
+
+    Parameters
+    ----------
+    V
+        (n, q) scores, after the transfer.
+    connectivities
+        (n, n) sparse neighbourhood graph; `None` means no neighbours.
+    candidates
+        Numbers of domains to try.
+    criterion
+        "bic", "mbic", "hbic" or "slope", of which the smallest wins; "auto" is "slope" with at least four
+        candidates, otherwise "hbic". A candidate that leaves a domain without spots can win only if all do.
+    penalty_weight
+        Weight w of the penalty of bic, mbic and hbic. `None` is the published rule, 0.5 below 1000 spots and
+        2 from there on; 1 is the textbook weight.
+    n_subsamples
+        Fits to random 80 % of the spots, with seeds of their own, for the stability curve: at least 2, or 0
+        for none.
+    random_state
+        Seed of the mixtures and of the subsamples.
+    **mixture_options
+        Further options of `SpatialGaussianMixture`.
+
+    Raises
+    ------
+    TypeError, ValueError
+        A candidate is no whole number between 1 and n, there are none or too few for the criterion, or an
+        option is out of range.
+
+    Warns
+    -----
+    UserWarning, ConvergenceWarning
+        The largest candidate wins; and what the fit of the chosen mixture has to say (the others are silent).
+    """
+    V = check_array(V, dtype=np.float64, ensure_min_samples=2, input_name="V")
+    n, q = V.shape
+    numbers = check_candidates(candidates, n)
+    if criterion == "auto":
+        criterion = "slope" if len(numbers) >= MIN_SLOPE_CANDIDATES else "hbic"
+    _check_options(criterion, len(numbers), penalty_weight, n_subsamples)
+    weight = published_weight(n) if penalty_weight is None else float(penalty_weight)
+    graph = None if connectivities is None else check_connectivities(connectivities, n)
+    if graph is not None and graph.nnz == 0:
+        graph = None  # as the warning has said; the fits need not repeat it
+    options = {"random_state": random_state, **mixture_options}
+
+    mixtures, complaints = {}, {}
+    for K in numbers:
+        with warnings.catch_warnings(record=True) as complaints[K]:
+            warnings.simplefilter("always")
+            mixtures[K] = SpatialGaussianMixture(K, **options).fit(V, graph)
+    table = _criterion_table(mixtures, n, q, weight)
+    curve = stability_curve(V, graph, numbers, n_subsamples=n_subsamples, **options)
+    table["stability"], table["stability_sd"] = np.array([curve[K] for K in numbers]).T
+    chosen = _smallest(table, criterion, mixtures)
+    for w in complaints[chosen]:
+        warnings.warn(str(w.message), w.category, stacklevel=2)
+    if len(numbers) > 1 and chosen == numbers[-1]:
+        warnings.warn(
+            f"the largest of the candidates, {chosen} domains, has the smallest {criterion}; try larger ones",
+            UserWarning,
+            stacklevel=2,
+        )
+    return Choice(chosen, criterion, weight, table, mixtures)
+
+
+def check_candidates(candidates: Iterable[int], n: int, *, argument: str = "candidates") -> list[int]:
+    """Return the distinct candidates in ascending order.
+
+    Raises
+    ------
+    TypeError
+        Not a sequence of whole numbers.
+    ValueError
+        There is none, or one lies outside 1..n.
+    """
+    if isinstance(candidates, str) or not isinstance(candidates, Iterable):
+        raise TypeError(f"`{argument}` must be a sequence of whole numbers, got {candidates!r}")
+    found = list(candidates)
+    if not found:
+        raise ValueError(f"`{argument}` is empty; give at least one number of domains")
+    for K in found:
+        if isinstance(K, bool) or not isinstance(K, (int, np.integer)):
+            raise TypeError(f"`{argument}` must hold whole numbers, got {K!r}")
+        if not 1 <= K <= n:
+            raise ValueError(f"`{argument}` must lie between 1 and the {n} spots, got {K}")
+    return sorted({int(K) for K in found})
+
+
+def _check_options(
+    criterion: str, n_candidates: int, penalty_weight: float | None, n_subsamples: int
+) -> None:
+    check_choice("criterion", criterion, ("auto", *CRITERIA))
+    if criterion == "slope" and n_candidates < MIN_SLOPE_CANDIDATES:
+        raise ValueError(
+            f"`criterion`: 'slope' needs at least {MIN_SLOPE_CANDIDATES} candidates, got {n_candidates}"
+        )
+    if penalty_weight is not None and not penalty_weight > 0:
+        raise ValueError(f"`penalty_weight` must be positive or None, got {penalty_weight!r}")
+    if n_subsamples < 0 or n_subsamples == 1:
+        raise ValueError(
+            f"`n_subsamples` must be 0, or at least 2 to compare fits with one another, got {n_subsamples}"
+        )
+
+
+def published_weight(n: int) -> float:
+    """Weight of the penalty in the published implementation: 0.5 below 1000 spots, 2 from there on."""
+    return 0.5 if n < 1000 else 2.0
+
+
+def n_parameters(n_domains: int, n_factors: int) -> int:
+    """P: a mean and a full covariance for every class, and the smoothness."""
+    return n_domains * (n_factors + n_factors * (n_factors + 1) // 2) + 1
+
+
+def criterion_values(
+    log_likelihood: float, n_domains: int, n: int, n_factors: int, weight: float
+) -> dict[str, float]:
+    """BIC, MBIC and HBIC of one fit; smaller is better.
+
+    Parameters
+    ----------
+    log_likelihood
+        Pseudo log-likelihood of the fit.
+    n_domains, n, n_factors
+        K, spots and factors.
+    weight
+        w, which multiplies the penalty.
+    """
+    P = n_parameters(n_domains, n_factors)
+    penalties = {
+        "bic": P * np.log(n),
+        "mbic": P * np.log(n) * np.log(np.log(n_factors + n)),
+        "hbic": P * np.log(np.log(n) + P),
+    }
+    return {name: float(-2 * log_likelihood + weight * penalty) for name, penalty in penalties.items()}
+
+
+def slope_values(log_likelihoods: np.ndarray, parameters: np.ndarray) -> np.ndarray:
+    """Criterion of the slope heuristic, -2 LL + 4 κ P, of all candidates in ascending order.
+
+    κ is the least-squares slope of LL in P over the upper half of the candidates, the middle one included,
+    and never negative. NaN with fewer than four candidates.
+    """
+    if len(parameters) < MIN_SLOPE_CANDIDATES:
+        return np.full(len(parameters), np.nan)
+    upper = slice(len(parameters) // 2, None)
+    kappa = np.polyfit(parameters[upper], log_likelihoods[upper], 1)[0]
+    return -2 * log_likelihoods + 4 * max(float(kappa), 0.0) * parameters
+
+
+def _criterion_table(
+    mixtures: dict[int, SpatialGaussianMixture], n: int, n_factors: int, weight: float
+) -> pd.DataFrame:
+    likelihoods = {K: mixture.lower_bounds_[-1] for K, mixture in mixtures.items()}
+    table = pd.DataFrame(
+        {
+            "n_domains": K,
+            "log_likelihood": likelihood,
+            "n_parameters": n_parameters(K, n_factors),
+            **criterion_values(likelihood, K, n, n_factors, weight),
+        }
+        for K, likelihood in likelihoods.items()
+    )
+    table["slope"] = slope_values(table["log_likelihood"].to_numpy(), table["n_parameters"].to_numpy())
+    return table
+
+
+def _smallest(table: pd.DataFrame, criterion: str, mixtures: dict[int, SpatialGaussianMixture]) -> int:
+    full = [len(np.unique(mixtures[K].labels_)) == K for K in table["n_domains"]]
+    eligible = table[full] if any(full) else table
+    return int(eligible.loc[eligible[criterion].idxmin(), "n_domains"])
+
+
+def stability_curve(
+    V: np.ndarray,
+    graph: sp.csr_matrix | None,
+    numbers: list[int],
+    *,
+    n_subsamples: int,
+    random_state: int,
+    **mixture_options: Any,
+) -> dict[int, tuple[float, float]]:
+    """Agreement of repeated fits: mean and standard deviation of the adjusted Rand index, by K.
+
+    The subsamples, the same for all K, are random spots with the graph among them; every pair of fits is
+    compared on the spots that both hold. NaN for one domain, which always agrees, and where it was not asked
+    for or a subsample has fewer spots than domains.
+    """
+    n = len(V)
+    rng = np.random.default_rng(random_state)
+    size = max(2, round(SUBSAMPLE_SHARE * n))
+    subsamples = [np.sort(rng.choice(n, size, replace=False)) for _ in range(n_subsamples)]
+    starts = min(SUBSAMPLE_STARTS, mixture_options.pop("n_init", SUBSAMPLE_STARTS))
+    seeds = [random_state + 1 + starts * i for i in range(n_subsamples)]
+    graphs = [None if graph is None else graph[members][:, members] for members in subsamples]
+    curve = {}
+    for K in numbers:
+        labels = []
+        if 1 < K <= size:
+            for members, subgraph, seed in zip(subsamples, graphs, seeds, strict=True):
+                mixture = SpatialGaussianMixture(K, n_init=starts, random_state=seed, **mixture_options)
+                labels.append(_silent_labels(mixture, V, members, subgraph))
+        curve[K] = _agreement(labels)
+    return curve
+
+
+def _silent_labels(
+    mixture: SpatialGaussianMixture, V: np.ndarray, members: np.ndarray, subgraph: sp.csr_matrix | None
+) -> np.ndarray:
+    """Labels of all spots, -1 outside the subsample."""
+    labels = np.full(len(V), -1)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of empty domains and slow convergence: the curve shows them
+        labels[members] = mixture.fit(V[members], subgraph).labels_
+    return labels
+
+
+def _agreement(labels: list[np.ndarray]) -> tuple[float, float]:
+    indices = []
+    for a, b in combinations(labels, 2):
+        common = (a >= 0) & (b >= 0)
+        if common.any():
+            indices.append(adjusted_rand_score(a[common], b[common]))
+    return (float(np.mean(indices)), float(np.std(indices))) if indices else (np.nan, np.nan)
+
+
+def choice_record(choice: Choice) -> dict[str, Any]:
+    """The choice as a dict of numbers, strings and arrays, which survives `write_h5ad`.
+
+    Returns
+    -------
+    `chosen` (K), `criterion`, `penalty_weight`, and `table`: column name -> (candidates,) array.
+    """
+    return {
+        "chosen": choice.n_domains,
+        "criterion": choice.criterion,
+        "penalty_weight": choice.penalty_weight,
+        "table": {name: choice.table[name].to_numpy() for name in choice.table.columns},
+    }
