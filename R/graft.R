@@ -54,6 +54,13 @@ setMethod(".graftImputed", "SummarizedExperiment", function(x, m, record, choice
 
 setMethod(".graftImputed", "Seurat", function(x, m, record, choice) {
     dimnames(m) <- list(rownames(x[[choice$assay]]), colnames(x))
-    SeuratObject::LayerData(x, assay = choice$assay, layer = "imputed") <- m
+    if (.isAssay3(x, choice$assay)) {
+        x[["imputed"]] <- .quietlyWithoutCounts(SeuratObject::CreateAssayObject(data = m))
+    } else {
+        SeuratObject::LayerData(x, assay = choice$assay, layer = "imputed") <- m
+    }
     .setMisc(x, "imputation", record)
 })
+
+# Assays of Seurat v3 hold the layers counts, data and scale.data only.
+.isAssay3 <- function(x, assay) is(x[[assay]], "Assay")

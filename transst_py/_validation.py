@@ -24,6 +24,7 @@ __all__ = [
     "check_counts",
     "check_matrix",
     "check_obs_column",
+    "check_samples",
     "check_seed",
     "check_unique_genes",
     "check_whole_number",
@@ -159,6 +160,26 @@ def check_obs_column(adata: AnnData, key: str | None, *, argument: str, what: st
         columns = list_some(list(adata.obs.columns)) or "none"
         raise KeyError(f"`{argument}`: {what}.obs has no column {found}; it has {columns}")
     return adata.obs[key]
+
+
+def check_samples(adata: AnnData, key: str) -> pd.Series:
+    """Return the column of `adata.obs` with the spots' samples, as a categorical.
+
+    Raises
+    ------
+    KeyError
+        The column does not exist.
+    ValueError
+        A spot has no sample.
+    """
+    column = check_obs_column(adata, key, argument="sample_key").astype("category")
+    lost = column.isna().to_numpy()
+    if lost.any():
+        raise ValueError(
+            f"`sample_key`: {lost.sum()} of {lost.size} spots have no sample in obs[{key!r}] "
+            f"({list_some(adata.obs_names[lost])})"
+        )
+    return column.cat.remove_unused_categories()
 
 
 def check_choice(argument: str, value: str, allowed: tuple[str, ...]) -> None:

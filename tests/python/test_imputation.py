@@ -124,7 +124,7 @@ class TestLattice:
     @pytest.mark.parametrize(
         ("index", "xy", "message"),
         [
-            (np.zeros((3, 2), int), np.zeros((3, 2)), "one section at a time"),
+            (np.zeros((3, 2), int), np.zeros((3, 2)), "several sections, say with `sample_key`"),
             (np.column_stack([np.arange(4)] * 2), np.arange(8.0).reshape(4, 2), "one line"),
             (square_grid(5, 5), np.random.default_rng(0).random((25, 2)), "do not follow the lattice"),
             (square_grid(3, 3), np.ones((9, 2)), "do not follow the lattice"),
@@ -441,6 +441,123 @@ class TestFill:
         holed.obs["measured"] = True
         with pytest.raises(ValueError, match="nothing to fill"):
             tst.tl.impute(holed, task="fill")
+
+
+class TestSamples:
+    @staticmethod
+    def two_sections(shift=0.5, scale=1.0):
+        """Section A and, on nearly the same coordinates, B with quite other values; both with holes."""
+        a, b = (make_tissue(square_grid(*shape), seed=seed) for shape, seed in (((7, 7), 0), ((6, 8), 1)))
+        b.X = b.X * 20
+        b.obsm["spatial"] = scale * b.obsm["spatial"] + shift
+        for section in (a, b):
+            section.obs["measured"] = ~np.isin(np.arange(section.n_obs), [0, 24, 25])
+        both = ad.concat({"A": a, "B": b}, label="section", index_unique="-")
+        order = np.random.default_rng(0).permutation(both.n_obs)
+        return both[order].copy()
+
+    @staticmethod
+    def on_log_scale(adata, sections):
+        """The values that both sections together are imputed from, so that one can be imputed alone."""
+        alone = adata[adata.obs["section"].isin(sections)].copy()
+        X = adata.X.toarray()
+        totals = X.sum(axis=1, keepdims=True)
+        log = np.log1p(X * np.median(totals[adata.obs["measured"].to_numpy()]) / totals)
+        alone.X = log[adata.obs["section"].isin(sections).to_numpy()]
+        return alone
+
+    @pytest.mark.parametrize("task", ["fill", "densify"])
+    def test_nothing_is_borrowed_from_another_sample(self, task):
+        adata = self.two_sections()
+        found = tst.tl.impute(adata, task=task, method="nearest", sample_key="section")
+        found = adata if found is None else found
+        for name in ("A", "B"):
+            alone = self.on_log_scale(adata, [name])
+            options = {"task": task, "method": "nearest", "normalization": "none"}
+            expected = tst.tl.impute(alone, **options)
+            expected = alone if expected is None else expected
+            names = expected.obs_names.str.replace("new_", f"new_{name}_")
+            mine = found[found.obs["section"] == name]
+            assert mine.obs_names.tolist() == names.tolist()
+            np.testing.assert_allclose(mine.obsm["spatial"], expected.obsm["spatial"])
+            for column in ("measured", "array_row", "array_col"):
+                assert mine.obs[column].tolist() == expected.obs[column].tolist()
+            values, wanted = (
+                np.asarray(sp.csr_matrix(a.layers["imputed"]).todense()) for a in (mine, expected)
+            )
+            np.testing.assert_allclose(values, wanted, rtol=1e-4)
+
+    def test_without_the_samples_it_would_be(self):
+        adata = self.two_sections()
+        mixed, apart = adata.copy(), adata.copy()
+        tst.tl.impute(mixed, task="fill", method="nearest")
+        tst.tl.impute(apart, task="fill", method="nearest", sample_key="section")
+        assert (mixed.layers["imputed"] != apart.layers["imputed"]).nnz
+
+    def test_one_choice_for_all_samples_in_units_of_their_spacing(self):
+        """A section in other units changes nothing but its spacing."""
+        near, far = self.two_sections(), self.two_sections(shift=-3.0, scale=1000.0)
+        for adata in (near, far):
+            tst.tl.impute(adata, task="fill", sample_key="section")
+        np.testing.assert_allclose(
+            near.layers["imputed"].toarray(), far.layers["imputed"].toarray(), rtol=1e-5
+        )
+        record = far.uns["imputation"]
+        assert (record["sample_key"], record["samples"].tolist()) == ("section", ["A", "B"])
+        np.testing.assert_allclose(record["spacing"], [1.0, 1000.0])
+        assert len(record["bandwidth"]) == adata.n_vars
+
+    def test_errors_are_pooled_over_spots(self):
+        """The error relative to the gene's variance in its sample; leaving out sees one sample only."""
+        adata = self.two_sections()
+        adata = adata[adata.obs["measured"]].copy()
+        X, xy = sp.csc_matrix(adata.X.log1p()), adata.obsm["spatial"]
+        samples = adata.obs["section"].astype(str).to_numpy()
+        pooled = BaselineImputer().fit(X, xy, samples)
+        error, variance = 0.0, 0.0
+        for name in ("A", "B"):
+            rows = np.flatnonzero(samples == name)
+            alone = BaselineImputer().fit(X[rows], xy[rows])
+            error = error + alone._leave_one_out_errors() * len(rows)
+            variance = variance + X[rows].toarray().astype(float).var(axis=0) * len(rows)
+        np.testing.assert_allclose(
+            pooled.errors_["relative_error"], (error / variance).mean(axis=1), rtol=1e-4
+        )
+
+    def test_one_sample_is_the_same_as_none(self):
+        adata = make_tissue(visium_grid(6, 5), xy=visium_xy(visium_grid(6, 5)))
+        adata.obs["section"] = 1
+        plain, named = (tst.tl.impute(adata, sample_key=key) for key in (None, "section"))
+        np.testing.assert_array_equal(named.layers["imputed"], plain.layers["imputed"])
+        np.testing.assert_array_equal(named.obsm["spatial"], plain.obsm["spatial"])
+        assert set(named.obs["section"]) == {1}
+
+    def test_densify_describes_each_lattice_and_can_be_written(self, tmp_path):
+        adata = self.two_sections(scale=3.0)
+        adata.obs["section"] = adata.obs["section"].cat.rename_categories({"A": "p/1"})
+        dense = tst.tl.impute(adata, sample_key="section")
+        assert dense.obs_names.is_unique
+        n = int(adata.obs["measured"].sum())
+        assert dense.obs_names[:n].tolist() == adata.obs_names[adata.obs["measured"]].tolist()
+        dense.write_h5ad(tmp_path / "dense.h5ad")
+        record = ad.read_h5ad(tmp_path / "dense.h5ad").uns["imputation"]
+        assert record["samples"].tolist() == ["B", "p/1"]
+        np.testing.assert_allclose(record["lattice"]["pitch"], [3.0, 1.0])
+        assert record["lattice"]["affine"].shape == (2, 3, 2)
+
+    def test_bad_samples(self):
+        adata = self.two_sections()
+        with pytest.raises(KeyError, match=r"`sample_key`: adata\.obs has no column 'nope'"):
+            tst.tl.impute(adata, sample_key="nope")
+        lonely = adata[(adata.obs["section"] == "A") | (adata.obs_names == "s3-B")].copy()
+        with pytest.raises(ValueError, match=r"`sample_key`: fewer than two measured spots in 1 of 2 .*'B'"):
+            tst.tl.impute(lonely, task="fill", sample_key="section")
+        line = adata[(adata.obs["section"] == "A") | (adata.obs["array_row"] == 2)].copy()
+        with pytest.raises(ValueError, match="sample 'B': all spots lie on one line"):
+            tst.tl.impute(line, sample_key="section")
+        adata.obs.loc["s3-B", "section"] = None
+        with pytest.raises(ValueError, match=r"`sample_key`: 1 of 97 spots have no sample .*'s3-B'"):
+            tst.tl.impute(adata, task="fill", sample_key="section")
 
 
 class TestBadInput:

@@ -183,7 +183,7 @@ def test_bad_input_is_refused_and_leaves_the_object_alone(tissue, spoil, error, 
 def test_missing_sample_and_backed_file(tissue, tmp_path):
     target, _ = tissue
     target.obs["slice"] = pd.Categorical(["a"] * 399 + [None])
-    with pytest.raises(ValueError, match="`sample_key`: 1 of 400 spots have no sample in 'slice'"):
+    with pytest.raises(ValueError, match="`sample_key`: 1 of 400 spots have no sample in obs"):
         run(target, sample_key="slice")
     target.write_h5ad(tmp_path / "x.h5ad")
     backed = ad.read_h5ad(tmp_path / "x.h5ad", backed="r")

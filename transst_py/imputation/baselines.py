@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
@@ -41,6 +42,10 @@ class BaselineImputer:
     the error by -0.9 % to -0.2 % on 490 to 2900 measured spots, by less than 0.3 % either way on 130 and
     150, and by +1 % on 74.
 
+    Spots of different samples are never neighbours. The method and the bandwidths are chosen over all samples
+    together: a choice from few spots is a poor one, and values imputed in different ways could not be
+    compared between samples. Bandwidths are in units of the spacing, so samples may differ in their units.
+
     Parameters
     ----------
     method
@@ -52,19 +57,23 @@ class BaselineImputer:
         The method used.
     errors_
         DataFrame with a row per candidate: `method`, `bandwidth` (units of the spacing; NaN for nearest),
-        `relative_error` (leave-one-out mean squared error over the gene's variance, mean over the genes
-        that vary: 1 is no better than the gene's mean; NaN if none varies) and `n_genes` (how many genes
-        use the candidate).
+        `relative_error` (leave-one-out mean squared error over the gene's variance within samples, mean over
+        the genes that vary: 1 is no better than the gene's mean; NaN if none varies) and `n_genes` (how many
+        genes use the candidate).
     bandwidth_
         Bandwidth of each gene in units of the spacing, float64 (p,); NaN for nearest.
+    samples_
+        Names of the samples, sorted; None without samples.
     spacing_
-        Median distance of a measured spot to its nearest other one.
+        Median distance of a measured spot to its nearest other one; with samples float64, one for each.
     """
 
     def __init__(self, method: str = "auto") -> None:
         self.method = method
 
-    def fit(self, X: sp.csc_matrix, positions: np.ndarray) -> BaselineImputer:
+    def fit(
+        self, X: sp.csc_matrix, positions: np.ndarray, samples: np.ndarray | None = None
+    ) -> BaselineImputer:
         """Choose the method and the bandwidths.
 
         Parameters
@@ -73,6 +82,8 @@ class BaselineImputer:
             Expression of the measured spots on the scale to impute, (n, p).
         positions
             Their coordinates, (n, d), n >= 2.
+        samples
+            Name of each spot's sample, (n,); at least two spots each. None: all spots are of one sample.
 
         Raises
         ------
@@ -80,10 +91,16 @@ class BaselineImputer:
             Unknown method, or most spots share their position with another spot.
         """
         check_method(self.method)
-        self._X, self._positions = X, positions
-        self.spacing_ = typical_spacing(positions)
+        self.samples_ = None if samples is None else np.unique(samples)
+        self._n_genes = X.shape[1]
+        self._sections = [
+            _Section(X if samples is None else X[rows], positions[rows], typical_spacing(positions[rows]))
+            for rows in self._rows(samples, len(positions))
+        ]
+        spacings = [section.spacing for section in self._sections]
+        self.spacing_ = spacings[0] if samples is None else np.array(spacings)
         errors = self._leave_one_out_errors()
-        relative = _relative(errors, X)
+        relative = _relative(errors, self._sections)
         self.method_ = _better_method(errors, relative) if self.method == "auto" else self.method
         allowed = (CANDIDATES["method"] == self.method_).to_numpy()
         self._chosen = np.flatnonzero(allowed)[errors[allowed].argmin(axis=0)]
@@ -94,35 +111,63 @@ class BaselineImputer:
         )
         return self
 
-    def predict(self, sites: np.ndarray, *, out: np.ndarray | None = None) -> np.ndarray:
-        """Impute all genes at the given coordinates (m, d): float32 (m, p), in `out` if that is given."""
-        shape = (len(sites), self._X.shape[1])
+    def predict(
+        self, sites: np.ndarray, samples: np.ndarray | None = None, *, out: np.ndarray | None = None
+    ) -> np.ndarray:
+        """Impute all genes at the given coordinates (m, d): float32 (m, p), in `out` if that is given.
+
+        `samples` (m,) names the sample of each site, if `fit` was given samples.
+        """
+        shape = (len(sites), self._n_genes)
         imputed = np.empty(shape, dtype=np.float32) if out is None else out
-        for start in range(0, len(sites), BLOCK_SITES):
-            rows = slice(start, start + BLOCK_SITES)
-            neighbours = find_neighbours(self._positions, sites[rows], n_neighbors=N_NEIGHBORS)
-            for candidate in np.unique(self._chosen):
-                weights = self._weights(neighbours, candidate)
-                for genes in _blocks(np.flatnonzero(self._chosen == candidate)):
-                    imputed[rows, genes] = weights @ self._X[:, genes].toarray()
+        for section, places in zip(self._sections, self._rows(samples, len(sites)), strict=True):
+            for rows in _blocks(places, BLOCK_SITES):
+                neighbours = find_neighbours(section.positions, sites[rows], n_neighbors=N_NEIGHBORS)
+                for candidate in np.unique(self._chosen):
+                    weights = section.weights(neighbours, candidate)
+                    for genes in _blocks(np.flatnonzero(self._chosen == candidate), BLOCK_GENES):
+                        imputed[np.ix_(rows, genes)] = weights @ section.X[:, genes].toarray()
         return imputed
 
-    def _weights(self, neighbours: Neighbourhood, candidate: int) -> sp.csr_matrix:
-        method, bandwidth = CANDIDATES.iloc[candidate]
-        if method == "nearest":
-            return nearest_weights(neighbours)
-        return kernel_weights(neighbours, bandwidth * self.spacing_)
+    def _rows(self, samples: np.ndarray | None, n: int) -> list[np.ndarray]:
+        """Return the row numbers of each sample."""
+        if self.samples_ is None:
+            return [np.arange(n)]
+        return [np.flatnonzero(samples == name) for name in self.samples_]
 
     def _leave_one_out_errors(self) -> np.ndarray:
         """Return the mean squared error of every candidate and gene: float64 (candidates, p)."""
-        neighbours = find_neighbours(self._positions, n_neighbors=N_NEIGHBORS)
-        errors = np.empty((len(CANDIDATES), self._X.shape[1]))
-        for candidate in range(len(CANDIDATES)):
-            weights = self._weights(neighbours, candidate)
-            for genes in _blocks(np.arange(self._X.shape[1])):
-                truth = self._X[:, genes].toarray()
-                errors[candidate, genes] = ((weights @ truth - truth) ** 2).mean(axis=0, dtype=np.float64)
-        return errors
+        errors = np.zeros((len(CANDIDATES), self._n_genes))
+        for section in self._sections:
+            neighbours = find_neighbours(section.positions, n_neighbors=N_NEIGHBORS)
+            for candidate in range(len(CANDIDATES)):
+                weights = section.weights(neighbours, candidate)
+                for genes in _blocks(np.arange(self._n_genes), BLOCK_GENES):
+                    truth = section.X[:, genes].toarray()
+                    errors[candidate, genes] += ((weights @ truth - truth) ** 2).sum(axis=0, dtype=np.float64)
+        return errors / _n_spots(self._sections)
+
+
+@dataclass(frozen=True)
+class _Section:
+    """The measured spots of one sample."""
+
+    X: sp.csc_matrix
+    positions: np.ndarray
+    spacing: float
+
+    def weights(self, neighbours: Neighbourhood, candidate: int) -> sp.csr_matrix:
+        method, bandwidth = CANDIDATES.iloc[candidate]
+        if method == "nearest":
+            return nearest_weights(neighbours)
+        return kernel_weights(neighbours, bandwidth * self.spacing)
+
+    def moments(self) -> tuple[np.ndarray, np.ndarray]:
+        """Return the variance and the mean square of each gene, times the number of spots."""
+        n = len(self.positions)
+        mean = np.asarray(self.X.mean(axis=0), dtype=np.float64).ravel()
+        squares = np.asarray(self.X.multiply(self.X).mean(axis=0), dtype=np.float64).ravel()
+        return n * (squares - mean**2), n * squares
 
 
 def check_method(method: str) -> None:
@@ -137,16 +182,19 @@ def check_method(method: str) -> None:
         raise ValueError(f"`method`: unknown method {method!r}; choose one of auto, {', '.join(METHODS)}")
 
 
-def _blocks(genes: np.ndarray) -> Iterator[np.ndarray]:
-    for start in range(0, genes.size, BLOCK_GENES):
-        yield genes[start : start + BLOCK_GENES]
+def _blocks(numbers: np.ndarray, size: int) -> Iterator[np.ndarray]:
+    for start in range(0, numbers.size, size):
+        yield numbers[start : start + size]
 
 
-def _relative(errors: np.ndarray, X: sp.csc_matrix) -> np.ndarray:
-    """Divide errors (candidates, p) by the variance of each gene; constant genes are dropped."""
-    mean = np.asarray(X.mean(axis=0), dtype=np.float64).ravel()
-    squares = np.asarray(X.multiply(X).mean(axis=0), dtype=np.float64).ravel()
-    variance = squares - mean**2
+def _n_spots(sections: list[_Section]) -> int:
+    return sum(len(section.positions) for section in sections)
+
+
+def _relative(errors: np.ndarray, sections: list[_Section]) -> np.ndarray:
+    """Divide errors (candidates, p) by the variance of each gene in samples; constant genes are dropped."""
+    moments = np.sum([section.moments() for section in sections], axis=0)
+    variance, squares = moments / _n_spots(sections)
     # The difference of two nearly equal numbers is noise, not variance.
     varies = variance > 1e-6 * squares
     return errors[:, varies] / variance[varies]

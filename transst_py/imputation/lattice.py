@@ -181,7 +181,7 @@ def _check_sites(indices: np.ndarray, index: np.ndarray) -> None:
         row, col = sites[counts.argmax()]
         raise ValueError(
             f"{(counts > 1).sum()} lattice sites hold several spots (row {row}, column {col} holds "
-            f"{counts.max()}); impute one section at a time"
+            f"{counts.max()}); if these are several sections, say with `sample_key` which spot is of which"
         )
     if np.linalg.matrix_rank(_design(index)) < 3:
         raise ValueError("all spots lie on one line of the lattice; a finer lattice needs two dimensions")

@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.colors import to_rgba_array
 from matplotlib.lines import Line2D
 
-from transst_py._validation import check_coordinates, check_obs_column
+from transst_py._validation import check_coordinates, check_obs_column, check_samples
 from transst_py.pl._colors import MISSING_COLOR, domain_colors
 from transst_py.pl._spots import draw_spots, new_axes, spot_diameter
 
@@ -90,10 +90,7 @@ def _samples(adata: AnnData, sample_key: str | None, title: str) -> dict[str, np
     """Return the row numbers of each sample, in the order of the categories."""
     if sample_key is None:
         return {title: np.arange(adata.n_obs)}
-    column = check_obs_column(adata, sample_key, argument="sample_key").astype("category")
-    if column.isna().any():
-        raise ValueError(f"`sample_key`: {column.isna().sum()} spots have no sample in obs[{sample_key!r}]")
-    codes = column.cat.remove_unused_categories().cat
+    codes = check_samples(adata, sample_key).cat
     return {str(name): np.flatnonzero(codes.codes == i) for i, name in enumerate(codes.categories)}
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,7 @@ from transst_py._validation import (
     check_choice,
     check_coordinates,
     check_matrix,
+    check_samples,
     check_unique_genes,
     list_some,
 )
@@ -37,6 +39,7 @@ def impute(
     layer: str | None = None,
     normalization: str = "log",
     spatial_key: str = "spatial",
+    sample_key: str | None = None,
     random_state: int = 0,
 ) -> AnnData | None:
     """Predict expression between the measured spots, or at spots without a measurement.
@@ -48,8 +51,8 @@ def impute(
     Parameters
     ----------
     adata
-        One section, spots x genes, all in tissue. Spots with `obs["measured"]` False (without that column:
-        spots without counts) are not measured; what they hold is not looked at.
+        One section, or several with `sample_key`; spots x genes, all in tissue. Spots with `obs["measured"]`
+        False (without that column: spots without counts) are not measured; what they hold is not looked at.
     task
         "densify": put sites between the spots of a lattice, with half its pitch (see
         `transst_py.imputation.lattice.halve_pitch` for which sites count as tissue). The lattice is read
@@ -68,6 +71,10 @@ def impute(
         log(1 + x) is taken. "none": the values are imputed as they are.
     spatial_key
         Key of the coordinates in `adata.obsm`.
+    sample_key
+        Column of `adata.obs` that says which sample (section) a spot is of; None: all spots are of one. Spots
+        are imputed from their own sample only, "densify" lays a lattice for each. The scale, the method and
+        each gene's bandwidth (in units of the sample's spacing) are chosen over all samples together.
     random_state
         Seed, recorded; the present methods draw nothing.
 
@@ -85,11 +92,13 @@ def impute(
     `obs["array_row"]`, `obs["array_col"]`
         Position on the finer lattice, int64; measured spots have even numbers. The original indices are
         `origin + step * fine / 2`, see `uns["imputation"]["lattice"]`.
+    `obs[sample_key]`
+        Sample, if `sample_key` is given.
     `obsm[spatial_key]`
         Coordinates, float64: own ones for measured spots, the least-squares affine map of the lattice for
         new sites.
     `uns["imputation"]`
-        See below, plus `lattice`.
+        See below, plus `lattice` (with `sample_key` its entries are arrays along the samples).
 
     task="fill": None; `adata` gets
 
@@ -102,17 +111,19 @@ def impute(
         dict: `task`, `method`, `scale` (which scale the values are on), `target_sum` (NaN if not
         normalised), `spacing` (median distance of neighbouring measured spots), `candidates` (table of
         leave-one-out errors, see `transst_py.imputation.baselines.BaselineImputer`), `genes`, `bandwidth`
-        (of each of them, in units of `spacing`), `random_state`.
+        (of each of them, in units of `spacing`), `random_state`. With `sample_key` also that and `samples`
+        (their names, sorted), and `spacing` is an array along them.
 
     Raises
     ------
     KeyError
-        No such layer, coordinates or gene.
+        No such layer, coordinates, sample column or gene.
     TypeError
         `genes` is a single text.
     ValueError
-        Unknown option; spots outside the tissue; fewer than two measured spots; no lattice; nothing to
-        fill; negative or missing values at measured spots; a result too large for memory.
+        Unknown option; spots outside the tissue or of no sample; fewer than two measured spots (in a
+        sample); no lattice; nothing to fill; negative or missing values at measured spots; a result too
+        large for memory.
 
     Warns
     -----
@@ -127,13 +138,23 @@ def impute(
     columns = _gene_columns(adata, genes)
     xy = check_coordinates(adata, spatial_key)
     measured = _measured_mask(adata, layer)
+    samples = _sample_names(adata, sample_key, measured)
     expression, scale = _expression(adata[measured], layer, normalization)
     record = {"task": task, **scale, "random_state": random_state}
+    if samples is not None:
+        record["sample_key"] = sample_key
     if task == "densify":
+        samples = None if samples is None else samples[measured]
         return _densify(
-            adata[measured, columns], expression[:, columns], xy[measured], spatial_key, method, record
+            adata[measured, columns],
+            expression[:, columns],
+            xy[measured],
+            samples,
+            spatial_key,
+            method,
+            record,
         )
-    _fill(adata, expression, xy, measured, columns, method, record)
+    _fill(adata, expression, xy, samples, measured, columns, method, record)
     return None
 
 
@@ -141,56 +162,106 @@ def _densify(
     adata: AnnData,
     expression: sp.csc_matrix,
     xy: np.ndarray,
+    samples: np.ndarray | None,
     spatial_key: str,
     method: str,
     record: dict[str, Any],
 ) -> AnnData:
     """Return the AnnData of the finer lattice; all arguments are of the measured spots and wanted genes."""
-    lattice = Lattice.from_indices(_lattice_indices(adata, xy), xy)
-    sites = halve_pitch(lattice)
-    n_measured, n_sites = len(xy), len(sites)
+    lattices, fine = _lay_lattices(adata, xy, samples)
+    n_measured, n_sites = len(xy), len(fine.sites)
     _check_memory(n_sites, expression.shape[1], bytes_per_value=4)
-    positions = np.concatenate([xy, lattice.positions(sites[n_measured:] / 2.0)])
-    imputer = BaselineImputer(method).fit(expression, xy)
+    imputer = BaselineImputer(method).fit(expression, xy, samples)
     imputed = np.empty((n_sites, expression.shape[1]), dtype=np.float32)
     imputed[:n_measured] = expression.toarray()
-    imputer.predict(positions[n_measured:], out=imputed[n_measured:])
+    new_samples = None if samples is None else samples[fine.like[n_measured:]]
+    imputer.predict(fine.positions[n_measured:], new_samples, out=imputed[n_measured:])
     return AnnData(
         X=None,
-        obs=_fine_obs(adata.obs_names, sites),
+        obs=_fine_obs(adata.obs, fine, samples, record.get("sample_key")),
         var=adata.var.copy(),
         layers={"imputed": imputed},
-        obsm={spatial_key: positions},
+        obsm={spatial_key: fine.positions},
         uns={
             "imputation": {
                 **_describe(imputer, adata.var_names, record),
-                "lattice": _describe_lattice(lattice),
+                "lattice": _describe_lattices(lattices, samples),
             }
         },
     )
 
 
-def _fine_obs(measured_names: pd.Index, sites: np.ndarray) -> pd.DataFrame:
-    """Return the obs table of the finer lattice, measured spots first."""
+@dataclass(frozen=True)
+class _FineSites:
+    """Sites of the finer lattices, the measured spots first: (row, col), and coordinates.
+
+    `like` is the number of a measured spot of the same sample.
+    """
+
+    sites: np.ndarray
+    positions: np.ndarray
+    like: np.ndarray
+
+
+def _lay_lattices(
+    adata: AnnData, xy: np.ndarray, samples: np.ndarray | None
+) -> tuple[list[Lattice], _FineSites]:
+    """Lay the finer lattice of each sample; all arguments are of the measured spots."""
+    lattices = []
+    own = np.empty((len(xy), 2), dtype=np.int64)
+    sites, positions, like = [own], [xy], [np.arange(len(xy))]
+    for name in [None] if samples is None else np.unique(samples):
+        rows = np.arange(len(xy)) if samples is None else np.flatnonzero(samples == name)
+        lattice = _read_lattice(adata[rows], xy[rows], name)
+        fine = halve_pitch(lattice)
+        own[rows], new = fine[: len(rows)], fine[len(rows) :]
+        lattices.append(lattice)
+        sites.append(new)
+        positions.append(lattice.positions(new / 2.0))
+        like.append(np.full(len(new), rows[0]))
+    return lattices, _FineSites(np.concatenate(sites), np.concatenate(positions), np.concatenate(like))
+
+
+def _read_lattice(adata: AnnData, xy: np.ndarray, sample: str | None) -> Lattice:
+    try:
+        return Lattice.from_indices(_lattice_indices(adata, xy), xy)
+    except ValueError as error:
+        if sample is None:
+            raise
+        raise ValueError(f"sample {str(sample)!r}: {error}") from error
+
+
+def _fine_obs(
+    obs: pd.DataFrame, fine: _FineSites, samples: np.ndarray | None, sample_key: str | None
+) -> pd.DataFrame:
+    """Return the obs table of the finer lattice from that of the measured spots."""
+    n_measured = len(obs)
     prefix = "new_"
-    while measured_names.str.startswith(prefix).any():  # the result of another call
+    while obs.index.str.startswith(prefix).any():  # the result of another call
         prefix += "new_"
-    new_names = [f"{prefix}{row}x{col}" for row, col in sites[len(measured_names) :]]
-    return pd.DataFrame(
+    names = [f"{row}x{col}" for row, col in fine.sites[n_measured:]]
+    if samples is not None:
+        new_samples = samples[fine.like[n_measured:]]
+        names = [f"{sample}_{name}" for sample, name in zip(new_samples, names, strict=True)]
+    table = pd.DataFrame(
         {
-            "measured": np.arange(len(sites)) < len(measured_names),
+            "measured": np.arange(len(fine.sites)) < n_measured,
             "in_tissue": True,
-            "array_row": sites[:, 0],
-            "array_col": sites[:, 1],
+            "array_row": fine.sites[:, 0],
+            "array_col": fine.sites[:, 1],
         },
-        index=[*measured_names, *new_names],
+        index=[*obs.index, *(prefix + name for name in names)],
     )
+    if sample_key is not None:
+        table[sample_key] = obs[sample_key].array.take(fine.like)
+    return table
 
 
 def _fill(
     adata: AnnData,
     expression: sp.csc_matrix,
     xy: np.ndarray,
+    samples: np.ndarray | None,
     measured: np.ndarray,
     columns: np.ndarray,
     method: str,
@@ -201,9 +272,10 @@ def _fill(
         raise ValueError("nothing to fill: every spot is measured (obs['measured'], or else has counts)")
     n_missing = int((~measured).sum())
     _check_memory(n_missing, adata.n_vars, bytes_per_value=12)
-    imputer = BaselineImputer(method).fit(expression[:, columns], xy[measured])
+    known, missing = (None, None) if samples is None else (samples[measured], samples[~measured])
+    imputer = BaselineImputer(method).fit(expression[:, columns], xy[measured], known)
     imputed = np.full((n_missing, adata.n_vars), np.nan, dtype=np.float32)
-    imputed[:, columns] = imputer.predict(xy[~measured])
+    imputed[:, columns] = imputer.predict(xy[~measured], missing)
     stacked = sp.vstack([sp.csr_matrix(expression, dtype=np.float32), sp.csr_matrix(imputed)], format="csr")
     place = np.argsort(np.concatenate([np.flatnonzero(measured), np.flatnonzero(~measured)]))
     adata.layers["imputed"] = stacked[place]
@@ -212,7 +284,7 @@ def _fill(
 
 
 def _describe(imputer: BaselineImputer, genes: pd.Index, record: dict[str, Any]) -> dict[str, Any]:
-    return {
+    described = {
         **record,
         "method": imputer.method_,
         "spacing": imputer.spacing_,
@@ -220,10 +292,18 @@ def _describe(imputer: BaselineImputer, genes: pd.Index, record: dict[str, Any])
         "genes": genes.to_numpy(dtype=str),
         "bandwidth": imputer.bandwidth_,
     }
+    if imputer.samples_ is not None:
+        described["samples"] = imputer.samples_
+    return described
 
 
-def _describe_lattice(lattice: Lattice) -> dict[str, Any]:
-    return {name: getattr(lattice, name) for name in ("kind", "origin", "step", "affine", "pitch")}
+def _describe_lattices(lattices: list[Lattice], samples: np.ndarray | None) -> dict[str, Any]:
+    """Return what defines the lattices, along the samples if there are any."""
+    names = ("kind", "origin", "step", "affine", "pitch")
+    if samples is None:
+        return {name: getattr(lattices[0], name) for name in names}
+    # Not a dict by sample: a name with "/" cannot be a key in an AnnData file.
+    return {name: np.array([getattr(lattice, name) for lattice in lattices]) for name in names}
 
 
 def _expression(
@@ -256,6 +336,21 @@ def _measured_mask(adata: AnnData, layer: str | None) -> np.ndarray:
             stacklevel=3,
         )
     return ~empty
+
+
+def _sample_names(adata: AnnData, sample_key: str | None, measured: np.ndarray) -> np.ndarray | None:
+    """Return the name of each spot's sample, or None if all spots are of one."""
+    if sample_key is None:
+        return None
+    samples = check_samples(adata, sample_key).astype(str).to_numpy(dtype=str)
+    names, codes = np.unique(samples, return_inverse=True)
+    few = np.bincount(codes, weights=measured, minlength=len(names)) < 2
+    if few.any():
+        raise ValueError(
+            f"`sample_key`: fewer than two measured spots in {few.sum()} of {len(names)} samples "
+            f"({list_some(names[few].tolist())}); spots are imputed from their own sample only: remove these"
+        )
+    return samples
 
 
 def _check_in_tissue(adata: AnnData) -> None:

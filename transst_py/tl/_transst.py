@@ -239,7 +239,7 @@ def _prepare(
         n_domains if isinstance(n_domains, Iterable) else [n_domains], adata.n_obs, argument="n_domains"
     )
     coordinates = check.check_coordinates(adata, spatial_key)
-    samples = None if sample_key is None else _samples(adata, sample_key)
+    samples = None if sample_key is None else check.check_samples(adata, sample_key).to_numpy(dtype=str)
     labels = {name: _source_labels(source, source_labels, name) for name, source in sources.items()}
     source_counts = {
         name: _expression(source, source_layer, normalization, f"source {name!r}")
@@ -296,15 +296,6 @@ def _has_counts(X: Any, rows: str, consequence: str) -> np.ndarray:
 def _normalized_source(X: Any, labels: pd.Series, name: str, target_sum: float) -> tuple[Any, pd.Series]:
     found = _has_counts(X, f"rows of source {name!r}", "they are left out")
     return log_normalize(X[found], target_sum=target_sum), labels[found]
-
-
-def _samples(adata: AnnData, key: str) -> np.ndarray:
-    column = check.check_obs_column(adata, key, argument="sample_key")
-    if column.isna().any():
-        raise ValueError(
-            f"`sample_key`: {column.isna().sum()} of {len(column)} spots have no sample in {key!r}"
-        )
-    return column.astype(str).to_numpy()
 
 
 def _expression(adata: Any, layer: str | None, normalization: str, what: str) -> Any:
