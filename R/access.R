@@ -2,6 +2,23 @@
 
 .quoteAssay <- function(name) paste0("assay '", name, "'")
 
+.checkClass <- function(x) {
+    if (!is(x, "SummarizedExperiment") && !is(x, "Seurat")) {
+        .stop(
+            "`x` must be a SpatialExperiment, SingleCellExperiment, SummarizedExperiment or Seurat ",
+            "object, got ", class(x)[1L]
+        )
+    }
+}
+
+# What an earlier run of transst() recorded under this name, or NULL.
+.runRecord <- function(x, name) {
+    record <- .records(x)[[name]]
+    if (is.list(record) && is.list(record$params)) record
+}
+
+.records <- function(x) if (is(x, "Seurat")) slot(x, "misc") else metadata(x)
+
 # A column of the cell data, or an error that lists the columns there are.
 .cellColumn <- function(x, column, argument, what = "x") {
     cells <- .cellData(x)
@@ -53,6 +70,7 @@
 }
 
 .coordinatesIfAny <- function(x) {
+    .checkClass(x)
     xy <- .ownCoordinates(x)
     if (is.null(xy) || !ncol(xy)) NULL else .checkCoordinates(xy, x)
 }

@@ -15,7 +15,7 @@
 #'   than the rest is a column of its own.
 #'
 #' @details The domains were found in the same data, so the p-values rank genes; they are no test of
-#'   whether a domain exists.
+#'   whether a domain exists. `method = "contrast"` warns about it for domains that [transst()] found in `x`.
 #'
 #' @seealso [transst()]
 #'
@@ -49,9 +49,22 @@ setMethod("domainMarkers", "Seurat", function(
     reduced <- .reductions(x)[.embeddingName(domains)]
     names(reduced) <- "X_domain"
     target <- .flattenTarget(x, choice, cells, reduced = Filter(Negate(is.null), reduced))
-    table <- .callPython("markers", c(options, list(key = "domain")), target)
+    options <- c(options, list(key = "domain", recorded = !is.null(.runRecord(x, domains))))
+    table <- .callPython("markers", options, target, words = c(.markerWords(domains), .layerWords(x)))
     names(table) <- .toCamel(names(table))
     table$domain <- factor(table$domain, levels = levels(cells$domain))
     table$gene <- as.character(table$gene)
     DataFrame(table, row.names = NULL)
+}
+
+# The bridge calls the user's column "domain".
+.markerWords <- function(domains) {
+    stats::setNames(
+        c(
+            sprintf("column '%s'", domains),
+            sprintf("the reduced dimension '%s'; `x` has none.", .embeddingName(domains)),
+            sprintf("key_added='%s'", domains)
+        ),
+        c("adata.obs['domain']", "adata.obsm['X_domain']; it has none.", "key_added='domain'")
+    )
 }

@@ -2,21 +2,43 @@
 .exchange <- new.env(parent = emptyenv())
 
 # Run a task of transst_py.bridge. Returns its value; an object it made is read from `.exchange` by
-# `collect`, a function that is called before the exchange is emptied.
-.callPython <- function(task, options, target = NULL, sources = NULL, collect = identity) {
+# `collect`, a function that is called before the exchange is emptied. `words` are the user's own words for
+# what Python's messages call otherwise; see `.inRWords()`.
+.callPython <- function(
+    task, options, target = NULL, sources = NULL, collect = identity, words = .LAYERS
+) {
     bridge <- .bridge()
-    options <- .pythonOptions(options, bridge$option_names(task))
     on.exit(rm(list = ls(.exchange, all.names = TRUE), envir = .exchange))
-    .exchange$target <- target
-    .exchange$sources <- sources
-    answer <- bridge$answer(task, options)
+    answer <- .interruptible({
+        options <- .pythonOptions(options, bridge$option_names(task))
+        .exchange$target <- target
+        .exchange$sources <- sources
+        bridge$answer(task, options)
+    })
     for (text in answer$warnings) {
-        warning(warningCondition(.inRWords(text), class = "transst_python_warning", call = NULL))
+        warning(warningCondition(.inRWords(text, words), class = "transst_python_warning", call = NULL))
     }
     if (!is.null(answer$error)) {
-        .raisePythonError(answer$error)
+        .raisePythonError(answer$error, words)
     }
     collect(.plainValue(answer$value))
+}
+
+# Ctrl-C while reticulate itself is at work, between R and our Python code, ends as one of its errors;
+# Python remembers what the cause was.
+.interruptible <- function(expr) {
+    cause <- "__import__('sys').__dict__.pop('last_type', None) is KeyboardInterrupt"
+    reticulate::py_eval(cause)
+    tryCatch(expr, error = function(e) {
+        if (!inherits(e, "transst_error") && reticulate::py_eval(cause)) .interrupt()
+        stop(e)
+    })
+}
+
+# What R does at Ctrl-C: handlers of interrupts first, then back to the top level.
+.interrupt <- function() {
+    signalCondition(structure(class = c("interrupt", "condition"), list(message = "", call = NULL)))
+    invokeRestart("abort")
 }
 
 # reticulate leaves a pointer into Python on every data frame, which cannot be saved.
@@ -30,10 +52,10 @@
 }
 
 # Python's exception as an R error with its message and, for handlers, the names of its classes.
-.raisePythonError <- function(error) {
+.raisePythonError <- function(error, words) {
     classes <- c(paste0("transst_python_", error$classes), "transst_python_error", "transst_error")
     stop(errorCondition(
-        .inRWords(error$message),
+        .inRWords(error$message, words),
         class = classes, call = NULL, traceback = error$traceback
     ))
 }
@@ -58,8 +80,9 @@
     if (length(options) && (is.null(given) || !all(nzchar(given)))) {
         .stop("every argument in `...` must be named")
     }
-    if (anyDuplicated(given)) {
-        .stop("argument `", given[anyDuplicated(given)], "` is given twice")
+    twice <- anyDuplicated(.toSnake(given))
+    if (twice) {
+        .stop("argument `", .toCamel(.toSnake(given[twice])), "` is given twice")
     }
     unknown <- given[!.toSnake(given) %in% c(allowed, .INTERNAL)]
     if (length(unknown)) {
@@ -73,7 +96,7 @@
 }
 
 # Set by the methods of this package, never through `...`.
-.INTERNAL <- c("source_labels", "sample_key", "key", "task")
+.INTERNAL <- c("source_labels", "sample_key", "key", "task", "recorded")
 
 # Sequences in Python also when there is one element; other vectors of length one become scalars.
 .SEQUENCES <- c("genes", "penalties")
@@ -92,9 +115,43 @@
     if (is.factor(value)) as.character(value) else value
 }
 
-# `n_domains` in a message of Python's is `nDomains` here, and `adata` is `x`.
-.inRWords <- function(text) {
-    text <- gsub("`adata`", "`x`", text, fixed = TRUE)
+# ---- Python's messages in R's words --------------------------------------------------------------
+
+# What a message says of AnnData -> what it is in R; regular expressions, in this order. The text that was
+# found keeps its place in the sentence, so only names are exchanged and advice that is Python code.
+.WORDS <- c(
+    # advice
+    "adata\\[adata\\.obs\\['in_tissue'\\]\\.astype\\(bool\\)\\]\\.copy\\(\\)" =
+        "x[, as.logical(x$in_tissue)]",
+    "adata\\.var_names_make_unique\\(\\)" = "make.unique(rownames(x))",
+    "Run tl\\.transst\\(key_added='([^']*)'\\)" = "Run transst(x, name = \"\\1\")",
+    "or see tl\\.split_counts|, or see `?tl\\.split_counts`?" = "",
+    "transst_py\\.tl\\.impute|`?tl\\.impute`?" = "imputeSpots()",
+    "`?tl\\.rank_domain_genes`?" = "domainMarkers()",
+    "`?tl\\.transst`?" = "transst()",
+    "(`?)normalization='(\\w+)'" = "\\1normalization = \"\\2\"",
+    # places in an object
+    "obsm\\['X_transst'\\]" = "obsm['TransST']",
+    "obsm\\['X_([^']*)'\\]" = "obsm['TransST.\\1']",
+    "adata\\.obsm\\['([^']*)'\\]" = "the reduced dimension '\\1' of `x`",
+    "(adata\\.)?\\bobs\\['([^']*)'\\]" = "column '\\2'",
+    "adata\\.obs\\b" = "the cell data of `x`",
+    "`?\\badata\\b`?" = "`x`"
+)
+
+# Arguments that the bridge sets itself, or that have another name in R.
+.ARGUMENTS <- c("`key`" = "`domains`", "`spatial_key`" = "`coords`", "`key_added`" = "`name`")
+
+# A layer of AnnData is an assay of the SummarizedExperiment family, and a layer of a Seurat object.
+.LAYERS <- c("`layer`" = "`assay` or, of a Seurat object, `layer`")
+
+.layerWords <- function(x) if (!is(x, "Seurat")) c("`layer`" = "`assay`", "`source_layer`" = "`sourceAssay`")
+
+# `words`: exact texts and what to put there, before everything else.
+.inRWords <- function(text, words = NULL) {
+    words <- c(words, .ARGUMENTS)
+    for (word in names(words)) text <- gsub(word, words[[word]], text, fixed = TRUE)
+    for (pattern in names(.WORDS)) text <- gsub(pattern, .WORDS[[pattern]], text, perl = TRUE)
     quoted <- unique(regmatches(text, gregexpr("`[a-z]+(_[a-z]+)+`", text))[[1L]])
     for (name in quoted) {
         text <- gsub(name, paste0("`", .toCamel(gsub("`", "", name)), "`"), text, fixed = TRUE)

@@ -28,10 +28,15 @@
     .python$bridge
 }
 
-# A choice the user made in any of reticulate's ways wins; our own environment comes last.
+# A choice the user made in any of reticulate's ways wins, then the environment that `make setup` built
+# together with this installation; our own one comes last.
 .choosePython <- function() {
     if (.userChosePython()) {
         return(invisible())
+    }
+    recorded <- .recordedPython()
+    if (!is.null(recorded)) {
+        return(reticulate::use_python(recorded, required = TRUE))
     }
     if (!reticulate::virtualenv_exists(.ENVNAME)) {
         .stop(
@@ -42,6 +47,15 @@
         )
     }
     reticulate::use_virtualenv(.ENVNAME, required = TRUE)
+}
+
+# tools/setup.sh writes the path of its Python into the installed package.
+.recordedPython <- function(file = system.file("python-env", package = "TransST")) {
+    if (!nzchar(file)) {
+        return(NULL)
+    }
+    python <- readLines(file, n = 1L, warn = FALSE)
+    if (length(python) && file.exists(python)) python
 }
 
 .userChosePython <- function() {
@@ -130,6 +144,11 @@
 #' @details The package rpy2 is compiled against the R that runs, so a C compiler is needed, and the
 #'   environment should be made anew (delete it with [reticulate::virtualenv_remove()]) after a
 #'   change to another minor version of R.
+#'
+#'   Which Python is used is decided once per session: first a choice of the user's (a Python that runs
+#'   already, `RETICULATE_PYTHON`, `RETICULATE_PYTHON_ENV`, [reticulate::use_python()] and the like, or an
+#'   active virtual environment), then the one that `make setup` built for this installation of the package,
+#'   as long as it is there, and then the virtual environment `"r-transst"`.
 #'
 #' @seealso [transstConfig()] to see what is there.
 #'

@@ -26,11 +26,12 @@
 #' @param sampleId Name of a column that says which sample a spot belongs to; spots of different samples
 #'   are never neighbours. `NULL` means `sample_id` of a SpatialExperiment or the images of a Seurat
 #'   object.
-#' @param name Name of the results in the object.
+#' @param name Name of the results in the object. Results of an earlier run of that name are replaced;
+#'   anything else of that name is an error.
 #'
 #' @return `x` with the results added and nothing else changed:
 #' \describe{
-#'   \item{domains}{factor `x$transst`, levels in order of size unless they are named after labels}
+#'   \item{domains}{factor `x$transst`, levels `1`, `2`, ... in decreasing order of size}
 #'   \item{confidence}{`x$transst_confidence`, posterior probability of the spot's domain}
 #'   \item{embedding}{`reducedDim(x, "TransST")`, with the gene loadings as attribute `rotation`; in
 #'     Seurat objects the reduction `TransST`}
@@ -86,6 +87,7 @@ setMethod(
     x, source, sourceLabels, nDomains, options, choice, sourceAssay, sourceLayer, coords, sampleId, name
 ) {
     .checkNDomains(nDomains, ncol(x))
+    .checkName(name, x)
     samples <- .samples(x, sampleId)
     cells <- S4Vectors::make_zero_col_DFrame(ncol(x))
     if (!is.null(samples)) {
@@ -98,7 +100,7 @@ setMethod(
     options <- c(options, list(nDomains = nDomains))
     if (is.null(options$verbose)) options$verbose <- interactive()
     if (!is.null(sources)) options$sourceLabels <- "label"
-    result <- .callPython("transst", options, target, sources)
+    result <- .callPython("transst", options, target, sources, words = .layerWords(x))
     .graftDomains(x, .readDomains(result, target$sce), choice, name)
 }
 
@@ -112,6 +114,28 @@ setMethod(
     }
     if (nDomains > nSpots) {
         .stop("`nDomains` (", nDomains, ") is greater than the number of spots (", nSpots, ")")
+    }
+}
+
+# Only the results of an earlier run may be replaced.
+.checkName <- function(name, x) {
+    if (!is.character(name) || length(name) != 1L || is.na(name) || !nzchar(name)) {
+        .stop("`name` must be one text that is not empty, got ", deparse1(name))
+    }
+    if (is(x, "Seurat") && name %in% names(x)) {
+        .stop(
+            "`name`: `x` has an assay, image or reduction named '", name, "'; choose another name"
+        )
+    }
+    taken <- intersect(c(name, paste0(name, "_confidence")), names(.cellData(x)))
+    if (is.null(.runRecord(x, name)) && length(taken)) {
+        .stop(
+            "`name`: `x` has a column ", .listSome(taken), " that is not from an earlier run; choose ",
+            "another name, or remove the column"
+        )
+    }
+    if (is.null(.runRecord(x, name)) && name %in% names(.records(x))) {
+        .stop("`name`: the metadata of `x` has another element '", name, "'; choose another name")
     }
 }
 

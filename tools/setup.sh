@@ -137,9 +137,14 @@ install_python() {
     cp pyproject.toml "$VENV/installed-pyproject.toml"
 }
 
-# R, started in this folder, finds this library and this Python.
+# R, started in this folder, finds this library and this Python; from any other folder the installed package
+# finds this Python by itself (.recordedPython() in R/python-environment.R).
 write_renviron() {
     printf 'R_LIBS=%s\nRETICULATE_PYTHON=%s\n' "$RLIB" "$VENV/bin/python" >.Renviron
+}
+
+record_python() {
+    printf '%s\n' "$VENV/bin/python" >"$RLIB/TransST/python-env"
 }
 
 install_r_package() {
@@ -163,4 +168,5 @@ install_python "$python"
 say "Python environment .venv: there ($("$VENV/bin/python" -c 'import sys; print(sys.version.split()[0])'))"
 write_renviron
 install_r_package
-say "R package TransST in .Rlib: there. Done."
+record_python
+say "R package TransST in .Rlib: there. Done. Start R in this folder, or anywhere with R_LIBS=$RLIB; Python is .venv/bin/python"

@@ -97,13 +97,16 @@ main <- function(outDir = "demo_output") {
     markers <- domainMarkers(spe)
     clear <- as.data.frame(markers[markers$pAdjusted < 0.05 & markers$logFoldChange > 0, ])
     utils::write.csv(clear, file.path(outDir, "markers.csv"), row.names = FALSE)
+    message("wrote ", file.path(outDir, "markers.csv"))
     genes <- showcase(markers, 3L)
     finer <- imputeSpots(spe, "densify", genes = genes)
 
     savePlot(plotBeside(alone, spe, ari), file.path(outDir, "domains.png"), 13, 6)
     savePlot(plotBeforeAfter(spe, finer, genes), file.path(outDir, "imputation.png"), 11, 7.2)
     saveRDS(spe, file.path(outDir, "transst.rds"))
+    message("wrote ", file.path(outDir, "transst.rds"))
     writeH5ad(spe, file.path(outDir, "transst.h5ad"))
+    message("wrote ", file.path(outDir, "transst.h5ad"))
     message("results are in ", normalizePath(outDir))
 }
 

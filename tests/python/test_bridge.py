@@ -3,6 +3,7 @@
 Needs rpy2, anndata2ri and the R package TransST in R's library; R's own tests cover the other direction.
 """
 
+import os
 import re
 import subprocess
 import sys
@@ -120,6 +121,34 @@ def test_a_seurat_object(ri, adata):
     converted = tst.bridge.from_r(seurat)
     np.testing.assert_array_equal(converted.X.toarray(), adata.X.toarray())
     assert "spatial" not in converted.obsm
+
+
+def test_an_object_of_another_class_is_refused_with_the_classes_there_are(ri):
+    with pytest.raises(TypeError, match=r"SpatialExperiment, .* or Seurat object, got matrix"):
+        tst.bridge.from_r(ri.evalr("matrix(0, 2, 2)"))
+
+
+def test_a_missing_r_package_is_an_error_that_says_what_to_install(ri, tmp_path):
+    code = (
+        "from transst_py.bridge import from_r\n"
+        "import rpy2.rinterface as ri; ri.initr()\n"
+        "try: from_r(ri.evalr('1'))\n"
+        "except ImportError as error: print(error)"
+    )
+    env = {**os.environ, "R_LIBS": str(tmp_path), "R_ENVIRON_USER": str(tmp_path / "none")}
+    done = subprocess.run(
+        [sys.executable, "-c", code], check=True, capture_output=True, text=True, env=env, cwd=tmp_path
+    )
+    if not done.stdout and not done.stderr:
+        pytest.skip("the R package TransST is in a library of the system")
+    assert "needs the R package TransST" in done.stdout
+    assert "R_LIBS" in done.stdout
+
+
+def test_ctrl_c_is_python_s_again_after_r_was_attached(ri):
+    import signal
+
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 
 def test_a_view_keeps_r_memory_alive_and_is_read_only(ri):

@@ -91,3 +91,25 @@ test_that("log data where counts are expected are a warning", {
         class = "transst_python_warning"
     )
 })
+
+test_that("the name of the results must be one, and free", {
+    for (name in list(NA, c("a", "b"), "", 3)) {
+        expect_error(transst(tinySpe(), nDomains = 2, name = name), "`name` must be one text")
+    }
+    expect_error(transst(labelled(), nDomains = 2, name = "label"), "column 'label'.*choose another name")
+    spe <- tinySpe()
+    spe$found_confidence <- 1
+    expect_error(transst(spe, nDomains = 2, name = "found"), "column 'found_confidence'")
+    S4Vectors::metadata(spe)$notes <- "mine"
+    expect_error(transst(spe, nDomains = 2, name = "notes"), "another element 'notes'")
+    seurat <- asSeurat(tinySpe())
+    expect_error(transst(seurat, nDomains = 2, name = "RNA"), "assay, image or reduction named 'RNA'")
+    expect_error(transst(seurat, nDomains = 2, name = "nCount_RNA"), "column 'nCount_RNA'")
+})
+
+test_that("classes that cannot be converted are refused with those that can", {
+    expect_error(
+        writeH5ad(tinyCounts(), tempfile()), "must be a SpatialExperiment, .* or Seurat object, got matrix"
+    )
+    expect_error(TransST:::.flattenAll(data.frame()), "Seurat object, got data.frame")
+})

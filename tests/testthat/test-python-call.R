@@ -12,6 +12,55 @@ test_that("names of arguments travel both ways by one rule", {
     )
 })
 
+test_that("messages of Python's name what an R object has", {
+    inRWords <- TransST:::.inRWords
+    expect_identical(
+        inRWords("remove them first: adata[adata.obs['in_tissue'].astype(bool)].copy()"),
+        "remove them first: x[, as.logical(x$in_tissue)]"
+    )
+    expect_identical(
+        inRWords("`key`: adata.obs['domain'] has 1 domain(s)", TransST:::.markerWords("transst")),
+        "`domains`: column 'transst' has 1 domain(s)"
+    )
+    expect_identical(
+        inRWords("`layer`: adata has none", TransST:::.layerWords(tinySpe())), "`assay`: `x` has none"
+    )
+    expect_identical(inRWords("see `layer`", TransST:::.layerWords(asSeurat(tinySpe()))), "see `layer`")
+    expect_identical(
+        inRWords("`spatial_key`: no column in adata.obs; adata.var_names_make_unique()"),
+        "`coords`: no column in the cell data of `x`; make.unique(rownames(x))"
+    )
+    expect_identical(inRWords("with `normalization='none'`"), "with `normalization = \"none\"`")
+})
+
+test_that("errors and warnings from Python speak R", {
+    skipWithoutPython()
+    spe <- smallTissue()$target
+    one <- spe
+    one$one <- "a"
+    expect_error(domainMarkers(one, "one"), "`domains`: column 'one' has 1 domain")
+    negative <- spe
+    SingleCellExperiment::counts(negative) <- -SingleCellExperiment::counts(spe)
+    expect_error(quick(negative), "`x` has negative expression values.*see `assay`\\)")
+    spe$in_tissue <- rep(c(FALSE, TRUE), c(1L, ncol(spe) - 1L))
+    expect_error(imputeSpots(spe), "x[, as.logical(x$in_tissue)]", fixed = TRUE)
+})
+
+test_that("a contrast on the counts that gave the domains is a warning, as in Python", {
+    skipWithoutPython()
+    spe <- quick(smallTissue()$target)
+    expect_warning(
+        domainMarkers(spe, method = "contrast"), "counts that the domains were found on",
+        class = "transst_python_warning"
+    )
+    expect_warning(
+        domainMarkers(quick(asSeurat(smallTissue()$target)), method = "contrast"),
+        "counts that the domains were found on"
+    )
+    S4Vectors::metadata(spe)$transst <- NULL # domains of unknown origin
+    expect_no_warning(domainMarkers(spe, method = "contrast"))
+})
+
 test_that("whole numbers become integers, fractions stay, NA is refused", {
     expect_identical(TransST:::.pythonValue(c(4, 5), "a"), 4:5)
     expect_identical(TransST:::.pythonValue(0.5, "a"), 0.5)
@@ -26,6 +75,7 @@ test_that("unknown, doubled and unnamed arguments are refused", {
     spe <- tinySpe()
     expect_error(transst(spe, nDomains = 2, nFctors = 3), "unknown argument 'nFctors'.*nFactors")
     expect_error(transst(spe, nDomains = 2, seed = 1, seed = 2), "matched by multiple|given twice")
+    expect_error(transst(spe, nDomains = 2, nFactors = 4, n_factors = 2), "`nFactors` is given twice")
     expect_error(transst(spe, NULL, NULL, 2, 3), "must be named")
     # what the bridge sets itself is not for users
     expect_error(transst(spe, nDomains = 2, spatialKey = "px"), "unknown argument")

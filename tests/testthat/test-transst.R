@@ -122,6 +122,14 @@ test_that("a Seurat object gets metadata, a reduction with loadings and the reco
     expect_identical(as.character(quick(after)$transst), as.character(after$transst)) # a second run
 })
 
+test_that("a second run of the same name replaces the first", {
+    skipWithoutPython()
+    first <- quick(smallTissue()$target)
+    second <- quick(first)
+    S4Vectors::metadata(second)$transst$seconds <- S4Vectors::metadata(first)$transst$seconds
+    expect_identical(second, first)
+})
+
 test_that("without a source the model runs alone", {
     skipWithoutPython()
     spe <- quick(smallTissue()$target, NULL)

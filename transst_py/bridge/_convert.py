@@ -54,9 +54,11 @@ def from_r(obj: Any, *, assay: str | None = None, layer: str | None = None) -> A
     Raises
     ------
     ImportError
-        rpy2 or anndata2ri is missing.
+        rpy2, anndata2ri or the R package TransST is missing.
     KeyError
         R has no variable of that name.
+    TypeError
+        The object is of another class.
     """
     session = r_session()
     ri = session.interface
@@ -66,6 +68,10 @@ def from_r(obj: Any, *, assay: str | None = None, layer: str | None = None) -> A
         obj = ri.globalenv[obj]
     options = {"assay": assay, "layer": layer}
     given = {name: ri.StrSexpVector([value]) for name, value in options.items() if value is not None}
+    try:
+        session.package[".checkClass"](obj)
+    except ri.embedded.RRuntimeError as error:
+        raise TypeError(str(error).strip().removeprefix("Error: ").replace("`x`", "`obj`")) from error
     return from_parts(session.package[".flattenAll"](obj, **given))
 
 

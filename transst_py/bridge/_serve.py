@@ -121,7 +121,10 @@ def _transst(options: Options) -> dict[str, Any]:
 
 
 def _markers(options: Options) -> pd.DataFrame:
-    table = tl.rank_domain_genes(target(), **options)
+    adata = target()
+    if options.pop("recorded", False):  # the domains were found on these counts: R's object has the record
+        adata.uns[options["key"]] = {"params": {}}
+    table = tl.rank_domain_genes(adata, **options)
     return table.reset_index(drop=True)
 
 

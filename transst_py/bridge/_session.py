@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import atexit
+import ctypes
+import signal
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
@@ -13,6 +16,11 @@ __all__ = ["RSession", "r_session"]
 _MISSING = (
     "transst_py.bridge needs rpy2 and anndata2ri, and {name!r} cannot be imported; "
     "install them with: pip install 'transst-py[r]'"
+)
+
+_NO_PACKAGE = (
+    "transst_py.bridge needs the R package TransST, and R cannot load it from its libraries ({folders}): "
+    "{error}. Install it into one of them, or set R_LIBS to the folder where it is before R starts"
 )
 
 
@@ -40,9 +48,19 @@ class RSession(NamedTuple):
 
     @property
     def package(self) -> Any:
-        """The namespace of the R package TransST, loaded if it is not."""
+        """The namespace of the R package TransST, loaded if it is not.
+
+        Raises
+        ------
+        ImportError
+            R finds no package TransST in its libraries, or cannot load it.
+        """
         ri = self.interface
-        return ri.baseenv["getNamespace"](ri.StrSexpVector(["TransST"]))
+        try:
+            return ri.baseenv["getNamespace"](ri.StrSexpVector(["TransST"]))
+        except ri.embedded.RRuntimeError as error:
+            folders = ", ".join(ri.baseenv[".libPaths"]())
+            raise ImportError(_NO_PACKAGE.format(folders=folders, error=str(error).strip())) from error
 
     @property
     def exchange(self) -> Any:
@@ -64,7 +82,8 @@ def r_session() -> RSession:
         from rpy2.rinterface_lib import embedded
     except ModuleNotFoundError as error:
         raise ImportError(_MISSING.format(name=error.name)) from error
-    ri.initr()
+    with _interrupts_kept():
+        ri.initr()
     if embedded.is_r_externally_initialized():
         # R hosts Python and ends itself; rpy2's hook would run .Last() and the finalizers a second time.
         atexit.unregister(ri.endr)
@@ -75,3 +94,24 @@ def r_session() -> RSession:
         raise ImportError(_MISSING.format(name=error.name)) from error
     # anndata2ri's rules alone fail on S4 objects: they lean on the default ones.
     return RSession(ri, ro.default_converter + anndata2ri.converter)
+
+
+@contextmanager
+def _interrupts_kept() -> Iterator[None]:
+    """Put back the handlers of Ctrl-C, Python's and the one in C.
+
+    rpy2 replaces them as it attaches. In an R session that hosts Python they are what stops R's own code.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    read, write = ctypes.pythonapi.PyOS_getsig, ctypes.pythonapi.PyOS_setsig
+    read.restype = write.restype = ctypes.c_void_p
+    read.argtypes, write.argtypes = [ctypes.c_int], [ctypes.c_int, ctypes.c_void_p]
+    in_python, in_c = signal.getsignal(signal.SIGINT), read(signal.SIGINT)
+    try:
+        yield
+    finally:
+        if in_python is not None:
+            signal.signal(signal.SIGINT, in_python)
+        write(signal.SIGINT, in_c)
