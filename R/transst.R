@@ -10,7 +10,8 @@
 #'   `NULL` fits the same model to the target alone.
 #' @param sourceLabels Name of the column of the sources' cell data that holds the labels. Cells whose
 #'   label is `NA` are left out.
-#' @param nDomains Number of domains.
+#' @param nDomains Number of domains, or several to choose from, such as `2:10`, which should reach about
+#'   twice the number expected. The table of the choice is in the run record, as `n_domains`.
 #' @param ... Arguments of the method, which have the same names in Python in snake_case: among others
 #'   `nFactors` (15), `nTopGenes` (2000), `nNeighbors` (6), `normalization` (`"log"`; `"none"` for
 #'   values that are normalised already), `smoothness` (`"auto"`), `seed` (0) and `verbose` (print the
@@ -108,12 +109,13 @@ setMethod(
     if (missing(nDomains) || is.null(nDomains)) {
         .stop("`nDomains` is missing: give the number of domains")
     }
-    whole <- is.numeric(nDomains) && length(nDomains) == 1L && isTRUE(nDomains == round(nDomains))
-    if (!whole || nDomains < 1) {
-        .stop("`nDomains` must be one whole number, got ", deparse1(nDomains))
+    whole <- is.numeric(nDomains) && length(nDomains) && all(is.finite(nDomains)) &&
+        all(nDomains == round(nDomains))
+    if (!whole || any(nDomains < 1)) {
+        .stop("`nDomains` must be a whole number, or several to choose from, got ", deparse1(nDomains))
     }
-    if (nDomains > nSpots) {
-        .stop("`nDomains` (", nDomains, ") is greater than the number of spots (", nSpots, ")")
+    if (max(nDomains) > nSpots) {
+        .stop("`nDomains` (", max(nDomains), ") is greater than the number of spots (", nSpots, ")")
     }
 }
 

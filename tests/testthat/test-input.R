@@ -8,8 +8,8 @@ labelled <- function(...) {
 
 test_that("nDomains is checked", {
     expect_error(transst(tinySpe()), "`nDomains` is missing")
-    expect_error(transst(tinySpe(), nDomains = 2.5), "one whole number, got 2.5")
-    expect_error(transst(tinySpe(), nDomains = 4:6), "one whole number, got 4:6")
+    expect_error(transst(tinySpe(), nDomains = 2.5), "a whole number, or several to choose from, got 2.5")
+    expect_error(transst(tinySpe(), nDomains = numeric()), "`nDomains` must be")
     expect_error(transst(tinySpe(), nDomains = "three"), "`nDomains` must be")
     expect_error(transst(tinySpe(), nDomains = NA), "`nDomains` must be")
     expect_error(

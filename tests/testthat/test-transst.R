@@ -160,3 +160,12 @@ test_that("two samples in one object have no neighbours in each other", {
     expect_identical(as.character(spe$transst[half]), as.character(spe$transst[-half]))
     expect_identical(nlevels(plotDomains(spe)$data$sample), 2L)
 })
+
+test_that("the number of domains is chosen among several", {
+    skipWithoutPython()
+    tissue <- smallTissue()
+    spe <- transst(tissue$target, nDomains = 2:5, nFactors = 4, nSubsamples = 0)
+    choice <- metadata(spe)$transst$n_domains
+    expect_equal(choice$table$n_domains, 2:5)
+    expect_identical(nlevels(spe$transst), as.integer(choice$chosen))
+})
