@@ -91,6 +91,7 @@ setMethod(
     .checkName(name, x)
     samples <- .samples(x, sampleId)
     cells <- S4Vectors::make_zero_col_DFrame(ncol(x))
+    cells$in_tissue <- .cellData(x)$in_tissue # spots outside are warned of
     if (!is.null(samples)) {
         cells$sample <- samples
         options$sampleId <- "sample"

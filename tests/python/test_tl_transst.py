@@ -180,6 +180,23 @@ def test_bad_input_is_refused_and_leaves_the_object_alone(tissue, spoil, error, 
     assert slots == (set(target.obs), set(target.obsm), set(target.uns))
 
 
+def test_a_column_of_the_user_is_not_overwritten(tissue):
+    target, _ = tissue
+    labels = target.obs["label"].copy()
+    with pytest.raises(ValueError, match=r"`key_added`: adata\.obs has a column 'label' of its own"):
+        run(target, key_added="label")
+    pd.testing.assert_series_equal(target.obs["label"], labels)
+    run(target)
+    run(target)  # an earlier result is replaced
+
+
+def test_warns_of_spots_outside_the_tissue(tissue):
+    target, _ = tissue
+    target.obs["in_tissue"] = np.arange(400) > 1
+    with pytest.warns(UserWarning, match="2 of 400 spots lie outside the tissue"):
+        run(target)
+
+
 def test_missing_sample_and_backed_file(tissue, tmp_path):
     target, _ = tissue
     target.obs["slice"] = pd.Categorical(["a"] * 399 + [None])

@@ -169,3 +169,10 @@ test_that("the number of domains is chosen among several", {
     expect_equal(choice$table$n_domains, 2:5)
     expect_identical(nlevels(spe$transst), as.integer(choice$chosen))
 })
+
+test_that("spots outside the tissue are warned of", {
+    skipWithoutPython()
+    spe <- smallTissue()$target
+    spe$in_tissue <- seq_len(ncol(spe)) > 2L
+    expect_warning(transst(spe, nDomains = 2, nFactors = 4), "2 of [0-9]+ spots lie outside the tissue")
+})

@@ -135,6 +135,7 @@ def transst(
     """
     options = {k: v for k, v in locals().items() if k not in ("adata", "source", "copy", "verbose")}
     progress = Progress(verbose)
+    _check_key(adata, key_added)
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         with progress.stage("input"):
@@ -176,6 +177,12 @@ def transst(
     seconds = progress.seconds | model.seconds_
     _write(result, model, problem, key_added, _record(model, problem, options, messages, seconds))
     return result if copy else None
+
+
+def _check_key(adata: Any, key: str) -> None:
+    """Refuse to overwrite a column that no earlier run wrote."""
+    if isinstance(adata, AnnData) and key in adata.obs and key not in adata.uns:
+        raise ValueError(f"`key_added`: adata.obs has a column {key!r} of its own; choose another name")
 
 
 @dataclass
@@ -239,6 +246,7 @@ def _prepare(
         n_domains if isinstance(n_domains, Iterable) else [n_domains], adata.n_obs, argument="n_domains"
     )
     coordinates = check.check_coordinates(adata, spatial_key)
+    _warn_outside_tissue(adata)
     samples = None if sample_key is None else check.check_samples(adata, sample_key).to_numpy(dtype=str)
     labels = {name: _source_labels(source, source_labels, name) for name, source in sources.items()}
     source_counts = {
@@ -248,29 +256,19 @@ def _prepare(
     genes = shared_genes(adata.var_names, {name: source.var_names for name, source in sources.items()})
     graph = spatial_neighbors(coordinates, n_neighbors=n_neighbors, samples=samples)
     X = counts[:, adata.var_names.get_indexer(genes)]
-    others = {name: C[:, sources[name].var_names.get_indexer(genes)] for name, C in source_counts.items()}
-    labelled = {name: (M, labels[name]) for name, M in others.items()}
+    labelled = {
+        name: (C[:, sources[name].var_names.get_indexer(genes)], labels[name])
+        for name, C in source_counts.items()
+    }
     measured = np.ones(adata.n_obs, dtype=bool)
     if normalization == "log":
         measured = _has_counts(X, "spots", "their domain comes from their neighbours alone")
-        if measured.sum() < max(candidates):
-            raise ValueError(
-                f"`n_domains`={max(candidates)}, but only {measured.sum()} spots have counts in shared genes"
-            )
         X = X[measured]
         target_sum = median_total(X)
         X = log_normalize(X, target_sum=target_sum)
         labelled = {name: _normalized_source(*parts, name, target_sum) for name, parts in labelled.items()}
-    detected = n_detected(X) >= min(MIN_DETECTED, X.shape[0])
-    if labelled:
-        detected &= sum(n_detected(M) for M, _ in labelled.values()) >= MIN_DETECTED
-    chosen = select_genes(X, graph[measured][:, measured], detected, n_top_genes)
-    smallest = min(len(chosen), X.shape[0])
-    if n_factors >= smallest:
-        raise ValueError(
-            f"`n_factors`={n_factors} must be below the number of detected shared genes ({len(chosen)}) "
-            f"and of spots ({X.shape[0]})"
-        )
+    chosen = _choose_genes(X, [M for M, _ in labelled.values()], graph[measured][:, measured], n_top_genes)
+    _check_size(X.shape[0], len(chosen), max(candidates), n_factors)
     return _Problem(
         n_domains=candidates if isinstance(n_domains, Iterable) else candidates[0],
         X=X[:, chosen],
@@ -279,6 +277,36 @@ def _prepare(
         genes=genes[chosen],
         sources={name: (M[:, chosen], y) for name, (M, y) in labelled.items()},
     )
+
+
+def _warn_outside_tissue(adata: AnnData) -> None:
+    if "in_tissue" in adata.obs:
+        outside = ~adata.obs["in_tissue"].astype(bool)
+        if outside.any():
+            warnings.warn(
+                f"{outside.sum()} of {adata.n_obs} spots lie outside the tissue (obs['in_tissue']) and will "
+                "form domains of their own; remove them first",
+                UserWarning,
+                stacklevel=3,
+            )
+
+
+def _choose_genes(X: Any, sources: list[Any], graph: sp.csr_matrix, n_top_genes: int | None) -> np.ndarray:
+    detected = n_detected(X) >= min(MIN_DETECTED, X.shape[0])
+    if sources:
+        detected &= sum(n_detected(M) for M in sources) >= MIN_DETECTED
+    return select_genes(X, graph, detected, n_top_genes)
+
+
+def _check_size(n_spots: int, n_genes: int, n_domains: int, n_factors: int) -> None:
+    """Refuse more domains or factors than what is left after empty spots and undetected genes allow."""
+    if n_domains > n_spots:
+        raise ValueError(f"`n_domains`={n_domains}, but only {n_spots} spots have counts in the shared genes")
+    if n_factors >= min(n_genes, n_spots):
+        raise ValueError(
+            f"`n_factors`={n_factors} must be below the number of detected shared genes ({n_genes}) "
+            f"and of spots ({n_spots})"
+        )
 
 
 def _has_counts(X: Any, rows: str, consequence: str) -> np.ndarray:
