@@ -123,7 +123,7 @@ setMethod(".likeTarget", "Seurat", function(x, finer, choice, coords) {
     cells <- SeuratObject::LogMap(colnames(m))
     cells[["data"]] <- colnames(m)
     new(
-        getClass("Assay5", where = asNamespace("SeuratObject")), layers = list(data = unname(m)),
+        methods::getClass("Assay5", where = asNamespace("SeuratObject")), layers = list(data = unname(m)),
         default = 1L, features = features, cells = cells, meta.data = SeuratObject::EmptyDF(1L)
     )
 }
