@@ -11,6 +11,7 @@
     pooch = "pooch>=1.8",
     sklearn = "scikit-learn>=1.5",
     scipy = "scipy>=1.12",
+    threadpoolctl = "threadpoolctl>=3.1",
     torch = "torch>=2.2",
     rpy2 = "rpy2>=3.6.9,<3.7",
     anndata2ri = "anndata2ri>=2.0.1,<3"

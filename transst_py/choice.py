@@ -35,7 +35,7 @@ from sklearn.utils import check_array
 
 from transst_py._validation import check_choice
 from transst_py.graph import check_connectivities
-from transst_py.spatial_mixture import SpatialGaussianMixture
+from transst_py.spatial_mixture import Field, SpatialGaussianMixture
 
 __all__ = ["CRITERIA", "Choice", "check_candidates", "choice_record", "choose_n_domains", "criterion_values"]
 
@@ -132,12 +132,13 @@ def choose_n_domains(
     if graph is not None and graph.nnz == 0:
         graph = None  # as the warning has said; the fits need not repeat it
     options = {"random_state": random_state, **mixture_options}
+    field = None if graph is None else Field.from_graph(graph, random_state)
 
     mixtures, complaints = {}, {}
     for K in numbers:
         with warnings.catch_warnings(record=True) as complaints[K]:
             warnings.simplefilter("always")
-            mixtures[K] = SpatialGaussianMixture(K, **options).fit(V, graph)
+            mixtures[K] = SpatialGaussianMixture(K, **options).fit(V, field)
     table = _criterion_table(mixtures, n, q, weight)
     curve = stability_curve(V, graph, numbers, n_subsamples=n_subsamples, **options)
     table["stability"], table["stability_sd"] = np.array([curve[K] for K in numbers]).T
@@ -281,27 +282,30 @@ def stability_curve(
     size = max(2, round(SUBSAMPLE_SHARE * n))
     subsamples = [np.sort(rng.choice(n, size, replace=False)) for _ in range(n_subsamples)]
     starts = min(SUBSAMPLE_STARTS, mixture_options.pop("n_init", SUBSAMPLE_STARTS))
-    seeds = [random_state + 1 + starts * i for i in range(n_subsamples)]
-    graphs = [None if graph is None else graph[members][:, members] for members in subsamples]
+    seeds = [int(seed) for seed in rng.integers(2**31 - 1, size=n_subsamples)]
+    fields = [
+        None if graph is None else Field.from_graph(graph[members][:, members], seed)
+        for members, seed in zip(subsamples, seeds, strict=True)
+    ]
     curve = {}
     for K in numbers:
         labels = []
         if 1 < K <= size:
-            for members, subgraph, seed in zip(subsamples, graphs, seeds, strict=True):
+            for members, field, seed in zip(subsamples, fields, seeds, strict=True):
                 mixture = SpatialGaussianMixture(K, n_init=starts, random_state=seed, **mixture_options)
-                labels.append(_silent_labels(mixture, V, members, subgraph))
+                labels.append(_silent_labels(mixture, V, members, field))
         curve[K] = _agreement(labels)
     return curve
 
 
 def _silent_labels(
-    mixture: SpatialGaussianMixture, V: np.ndarray, members: np.ndarray, subgraph: sp.csr_matrix | None
+    mixture: SpatialGaussianMixture, V: np.ndarray, members: np.ndarray, field: Field | None
 ) -> np.ndarray:
     """Labels of all spots, -1 outside the subsample."""
     labels = np.full(len(V), -1)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of empty domains and slow convergence: the curve shows them
-        labels[members] = mixture.fit(V[members], subgraph).labels_
+        labels[members] = mixture.fit(V[members], field).labels_
     return labels
 
 

@@ -5,6 +5,8 @@
 ICM-EM of sections 1.4-1.5 of the method document on a symmetric graph: labels move one colour class of
 the graph at a time, so that the joint energy never rises, and the smoothness β is re-estimated at every
 iteration by Newton's method on the concave pseudo-likelihood.
+
+Large tissues (above 30,000 spots) take one start: the best of all restarts on patches of the tissue.
 """
 
 from __future__ import annotations
@@ -16,13 +18,13 @@ from typing import Self
 
 import numpy as np
 import scipy.sparse as sp
-from scipy.linalg import solve_triangular
 from scipy.special import logsumexp
 from sklearn.base import BaseEstimator
 from sklearn.cluster import KMeans
 from sklearn.exceptions import ConvergenceWarning
-from sklearn.utils import check_array
+from sklearn.utils import check_array, gen_batches
 from sklearn.utils.validation import check_is_fitted
+from threadpoolctl import threadpool_limits
 
 from transst_py._validation import check_seed
 from transst_py.graph import check_connectivities
@@ -30,6 +32,11 @@ from transst_py.graph import check_connectivities
 __all__ = ["SpatialGaussianMixture"]
 
 MAX_SMOOTHNESS = 5.0
+# Restarts run on at most this many spots: patches of about `_PATCH_SPOTS` neighbours each.
+_START_SPOTS = 30_000
+_PATCH_SPOTS = 500
+# Spots whose products with all classes are formed at a time: they stay in the processor's cache.
+_BATCH = 1024
 
 
 @dataclass
@@ -41,11 +48,16 @@ class Components:
 
     def energies(self, V: np.ndarray) -> np.ndarray:
         """u_ik = ½ log|Σ_k| + ½ (v_i - m_k)'Σ_k⁻¹(v_i - m_k), (n, K)."""
-        u = np.empty((len(V), len(self.means)))
-        for k, (mean, covariance) in enumerate(zip(self.means, self.covariances, strict=True)):
-            L = np.linalg.cholesky(covariance)
-            Y = solve_triangular(L, (V - mean).T, lower=True)
-            u[:, k] = np.log(np.diag(L)).sum() + 0.5 * np.einsum("qi,qi->i", Y, Y)
+        K, q = self.means.shape
+        factors = np.linalg.cholesky(self.covariances)
+        inverse = np.linalg.inv(factors)
+        A, offset = inverse.reshape(K * q, q).T, np.einsum("kqr,kr->kq", inverse, self.means)
+        u = np.empty((len(V), K))
+        for batch in gen_batches(len(V), _BATCH):
+            Y = (V[batch] @ A).reshape(-1, K, q) - offset
+            np.einsum("ikq,ikq->ik", Y, Y, out=u[batch])
+        u *= 0.5
+        u += np.log(np.diagonal(factors, axis1=1, axis2=2)).sum(axis=1)
         return u
 
 
@@ -54,7 +66,7 @@ class Field:
     """The labels' graph, cut into colour classes with no edge inside."""
 
     graph: sp.csr_matrix
-    colours: list[tuple[np.ndarray, sp.csr_matrix]]
+    colours: list[np.ndarray]
     degrees: np.ndarray
 
     @classmethod
@@ -62,7 +74,7 @@ class Field:
         """Colour a symmetric graph."""
         colour = colour_classes(graph, np.random.default_rng(random_state))
         members = [np.flatnonzero(colour == c) for c in range(colour.max() + 1)]
-        return cls(graph, [(m, graph[m]) for m in members], np.asarray(graph.sum(axis=1)).ravel())
+        return cls(graph, members, np.asarray(graph.sum(axis=1)).ravel())
 
     def smooth(self, Z: np.ndarray) -> np.ndarray:
         """Average each spot half with its neighbours; a spot without any keeps its value."""
@@ -82,25 +94,41 @@ class Field:
     def icm(self, labels: np.ndarray, u: np.ndarray, smoothness: float, max_sweeps: int = 100) -> np.ndarray:
         """Iterated conditional modes: E(y) never rises. Ends when no label moves."""
         labels, n_classes = labels.copy(), u.shape[1]
-        indicator = one_hot(labels, n_classes)
+        agreement = self.graph @ one_hot(labels, n_classes)
+        # A spot is looked at again only when a neighbour has moved since.
+        stale = np.ones(len(labels), dtype=bool)
         for _ in range(max_sweeps):
-            moved = False
-            for members, rows in self.colours:
-                local = u[members] - 0.5 * smoothness * (rows @ indicator)
-                current = labels[members]
-                best = local.argmin(axis=1)
-                at = np.arange(len(members))
-                # Ties keep the label: otherwise two states of equal energy could alternate for ever.
-                better = local[at, best] < local[at, current] - 1e-12
-                if better.any():
-                    moved = True
-                    changed = members[better]
-                    indicator[changed, labels[changed]] = 0.0
-                    labels[changed] = best[better]
-                    indicator[changed, labels[changed]] = 1.0
-            if not moved:
+            if not stale.any():
                 break
+            for members in self.colours:
+                spots = members[stale[members]]
+                stale[spots] = False
+                local = u[spots] - 0.5 * smoothness * agreement[spots]
+                best = local.argmin(axis=1)
+                at = np.arange(len(spots))
+                # Ties keep the label: otherwise two states of equal energy could alternate for ever.
+                better = local[at, best] < local[at, labels[spots]] - 1e-12
+                if better.any():
+                    moved, rows = spots[better], self.graph[spots[better]]
+                    cells = rows.indices.astype(np.intp) * n_classes
+                    degrees = np.diff(rows.indptr)
+                    np.add.at(agreement.ravel(), cells + np.repeat(best[better], degrees), 1.0)
+                    np.add.at(agreement.ravel(), cells + np.repeat(labels[moved], degrees), -1.0)
+                    labels[moved] = best[better]
+                    stale[rows.indices] = True
         return labels
+
+    def patches(self, size: int, rng: np.random.Generator) -> np.ndarray:
+        """About `size` spots: patches grown around random spots; single spots where nothing grows."""
+        chosen = np.zeros(len(self.degrees), dtype=bool)
+        rim = rng.choice(len(chosen), max(size // _PATCH_SPOTS, 1), replace=False)
+        while rim.size and chosen.sum() < size:
+            chosen[rim] = True
+            around = np.unique(self.graph[rim].indices)
+            rim = around[~chosen[around]]
+        others = rng.permutation(np.flatnonzero(~chosen))
+        chosen[others[: max(size - chosen.sum(), 0)]] = True
+        return np.flatnonzero(chosen)
 
 
 def one_hot(labels: np.ndarray, n_classes: int) -> np.ndarray:
@@ -113,20 +141,22 @@ def one_hot(labels: np.ndarray, n_classes: int) -> np.ndarray:
 def colour_classes(graph: sp.csr_matrix, rng: np.random.Generator) -> np.ndarray:
     """Colour the spots so that neighbours differ (Jones & Plassmann 1993, vectorised).
 
-    In every round the spots whose random priority beats all uncoloured neighbours take a new colour.
+    In every round the spots whose random priority beats all uncoloured neighbours take a new colour. Each
+    edge is looked at once: a spot's turn comes when all neighbours of higher priority have had theirs.
     """
     n = graph.shape[0]
-    priority = rng.permutation(n).astype(np.float64) + 1.0
+    priority = rng.permutation(n)
+    i, j = np.repeat(np.arange(n), np.diff(graph.indptr)), graph.indices
+    ahead = np.bincount(i[priority[j] > priority[i]], minlength=n)
     colour = np.full(n, -1)
-    waiting = np.arange(n)
-    round_ = 0
-    while waiting.size:
-        sub = graph[waiting][:, waiting]
-        rival = sub.multiply(priority[waiting][None, :]).max(axis=1).toarray().ravel()
-        winners = waiting[priority[waiting] > rival]
+    winners, round_ = np.flatnonzero(ahead == 0), 0
+    while winners.size:
         colour[winners] = round_
-        waiting = waiting[priority[waiting] <= rival]
-        round_ += 1
+        around = graph[winners].indices
+        around = around[colour[around] < 0]
+        np.subtract.at(ahead, around, 1)
+        around = np.unique(around)
+        winners, round_ = around[ahead[around] == 0], round_ + 1
     return colour
 
 
@@ -136,15 +166,27 @@ def log_prior(disagreement: np.ndarray, smoothness: float) -> np.ndarray:
     return e - logsumexp(e, axis=1, keepdims=True)
 
 
+def distinct_rows(D: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Rows of D without most of their repetitions, and how often each stands for one of D.
+
+    Spots differ in few ways in how many neighbours they have in which class: a few hundred rows stand for
+    any number of spots. Equal rows may stay apart (rounding of the keys): sums over all rows do not change.
+    """
+    keys = D @ np.random.default_rng(0).random(D.shape[1])
+    _, first, counts = np.unique(keys, return_index=True, return_counts=True)
+    return D[first], counts
+
+
 def newton_smoothness(responsibilities: np.ndarray, disagreement: np.ndarray, start: float) -> float:
     """Maximise the concave Σ_ik R_ik log P_β(k | neighbours) over 0 <= β <= 5 (section 6.3)."""
-    observed = np.sum(responsibilities * disagreement)
+    observed = np.vdot(responsibilities, disagreement)
+    rows, counts = distinct_rows(disagreement)
     low, high, beta = 0.0, MAX_SMOOTHNESS, start
     for _ in range(50):
-        p = np.exp(log_prior(disagreement, beta))
-        expected = np.sum(p * disagreement, axis=1)
-        slope = -0.5 * (observed - expected.sum())
-        curvature = -0.25 * np.sum(p * (disagreement - expected[:, None]) ** 2)
+        p = np.exp(log_prior(rows, beta))
+        expected = np.sum(p * rows, axis=1)
+        slope = -0.5 * (observed - counts @ expected)
+        curvature = -0.25 * counts @ np.sum(p * (rows - expected[:, None]) ** 2, axis=1)
         # The slope decreases in β: keep the bracket of its zero, and bisect when Newton leaves it.
         low, high = (beta, high) if slope > 0 else (low, beta)
         step = beta - slope / curvature if curvature < 0 else np.inf
@@ -153,6 +195,16 @@ def newton_smoothness(responsibilities: np.ndarray, disagreement: np.ndarray, st
             return float(new)
         beta = new
     return float(beta)
+
+
+def posterior(joint: np.ndarray) -> tuple[np.ndarray, float]:
+    """Each row of log weights as probabilities, and the sum of the rows' log totals; overwrites `joint`."""
+    top = joint.max(axis=1, keepdims=True)
+    joint -= top
+    R = np.exp(joint, out=joint)
+    total = R.sum(axis=1, keepdims=True)
+    R /= total
+    return R, float((top + np.log(total)).sum())
 
 
 @dataclass
@@ -253,7 +305,7 @@ class SpatialGaussianMixture(BaseEstimator):
         self.tol = tol
         self.random_state = random_state
 
-    def fit(self, V: np.ndarray, connectivities: sp.csr_matrix | None = None) -> Self:
+    def fit(self, V: np.ndarray, connectivities: sp.csr_matrix | Field | None = None) -> Self:
         """Find the domains.
 
         Parameters
@@ -262,6 +314,7 @@ class SpatialGaussianMixture(BaseEstimator):
             (n, q) scores.
         connectivities
             (n, n) sparse graph; made symmetric, weights ignored. `None` means no neighbours (plain mixture).
+            A `Field` is taken as it is.
 
         Raises
         ------
@@ -280,10 +333,9 @@ class SpatialGaussianMixture(BaseEstimator):
         field = self._field(connectivities, len(V))
         center, whitening = whiten(V)
         Z = (V - center) @ whitening
-
-        seeds = np.random.default_rng(self.random_state).integers(2**31 - 1, size=self.n_init)
-        runs = [self._run(Z, field, int(seed)) for seed in seeds]
-        best = max(runs, key=lambda run: (run.n_occupied, run.bounds[-1]))
+        # The products are too narrow for threads to pay, and one thread makes them repeatable.
+        with threadpool_limits(1, user_api="blas"):
+            best = self._best_run(Z, field) if len(Z) <= _START_SPOTS else self._run_from_patches(Z, field)
         self._store(best, center, whitening)
         self._warn(best)
         return self
@@ -312,23 +364,39 @@ class SpatialGaussianMixture(BaseEstimator):
             raise ValueError(f"`n_init` must be at least 1, got {self.n_init}")
         check_seed(self.random_state)
 
-    def _field(self, connectivities: sp.csr_matrix | None, n: int) -> Field:
+    def _field(self, connectivities: sp.csr_matrix | Field | None, n: int) -> Field:
+        if isinstance(connectivities, Field):
+            return connectivities
         graph = sp.csr_matrix((n, n)) if connectivities is None else check_connectivities(connectivities, n)
         return Field.from_graph(graph, self.random_state)
 
-    def _run(self, Z: np.ndarray, field: Field, seed: int) -> Run:
+    def _best_run(self, Z: np.ndarray, field: Field) -> Run:
+        """Restart from k-means, and keep the run with the best likelihood."""
+        seeds = np.random.default_rng(self.random_state).integers(2**31 - 1, size=self.n_init)
+        runs = (self._run(Z, field, *self._start(Z, field, int(seed))) for seed in seeds)
+        return max(runs, key=lambda run: (run.n_occupied, run.bounds[-1]))
+
+    def _run_from_patches(self, Z: np.ndarray, field: Field) -> Run:
+        """Restart on patches of a large tissue, and go on from the best of these on all spots."""
+        members = field.patches(_START_SPOTS, np.random.default_rng(self.random_state))
+        part = Field.from_graph(field.graph[members][:, members], self.random_state)
+        best = self._best_run(Z[members], part)
+        labels = field.smooth(best.components.energies(Z)).argmin(axis=1)
+        return self._run(Z, field, labels, best.components, best.smoothness)
+
+    def _run(
+        self, Z: np.ndarray, field: Field, labels: np.ndarray, components: Components, smoothness: float
+    ) -> Run:
         K = self.n_components
-        labels, components = self._start(Z, field, seed)
-        smoothness = 1.0 if self.smoothness == "auto" else float(self.smoothness)
         bounds: list[float] = []
         for _ in range(self.max_iter):
             u = components.energies(Z)
             labels = field.icm(labels, u, smoothness)
             disagreement = field.disagreement(labels, K)
-            joint = log_prior(disagreement, smoothness) - u
-            evidence = logsumexp(joint, axis=1, keepdims=True)
-            responsibilities = np.exp(joint - evidence)
-            bounds.append(float(evidence.sum()))
+            rows, counts = distinct_rows(disagreement)
+            normaliser = counts @ logsumexp(-0.5 * smoothness * rows, axis=1)
+            responsibilities, evidence = posterior(-0.5 * smoothness * disagreement - u)
+            bounds.append(float(evidence - normaliser))
             converged = len(bounds) > 1 and abs(bounds[-1] - bounds[-2]) < self.tol * abs(bounds[-1])
             if converged or len(bounds) == self.max_iter:
                 break  # before the M-step: labels and responsibilities belong to the components kept
@@ -337,7 +405,7 @@ class SpatialGaussianMixture(BaseEstimator):
                 smoothness = newton_smoothness(responsibilities, disagreement, smoothness)
         return Run(labels, responsibilities, components, smoothness, bounds, converged)
 
-    def _start(self, Z: np.ndarray, field: Field, seed: int) -> tuple[np.ndarray, Components]:
+    def _start(self, Z: np.ndarray, field: Field, seed: int) -> tuple[np.ndarray, Components, float]:
         """k-means on scores averaged over neighbours, and one covariance for all classes.
 
         Started in space, restarts end in fewer and better optima than from the scores alone.
@@ -346,16 +414,18 @@ class SpatialGaussianMixture(BaseEstimator):
         start = self._m_step(Z, one_hot(labels, self.n_components))
         sizes = np.bincount(labels, minlength=self.n_components)
         pooled = np.average(start.covariances, axis=0, weights=sizes)
-        return labels, Components(start.means, np.repeat(pooled[None], self.n_components, axis=0))
+        components = Components(start.means, np.repeat(pooled[None], self.n_components, axis=0))
+        return labels, components, 1.0 if self.smoothness == "auto" else float(self.smoothness)
 
     def _m_step(self, Z: np.ndarray, R: np.ndarray) -> Components:
-        q = Z.shape[1]
+        K, q = R.shape[1], Z.shape[1]
         N = R.sum(axis=0) + 10 * np.finfo(float).eps
         means = (R.T @ Z) / N[:, None]
-        scatters = np.empty((len(N), q, q))
-        for k, mean in enumerate(means):
-            D = (Z - mean) * np.sqrt(R[:, [k]])
-            scatters[k] = D.T @ D
+        moments = np.zeros((K * q, q))
+        for batch in gen_batches(len(Z), _BATCH):
+            moments += (R[batch, :, None] * Z[batch, None, :]).reshape(-1, K * q).T @ Z[batch]
+        # Z is centred, of unit variance: few digits cancel.
+        scatters = moments.reshape(K, q, q) - N[:, None, None] * means[:, :, None] * means[:, None, :]
         pooled = scatters.sum(axis=0) / len(Z)
         prior = self.covariance_prior
         covariances = (scatters + prior * pooled) / (N + prior)[:, None, None]

@@ -3,6 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import scipy.sparse as sp
+from scipy.sparse.csgraph import connected_components
 from scipy.stats import multivariate_normal
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.metrics import adjusted_rand_score
@@ -13,6 +14,7 @@ from transst_py.spatial_mixture import (
     Components,
     Field,
     colour_classes,
+    distinct_rows,
     infer_from_neighbors,
     log_prior,
     newton_smoothness,
@@ -100,6 +102,60 @@ def test_without_smoothness_it_is_a_gaussian_mixture_with_equal_weights(stripes,
         model.responsibilities_, density / density.sum(axis=1, keepdims=True), atol=1e-4
     )
     assert (np.diff(model.lower_bounds_) >= -1e-6 * abs(model.lower_bounds_[-1])).all()
+
+
+def test_labels_move_as_if_every_spot_were_looked_at_in_every_sweep(stripes):
+    V, graph, _ = stripes
+    field, u = Field.from_graph(graph, 0), np.random.default_rng(3).normal(size=(len(V), 3))
+    naive = u.argmin(axis=1)
+    for _ in range(30):
+        for members in field.colours:
+            local = u[members] + 0.5 * 1.5 * field.disagreement(naive, 3)[members]
+            naive[members] = local.argmin(axis=1)
+    np.testing.assert_array_equal(field.icm(u.argmin(axis=1), u, 1.5), naive)
+
+
+def test_distinct_rows_stand_for_all(stripes):
+    _, graph, y = stripes
+    disagreement = Field.from_graph(graph, 0).disagreement(np.random.default_rng(0).permutation(y), 3)
+    rows, counts = distinct_rows(disagreement)
+    assert len(rows) < 100
+    assert counts.sum() == len(y)
+    np.testing.assert_allclose(counts @ np.exp(-rows), np.exp(-disagreement).sum(axis=0))
+
+
+def test_energies_and_moments_equal_the_textbook_forms(stripes, monkeypatch):
+    monkeypatch.setattr("transst_py.spatial_mixture._BATCH", 100)
+    V = stripes[0]
+    R = np.random.default_rng(0).dirichlet(np.ones(3), size=len(V))
+    components = SpatialGaussianMixture(3, covariance_prior=0)._m_step(V, R)
+    for k in range(3):
+        np.testing.assert_allclose(components.means[k], np.average(V, axis=0, weights=R[:, k]))
+        covariance = np.cov(V.T, aweights=R[:, k], bias=True) + 1e-6 * np.eye(4)
+        np.testing.assert_allclose(components.covariances[k], covariance, rtol=1e-9, atol=1e-12)
+        density = multivariate_normal.logpdf(V, components.means[k], components.covariances[k])
+        np.testing.assert_allclose(components.energies(V)[:, k], -density - 2 * np.log(2 * np.pi))
+
+
+def test_patches_are_of_neighbours_and_have_the_size_asked_for(stripes):
+    _, graph, _ = stripes
+    rng = np.random.default_rng(0)
+    members = Field.from_graph(graph, 0).patches(60, rng)
+    assert 60 <= len(members) < 90
+    assert connected_components(graph[members][:, members])[0] == 1
+    alone = Field.from_graph(sp.csr_matrix(graph.shape), 0).patches(60, rng)
+    assert len(alone) == len(np.unique(alone)) == 60
+
+
+def test_large_tissue_starts_from_its_patches(stripes, monkeypatch):
+    V, graph, y = stripes
+    monkeypatch.setattr("transst_py.spatial_mixture._START_SPOTS", 200)
+    monkeypatch.setattr("transst_py.spatial_mixture._PATCH_SPOTS", 20)
+    one, two = (SpatialGaussianMixture(3).fit(V, graph) for _ in range(2))
+    assert adjusted_rand_score(y, one.labels_) > 0.9
+    np.testing.assert_array_equal(one.labels_, two.labels_)
+    whole = SpatialGaussianMixture(3, smoothness=1.0).fit(V, Field.from_graph(graph, 0))
+    assert whole.smoothness_ == 1.0
 
 
 def test_smoothing_averages_neighbours_and_keeps_lonely_spots():
