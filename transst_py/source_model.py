@@ -17,11 +17,12 @@ from typing import Any, Self
 import numpy as np
 import pandas as pd
 from scipy.linalg import cho_factor, cho_solve
-from scipy.sparse.linalg import LinearOperator, eigsh
+from scipy.sparse.linalg import LinearOperator
 from sklearn.base import BaseEstimator
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils.validation import column_or_1d
 
+from transst_py.eigen import fix_signs, leading_eigenvectors
 from transst_py.standardize import StandardizedMatrix, standardize
 
 __all__ = ["SupervisedFactorAnalysis"]
@@ -205,23 +206,6 @@ def initial_parameters(
     explained = np.einsum("jq,qr,jr->j", W, W.T @ total.dot(W), W) / n
     noise = np.maximum(total.diagonal() / n - explained, noise_floor)
     return Parameters(W, noise, statistics.means @ W, covariances)
-
-
-def leading_eigenvectors(G: np.ndarray | LinearOperator, n_components: int, seed: int) -> np.ndarray:
-    """Orthonormal (p, n_components) leading eigenvectors of a symmetric matrix, largest entries positive."""
-    p = G.shape[0]
-    if n_components < p // 3:
-        start = np.random.default_rng(seed).standard_normal(p)
-        values, vectors = eigsh(G, k=n_components, which="LA", v0=start, tol=1e-9)
-    else:
-        values, vectors = np.linalg.eigh(G @ np.eye(p))
-    return fix_signs(vectors[:, np.argsort(values)[::-1][:n_components]])
-
-
-def fix_signs(W: np.ndarray) -> np.ndarray:
-    """Flip columns so that the entry of largest magnitude is positive."""
-    extremes = W[np.abs(W).argmax(axis=0), np.arange(W.shape[1])]
-    return W * np.where(extremes < 0, -1.0, 1.0)
 
 
 def fix_gauge(parameters: Parameters, counts: np.ndarray) -> Parameters:

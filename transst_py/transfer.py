@@ -20,7 +20,7 @@ from sklearn.model_selection import KFold
 from sklearn.utils.validation import check_is_fitted
 
 from transst_py._validation import check_choice, check_seed
-from transst_py.source_model import fix_signs, leading_eigenvectors
+from transst_py.eigen import fix_signs, leading_eigenvectors, penalized_eigenvectors
 from transst_py.standardize import StandardizedMatrix, standardize
 
 __all__ = ["AdaptiveLoadings"]
@@ -28,19 +28,17 @@ __all__ = ["AdaptiveLoadings"]
 DEFAULT_PENALTIES = (0.0, 0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0, np.inf)
 
 
-def principal_loadings(G: np.ndarray, W0: np.ndarray, penalty: float, seed: int) -> np.ndarray:
-    """Closed form: the q leading eigenvectors of G + λ P0, P0 the projector on span(W0).
+def principal_path(G: np.ndarray, W0: np.ndarray, penalties: np.ndarray, seed: int) -> list[np.ndarray]:
+    """Closed form, for every penalty λ: the q leading eigenvectors of G + λ P0, P0 the projector on span(W0).
 
     The global minimum of ‖X - XUU'‖² - λ tr(U'P0U) over U'U = I (Hendy & Dar 2024); gauge-free, since only
     the span of W0 enters. λ is in units of the mean variance of the target along W0.
     """
     U0 = orth(W0)
-    if np.isinf(penalty):
-        return U0
-    if penalty > 0:
-        strength = penalty * np.einsum("jq,jk,kq->", U0, G, U0, optimize=True) / U0.shape[1]
-        G = G + strength * (U0 @ U0.T)
-    return leading_eigenvectors(G, W0.shape[1], seed)
+    unit = np.vdot(U0, G @ U0) / U0.shape[1]
+    finite = np.isfinite(penalties)
+    solutions = iter(penalized_eigenvectors(G, U0, unit * penalties[finite], W0.shape[1], seed))
+    return [next(solutions) if is_finite else U0 for is_finite in finite]
 
 
 def alternating_loadings(
@@ -96,9 +94,11 @@ def score_moments(G: np.ndarray, W: np.ndarray) -> tuple[np.ndarray, np.ndarray]
     return GW @ M, M @ (W.T @ GW) @ M
 
 
-def projection_error(G: np.ndarray, W: np.ndarray) -> float:
-    """‖X - P_W X‖²: what the span of W leaves unexplained of held-out rows with Gram matrix G."""
-    return float(np.trace(G) - np.trace(np.linalg.solve(W.T @ W, W.T @ (G @ W))))
+def projection_errors(G: np.ndarray, path: list[np.ndarray]) -> np.ndarray:
+    """‖X - P_W X‖² for every W: what its span leaves unexplained of held-out rows with Gram matrix G."""
+    products = np.split(G @ np.hstack(path), np.cumsum([W.shape[1] for W in path])[:-1], axis=1)
+    explained = [np.trace(np.linalg.solve(W.T @ W, W.T @ GW)) for W, GW in zip(path, products, strict=True)]
+    return np.trace(G) - np.array(explained)
 
 
 class AdaptiveLoadings(TransformerMixin, BaseEstimator):
@@ -183,10 +183,7 @@ class AdaptiveLoadings(TransformerMixin, BaseEstimator):
         total = grams.sum(axis=0)
         self.cv_penalties_ = np.unique(self.penalties)
         self.cv_errors_ = np.array(
-            [
-                [projection_error(G, W) / np.trace(G) for W in self._path(total - G, W0, self.cv_penalties_)]
-                for G in grams
-            ]
+            [projection_errors(G, self._path(total - G, W0, self.cv_penalties_)) / np.trace(G) for G in grams]
         )
         self.penalty_ = float(self.cv_penalties_[self.cv_errors_.mean(axis=0).argmin()])
         W = self._path(total, W0, np.array([self.penalty_]))[0]
@@ -232,19 +229,19 @@ class AdaptiveLoadings(TransformerMixin, BaseEstimator):
         if n + W0.shape[1] >= p:
             return np.eye(p), W0, np.array([X.rows(held_out).scatter() for _, held_out in folds])
         rows = X.toarray()
-        basis = orth(np.hstack([rows.T, W0]))
+        basis = np.linalg.qr(np.hstack([rows.T, W0]))[0]
         rows = rows @ basis
         return basis, basis.T @ W0, np.array([rows[held_out].T @ rows[held_out] for _, held_out in folds])
 
     def _path(self, G: np.ndarray, W0: np.ndarray, penalties: np.ndarray) -> list[np.ndarray]:
         """Loadings for each penalty (ascending); the alternating solver walks down from W0."""
         if self.solver == "eigen":
-            return [principal_loadings(G, W0, penalty, self.random_state) for penalty in penalties]
+            return principal_path(G, W0, penalties, self.random_state)
         path, W = [], W0
         for penalty in penalties[::-1]:
             # λ = 0 has the exact limit of the sweeps: the principal axes of the target.
             W = (
-                principal_loadings(G, W0, 0.0, self.random_state)
+                leading_eigenvectors(G, W0.shape[1], self.random_state)
                 if penalty == 0
                 else alternating_loadings(G, W0, penalty, W)[0]
             )

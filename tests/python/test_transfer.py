@@ -9,8 +9,8 @@ from transst_py import AdaptiveLoadings
 from transst_py.standardize import standardize
 from transst_py.transfer import (
     alternating_loadings,
-    principal_loadings,
-    projection_error,
+    principal_path,
+    projection_errors,
     score_moments,
     sweep,
 )
@@ -23,6 +23,14 @@ def problem():
     W = rng.normal(size=(20, 3))
     X = rng.normal(size=(80, 3)) * [3, 2, 1] @ W.T + rng.normal(size=(80, 20))
     return X - X.mean(axis=0), W + 0.3 * rng.normal(size=W.shape)
+
+
+def closed_form(G, W0, penalty):
+    return principal_path(G, W0, np.array([penalty]), 0)[0]
+
+
+def projection_error(G, W):
+    return projection_errors(G, [W])[0]
 
 
 def test_toy_vectors(reference_dir):
@@ -88,11 +96,11 @@ def test_closed_form_limits_and_optimality(problem):
     X, W0 = problem
     G = X.T @ X
     right = np.linalg.svd(X, full_matrices=False)[2][:3].T
-    assert subspace_angles(principal_loadings(G, W0, 0.0, 0), right).max() < 1e-6
-    assert subspace_angles(principal_loadings(G, W0, np.inf, 0), W0).max() < 1e-6
+    assert subspace_angles(closed_form(G, W0, 0.0), right).max() < 1e-6
+    assert subspace_angles(closed_form(G, W0, np.inf), W0).max() < 1e-6
     U0 = np.linalg.qr(W0)[0]
     strength = 0.7 * np.trace(U0.T @ G @ U0) / 3
-    U = principal_loadings(G, W0, 0.7, 0)
+    U = closed_form(G, W0, 0.7)
 
     def objective(Q):
         return projection_error(G, Q) - strength * np.sum((Q.T @ U0) ** 2)
@@ -133,7 +141,7 @@ def test_reduced_coordinates_change_nothing(problem):
     few = X[:14]
     model = AdaptiveLoadings(n_folds=3, penalties=(0.0, 0.5, np.inf)).fit(few, W0)
     Z = few - few.mean(axis=0)
-    direct = principal_loadings(Z.T @ Z, W0, model.penalty_, 0)
+    direct = closed_form(Z.T @ Z, W0, model.penalty_)
     assert subspace_angles(model.loadings_, direct).max() < 1e-6
 
 
