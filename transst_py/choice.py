@@ -80,6 +80,7 @@ def choose_n_domains(
     connectivities: sp.csr_matrix | None,
     candidates: Iterable[int],
     *,
+    start: np.ndarray | None = None,
     criterion: str = "hbic",
     penalty_weight: float | None = None,
     n_subsamples: int = 5,
@@ -96,6 +97,8 @@ def choose_n_domains(
         (n, n) sparse neighbourhood graph; `None` means no neighbours.
     candidates
         Numbers of domains to try.
+    start
+        (n,) labels that every fit starts from; see `SpatialGaussianMixture.fit`.
     criterion
         "bic", "mbic", "hbic" or "slope", of which the smallest wins; "auto" is "slope" with at least four
         candidates, otherwise "hbic". A candidate that leaves a domain without spots can win only if all do.
@@ -138,9 +141,9 @@ def choose_n_domains(
     for K in numbers:
         with warnings.catch_warnings(record=True) as complaints[K]:
             warnings.simplefilter("always")
-            mixtures[K] = SpatialGaussianMixture(K, **options).fit(V, field)
+            mixtures[K] = SpatialGaussianMixture(K, **options).fit(V, field, start=start)
     table = _criterion_table(mixtures, n, q, weight)
-    curve = stability_curve(V, graph, numbers, n_subsamples=n_subsamples, **options)
+    curve = stability_curve(V, graph, numbers, start=start, n_subsamples=n_subsamples, **options)
     table["stability"], table["stability_sd"] = np.array([curve[K] for K in numbers]).T
     chosen = _smallest(table, criterion, mixtures)
     for w in complaints[chosen]:
@@ -198,13 +201,20 @@ def published_weight(n: int) -> float:
     return 0.5 if n < 1000 else 2.0
 
 
-def n_parameters(n_domains: int, n_factors: int) -> int:
-    """P: a mean and a full covariance for every class, and the smoothness."""
-    return n_domains * (n_factors + n_factors * (n_factors + 1) // 2) + 1
+def n_parameters(n_domains: int, n_factors: int, covariance_type: str = "full") -> int:
+    """P: a mean for every class, the covariances, and the smoothness."""
+    K, q = n_domains, n_factors
+    covariances = {"full": K * q * (q + 1) // 2, "tied": q * (q + 1) // 2, "diag": K * q}
+    return K * q + covariances[covariance_type] + 1
 
 
 def criterion_values(
-    log_likelihood: float, n_domains: int, n: int, n_factors: int, weight: float
+    log_likelihood: float,
+    n_domains: int,
+    n: int,
+    n_factors: int,
+    weight: float,
+    covariance_type: str = "full",
 ) -> dict[str, float]:
     """BIC, MBIC and HBIC of one fit; smaller is better.
 
@@ -216,8 +226,10 @@ def criterion_values(
         K, spots and factors.
     weight
         w, which multiplies the penalty.
+    covariance_type
+        Of the mixture.
     """
-    P = n_parameters(n_domains, n_factors)
+    P = n_parameters(n_domains, n_factors, covariance_type)
     penalties = {
         "bic": P * np.log(n),
         "mbic": P * np.log(n) * np.log(np.log(n_factors + n)),
@@ -242,13 +254,14 @@ def slope_values(log_likelihoods: np.ndarray, parameters: np.ndarray) -> np.ndar
 def _criterion_table(
     mixtures: dict[int, SpatialGaussianMixture], n: int, n_factors: int, weight: float
 ) -> pd.DataFrame:
+    types = {K: mixture.covariance_type for K, mixture in mixtures.items()}
     likelihoods = {K: mixture.lower_bounds_[-1] for K, mixture in mixtures.items()}
     table = pd.DataFrame(
         {
             "n_domains": K,
             "log_likelihood": likelihood,
-            "n_parameters": n_parameters(K, n_factors),
-            **criterion_values(likelihood, K, n, n_factors, weight),
+            "n_parameters": n_parameters(K, n_factors, types[K]),
+            **criterion_values(likelihood, K, n, n_factors, weight, types[K]),
         }
         for K, likelihood in likelihoods.items()
     )
@@ -267,6 +280,7 @@ def stability_curve(
     graph: sp.csr_matrix | None,
     numbers: list[int],
     *,
+    start: np.ndarray | None = None,
     n_subsamples: int,
     random_state: int,
     **mixture_options: Any,
@@ -293,19 +307,24 @@ def stability_curve(
         if 1 < K <= size:
             for members, field, seed in zip(subsamples, fields, seeds, strict=True):
                 mixture = SpatialGaussianMixture(K, n_init=starts, random_state=seed, **mixture_options)
-                labels.append(_silent_labels(mixture, V, members, field))
+                begin = None if start is None else start[members]
+                labels.append(_silent_labels(mixture, V, members, field, begin))
         curve[K] = _agreement(labels)
     return curve
 
 
 def _silent_labels(
-    mixture: SpatialGaussianMixture, V: np.ndarray, members: np.ndarray, field: Field | None
+    mixture: SpatialGaussianMixture,
+    V: np.ndarray,
+    members: np.ndarray,
+    field: Field | None,
+    start: np.ndarray | None,
 ) -> np.ndarray:
     """Labels of all spots, -1 outside the subsample."""
     labels = np.full(len(V), -1)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of empty domains and slow convergence: the curve shows them
-        labels[members] = mixture.fit(V[members], field).labels_
+        labels[members] = mixture.fit(V[members], field, start=start).labels_
     return labels
 
 

@@ -1,10 +1,11 @@
-"""TransST: source model -> adaptive transfer -> spatial mixture, in order, on arrays."""
+"""TransST: source model -> adaptive transfer -> spatial factors -> spatial mixture, in order, on arrays."""
 
 from __future__ import annotations
 
 import json
 import warnings
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
@@ -19,12 +20,90 @@ from transst_py._progress import Progress
 from transst_py._typing import Matrix
 from transst_py._validation import check_choice
 from transst_py.choice import Choice, choose_n_domains
+from transst_py.class_transfer import MIN_INFORMATION_RATIO, ClassCoordinates, spatial_information
+from transst_py.graph import check_connectivities
 from transst_py.source_model import SupervisedFactorAnalysis
+from transst_py.spatial_factors import SpatialFactors, whiten
 from transst_py.spatial_mixture import SpatialGaussianMixture
 from transst_py.standardize import StandardizedMatrix, column_moments
 from transst_py.transfer import DEFAULT_PENALTIES, AdaptiveLoadings
 
 __all__ = ["TransST"]
+
+
+CLASS_TRANSFER = ("auto", "always", "never")
+
+
+@dataclass
+class Coordinates:
+    """From standardised genes to what the mixture sees.
+
+    Attributes
+    ----------
+    projection
+        (p, r) from genes to factor scores, or to coordinates of the source's classes.
+    spatial
+        The spatial factors of these; `None` takes them as they are.
+    """
+
+    projection: np.ndarray
+    spatial: SpatialFactors | None = None
+
+    def transform(self, X: StandardizedMatrix, graph: sp.csr_matrix | None) -> np.ndarray:
+        """What the mixture sees of the spots X (n, p)."""
+        return self.smooth(X.dot(self.projection), graph)
+
+    def smooth(self, V: np.ndarray, graph: sp.csr_matrix | None) -> np.ndarray:
+        """Spatial factors of coordinates V (n, r), predicted from each spot and those around it."""
+        if self.spatial is None:
+            return V
+        return self.spatial.transform(V, sp.csr_matrix((len(V),) * 2) if graph is None else graph)
+
+    def alone(self, V: np.ndarray) -> np.ndarray:
+        """Spatial factors of coordinates V (n, r), from each spot alone, of unit variance."""
+        spatial = self.spatial
+        if spatial is None:
+            center, whitening = whiten(V)
+            return (V - center) @ whitening
+        return (V - spatial.center_) @ spatial.rotation_
+
+    def arrays(self) -> dict[str, np.ndarray]:
+        """Everything in named arrays, for a file."""
+        fitted = {} if self.spatial is None else {k: getattr(self.spatial, k) for k in _SPATIAL_STATE}
+        return {"projection": self.projection} | {f"spatial.{k}": v for k, v in fitted.items()}
+
+    @classmethod
+    def from_arrays(cls, arrays: Mapping[str, np.ndarray]) -> Self:
+        """Read what `arrays` gave."""
+        spatial = None
+        if "spatial.center_" in arrays:
+            spatial = SpatialFactors()
+            for k in _SPATIAL_STATE:
+                setattr(spatial, k, arrays[f"spatial.{k}"])
+        return cls(arrays["projection"], spatial)
+
+
+@dataclass
+class DomainFit:
+    """Domains found in some coordinates.
+
+    Attributes
+    ----------
+    coordinates, mixture
+        How the spots were seen, and the mixture fitted to that.
+    embedding
+        What it was fitted to, (n, r).
+    start
+        Labels it started from, if any.
+    information
+        Spatial information of the domains; NaN without neighbours.
+    """
+
+    coordinates: Coordinates
+    mixture: SpatialGaussianMixture
+    embedding: np.ndarray
+    start: np.ndarray | None
+    information: float
 
 
 class TransST(BaseEstimator):
@@ -42,7 +121,13 @@ class TransST(BaseEstimator):
         together, as published.
     penalties, n_folds, solver
         See `AdaptiveLoadings`.
-    smoothness, covariance_prior, n_init
+    class_transfer
+        "never": the source gives its loadings only, as published. "always": it also gives the coordinates
+        that tell its classes apart, and its classes are where the mixture starts. "auto": as the target bears
+        out (see the module `class_transfer`); recorded in `spatial_information_`.
+    min_autocorrelation
+        See `SpatialFactors`; `None` gives the mixture all scores as they are, as published.
+    smoothness, covariance_prior, covariance_type, n_init
         See `SpatialGaussianMixture`.
     criterion, n_subsamples
         How a number of domains is chosen; see `choose_n_domains`.
@@ -58,6 +143,12 @@ class TransST(BaseEstimator):
     responsibilities_ : ndarray (n, K)
     embedding_ : ndarray (n, q)
         Scores v of the spots.
+    coordinates_ : Coordinates
+        What the mixture was fitted to: scores, or coordinates of the source's classes; their spatial factors.
+    transferred_ : str
+        "classes", "loadings" or (without source) "nothing".
+    spatial_information_ : dict
+        Spatial information of the domains with "loadings" only and with "classes", where both were fitted.
     source_model_ : SupervisedFactorAnalysis or None
     transfer_ : AdaptiveLoadings
     mixture_ : SpatialGaussianMixture
@@ -76,8 +167,11 @@ class TransST(BaseEstimator):
         penalties: tuple[float, ...] = DEFAULT_PENALTIES,
         n_folds: int = 5,
         solver: str = "eigen",
+        class_transfer: str = "auto",
+        min_autocorrelation: float | None = 0.1,
         smoothness: float | str = "auto",
         covariance_prior: float = 20.0,
+        covariance_type: str = "full",
         n_init: int = 10,
         criterion: str = "auto",
         n_subsamples: int = 5,
@@ -90,8 +184,11 @@ class TransST(BaseEstimator):
         self.penalties = penalties
         self.n_folds = n_folds
         self.solver = solver
+        self.class_transfer = class_transfer
+        self.min_autocorrelation = min_autocorrelation
         self.smoothness = smoothness
         self.covariance_prior = covariance_prior
+        self.covariance_type = covariance_type
         self.n_init = n_init
         self.criterion = criterion
         self.n_subsamples = n_subsamples
@@ -122,72 +219,131 @@ class TransST(BaseEstimator):
             Shapes do not fit, an option is out of range, or a source has no label at all.
         """
         X = check_expression(X, "X")
+        check_choice("class_transfer", self.class_transfer, CLASS_TRANSFER)
+        graph = None if connectivities is None else check_connectivities(connectivities, X.shape[0])
         named = source if isinstance(source, Mapping) else dict(enumerate(source or []))
         datasets = [check_source(X_s, y_s, X.shape[1], f"source[{k!r}]") for k, (X_s, y_s) in named.items()]
         target, sources = self._standardized(X, [X_s for X_s, _ in datasets])
         progress = Progress(self.verbose)
 
         self.source_model_: SupervisedFactorAnalysis | None = None
-        loadings = None
         if sources:
             rows = sum(s.shape[0] for s in sources)
             with progress.stage("source model", f"{rows} labelled rows, {X.shape[1]} genes"):
                 self.source_model_ = SupervisedFactorAnalysis(self.n_factors, random_state=self.random_state)
                 labels = [y for _, y in datasets]
                 self.source_model_.fit_datasets(list(zip(sources, labels, strict=True)))
-                loadings = self.source_model_.loadings_
         with progress.stage("transfer", f"{X.shape[0]} spots, {self.n_factors} factors"):
-            self.transfer_ = AdaptiveLoadings(
-                self.n_factors,
-                penalties=self.penalties,
-                n_folds=self.n_folds,
-                solver=self.solver,
-                random_state=self.random_state,
-            ).fit(target, loadings)
-            self.embedding_ = self.transfer_.transform(target)
-        self.choice_: Choice | None = None
+            self._fit_transfer(target)
         with progress.stage("spatial mixture", f"{self.n_components} domains, {self.n_init} starts"):
-            self.mixture_ = self._fit_mixture(connectivities)
+            self._fit_domains(target, graph)
         self.labels_ = self.mixture_.labels_
         self.responsibilities_ = self.mixture_.responsibilities_
         self.seconds_ = progress.seconds
         return self
 
-    def _fit_mixture(self, connectivities: sp.csr_matrix | None) -> SpatialGaussianMixture:
-        options: dict[str, Any] = {
+    def _fit_transfer(self, target: StandardizedMatrix) -> None:
+        self.transfer_ = AdaptiveLoadings(
+            self.n_factors,
+            penalties=self.penalties,
+            n_folds=self.n_folds,
+            solver=self.solver,
+            random_state=self.random_state,
+        ).fit(target, None if self.source_model_ is None else self.source_model_.loadings_)
+        self.embedding_ = self.transfer_.transform(target)
+
+    def _fit_domains(self, target: StandardizedMatrix, graph: sp.csr_matrix | None) -> None:
+        """Domains with the loadings only, with the source's classes, or the one of these that tells more."""
+        model = self.source_model_
+        has_classes = model is not None and len(model.classes_) > 1
+        if self.class_transfer == "always" and not has_classes:
+            raise ValueError("`class_transfer`='always' needs a source with at least two classes")
+        comparable = has_classes and graph is not None and graph.nnz > 0
+        fits = {}
+        if self.class_transfer != "always":
+            W = self.transfer_.loadings_
+            projection = np.linalg.solve(W.T @ W, W.T).T
+            fits["loadings"] = self._domains_in(projection, self.embedding_, graph, None)
+        if self.class_transfer == "always" or (self.class_transfer == "auto" and comparable):
+            assert model is not None
+            classes = ClassCoordinates.from_model(model)
+            U = target.dot(classes.projection)
+            fits["classes"] = self._domains_in(classes.projection, U, graph, classes.assign(U))
+        self.spatial_information_ = {k: fit.information for k, fit in fits.items()}
+        chosen = next(iter(fits))
+        if len(fits) > 1:
+            needed = MIN_INFORMATION_RATIO * fits["loadings"].information
+            chosen = "classes" if fits["classes"].information >= needed else "loadings"
+        self.transferred_ = "nothing" if model is None else chosen
+        self.coordinates_, self.mixture_ = fits[chosen].coordinates, fits[chosen].mixture
+        self.choice_: Choice | None = None
+        if not isinstance(self.n_components, (int, np.integer)):
+            self.choice_ = self._choose(fits[chosen], graph)
+            self.mixture_ = self.choice_.mixture
+
+    def _domains_in(
+        self, projection: np.ndarray, V: np.ndarray, graph: sp.csr_matrix | None, start: np.ndarray | None
+    ) -> DomainFit:
+        """Fit the mixture to the spatial factors of coordinates V (n, r) of the spots."""
+        coordinates = Coordinates(projection)
+        spatial = graph is not None and graph.nnz > 0
+        if spatial and self.min_autocorrelation is not None:
+            coordinates.spatial = SpatialFactors(self.min_autocorrelation).fit(V, graph)
+        E = coordinates.smooth(V, graph)
+        mixture = SpatialGaussianMixture(self._comparable_number(), **self._mixture_options())
+        mixture.fit(E, graph, start=start)
+        information = np.nan
+        if spatial:
+            information = spatial_information(coordinates.alone(V), mixture.labels_, graph)
+        return DomainFit(coordinates, mixture, E, start, information)
+
+    def _comparable_number(self) -> int:
+        """Number of domains with which the kinds of transfer are compared: nearest to that of the classes."""
+        if isinstance(self.n_components, (int, np.integer)):
+            return int(self.n_components)
+        n_classes = 0 if self.source_model_ is None else len(self.source_model_.classes_)
+        return min(self.n_components, key=lambda K: abs(K - n_classes))
+
+    def _choose(self, fit: DomainFit, graph: sp.csr_matrix | None) -> Choice:
+        assert isinstance(self.n_components, Sequence)
+        return choose_n_domains(
+            fit.embedding,
+            graph,
+            self.n_components,
+            start=fit.start,
+            criterion=self.criterion,
+            n_subsamples=self.n_subsamples,
+            **self._mixture_options(),
+        )
+
+    def _mixture_options(self) -> dict[str, Any]:
+        return {
             "smoothness": self.smoothness,
             "covariance_prior": self.covariance_prior,
+            "covariance_type": self.covariance_type,
             "n_init": self.n_init,
             "random_state": self.random_state,
         }
-        if isinstance(self.n_components, (int, np.integer)):
-            return SpatialGaussianMixture(self.n_components, **options).fit(self.embedding_, connectivities)
-        self.choice_ = choose_n_domains(
-            self.embedding_,
-            connectivities,
-            self.n_components,
-            criterion=self.criterion,
-            n_subsamples=self.n_subsamples,
-            **options,
-        )
-        return self.choice_.mixture
 
     def predict(self, X: Any, connectivities: sp.csr_matrix | None = None) -> np.ndarray:
         """Label the spots of another slice, (n_new,), standardised as the target was."""
         check_is_fitted(self, "mixture_")
-        return self.mixture_.predict(self.transfer_.transform(check_expression(X, "X")), connectivities)
+        X = check_expression(X, "X")
+        graph = None if connectivities is None else check_connectivities(connectivities, X.shape[0])
+        return self.mixture_.predict(self.coordinates_.transform(self.transfer_.standardize(X), graph), graph)
 
     def save(self, path: str | Path) -> None:
         """Write what `predict` needs to one file (numpy's npz format), without pickle."""
         check_is_fitted(self, "mixture_")
         options = {k: np.asarray(v).tolist() for k, v in self.get_params().items()}
         with open(path, "wb") as file:  # given a name, numpy would add .npz to it
-            np.savez(
-                file,
-                options=json.dumps(options),
+            arrays: dict[str, Any] = {
+                "options": np.array(json.dumps(options)),
                 **{f"transfer.{k}": getattr(self.transfer_, k) for k in _TRANSFER_STATE},
+                **self.coordinates_.arrays(),
                 **{f"mixture.{k}": getattr(self.mixture_, k) for k in _MIXTURE_STATE},
-            )
+            }
+            np.savez(file, **arrays)
 
     @classmethod
     def load(cls, path: str | Path) -> Self:
@@ -200,6 +356,7 @@ class TransST(BaseEstimator):
         model = cls(**options)
         model.transfer_ = AdaptiveLoadings(model.n_factors)
         model.mixture_ = SpatialGaussianMixture(n_components, random_state=model.random_state)
+        model.coordinates_ = Coordinates.from_arrays(state)
         for k in _TRANSFER_STATE:
             setattr(model.transfer_, k, state[f"transfer.{k}"])
         for k in _MIXTURE_STATE:
@@ -224,6 +381,7 @@ class TransST(BaseEstimator):
 
 
 _TRANSFER_STATE = ("loadings_", "mean_", "scale_", "n_features_in_")
+_SPATIAL_STATE = ("center_", "rotation_", "autocorrelations_", "weights_")
 _MIXTURE_STATE = ("labels_", "means_", "covariances_", "smoothness_")
 
 

@@ -277,6 +277,8 @@ class SupervisedFactorAnalysis(BaseEstimator):
         W, in the gauge where the factors have unit second moment.
     noise_variance_ : ndarray (p,)
         Diagonal of Λ, at least 0.005 of the gene's variance.
+    class_counts_ : ndarray (K,)
+        Rows of every class.
     class_means_, class_covariances_ : ndarray (K, q), (K, q, q)
         μ and Σ, in the gauge of `loadings_`.
     mean_, scale_ : ndarray (p,)
@@ -364,6 +366,7 @@ class SupervisedFactorAnalysis(BaseEstimator):
         gauged = fix_gauge(parameters, statistics.counts)
         self.loadings_ = gauged.loadings
         self.noise_variance_ = gauged.noise_variance
+        self.class_counts_ = statistics.counts
         self.class_means_ = gauged.class_means
         self.class_covariances_ = gauged.class_covariances
         return self

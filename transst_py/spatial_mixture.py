@@ -6,6 +6,7 @@ ICM-EM of sections 1.4-1.5 of the method document on a symmetric graph: labels m
 the graph at a time, so that the joint energy never rises, and the smoothness β is re-estimated at every
 iteration by Newton's method on the concave pseudo-likelihood.
 
+The mixture starts from k-means, repeatedly, or from given labels, such as those of the source's classes.
 Large tissues (above 30,000 spots) take one start: the best of all restarts on patches of the tissue.
 """
 
@@ -26,8 +27,9 @@ from sklearn.utils import check_array, gen_batches
 from sklearn.utils.validation import check_is_fitted
 from threadpoolctl import threadpool_limits
 
-from transst_py._validation import check_seed
+from transst_py._validation import check_choice, check_seed
 from transst_py.graph import check_connectivities
+from transst_py.spatial_factors import whiten
 
 __all__ = ["SpatialGaussianMixture"]
 
@@ -37,6 +39,8 @@ _START_SPOTS = 30_000
 _PATCH_SPOTS = 500
 # Spots whose products with all classes are formed at a time: they stay in the processor's cache.
 _BATCH = 1024
+COVARIANCE_TYPES = ("full", "tied", "diag")
+DEFAULT_COVARIANCE_PRIOR = 20.0
 
 
 @dataclass
@@ -45,6 +49,33 @@ class Components:
 
     means: np.ndarray
     covariances: np.ndarray
+
+    @classmethod
+    def estimate(
+        cls,
+        Z: np.ndarray,
+        R: np.ndarray,
+        prior: float = DEFAULT_COVARIANCE_PRIOR,
+        covariance_type: str = "full",
+    ) -> Self:
+        """Moments of centred scores Z of unit variance, weighted by the responsibilities R (n, K)."""
+        K, q = R.shape[1], Z.shape[1]
+        N = R.sum(axis=0) + 10 * np.finfo(float).eps
+        means = (R.T @ Z) / N[:, None]
+        moments = np.zeros((K * q, q))
+        for batch in gen_batches(len(Z), _BATCH):
+            moments += (R[batch, :, None] * Z[batch, None, :]).reshape(-1, K * q).T @ Z[batch]
+        # Z is centred, of unit variance: few digits cancel.
+        scatters = moments.reshape(K, q, q) - N[:, None, None] * means[:, :, None] * means[:, None, :]
+        pooled = scatters.sum(axis=0) / len(Z)
+        if covariance_type == "tied":
+            covariances = np.repeat(pooled[None], K, axis=0)
+        else:
+            covariances = (scatters + prior * pooled) / (N + prior)[:, None, None]
+        if covariance_type == "diag":
+            covariances = covariances * np.eye(q)
+        # Z has unit variance, so the floor is relative; it only matters for duplicated spots.
+        return cls(means, covariances + 1e-6 * np.eye(q))
 
     def energies(self, V: np.ndarray) -> np.ndarray:
         """u_ik = ½ log|Σ_k| + ½ (v_i - m_k)'Σ_k⁻¹(v_i - m_k), (n, K)."""
@@ -267,6 +298,9 @@ class SpatialGaussianMixture(BaseEstimator):
     covariance_prior
         Weight, in spots, of the pooled within-class covariance in every class covariance. It keeps small
         domains from collapsing; 0 gives the plain maximum-likelihood update.
+    covariance_type
+        "full": one covariance per class. "tied": one for all. "diag": one per class, diagonal along the
+        principal axes of the scores.
     n_init
         Restarts from k-means on scores averaged over neighbours; the best likelihood is kept.
     max_iter, tol
@@ -291,7 +325,8 @@ class SpatialGaussianMixture(BaseEstimator):
         n_components: int,
         *,
         smoothness: float | str = "auto",
-        covariance_prior: float = 20.0,
+        covariance_prior: float = DEFAULT_COVARIANCE_PRIOR,
+        covariance_type: str = "full",
         n_init: int = 10,
         max_iter: int = 100,
         tol: float = 1e-5,
@@ -300,12 +335,19 @@ class SpatialGaussianMixture(BaseEstimator):
         self.n_components = n_components
         self.smoothness = smoothness
         self.covariance_prior = covariance_prior
+        self.covariance_type = covariance_type
         self.n_init = n_init
         self.max_iter = max_iter
         self.tol = tol
         self.random_state = random_state
 
-    def fit(self, V: np.ndarray, connectivities: sp.csr_matrix | Field | None = None) -> Self:
+    def fit(
+        self,
+        V: np.ndarray,
+        connectivities: sp.csr_matrix | Field | None = None,
+        *,
+        start: np.ndarray | None = None,
+    ) -> Self:
         """Find the domains.
 
         Parameters
@@ -315,6 +357,10 @@ class SpatialGaussianMixture(BaseEstimator):
         connectivities
             (n, n) sparse graph; made symmetric, weights ignored. `None` means no neighbours (plain mixture).
             A `Field` is taken as it is.
+        start
+            (n,) labels 0..L-1 to start from, once, instead of `n_init` times from k-means. L may differ from
+            `n_components`: the mixture is fitted with L classes first, and the smallest of them is then given
+            up, or the widest split, one at a time.
 
         Raises
         ------
@@ -330,12 +376,19 @@ class SpatialGaussianMixture(BaseEstimator):
         """
         V = check_array(V, dtype=np.float64, ensure_min_samples=2)
         self._check(len(V))
+        if start is not None and (np.shape(start) != (len(V),) or np.min(start) < 0):
+            raise ValueError(f"`start` must hold {len(V)} labels 0, 1, ..., got shape {np.shape(start)}")
         field = self._field(connectivities, len(V))
         center, whitening = whiten(V)
         Z = (V - center) @ whitening
         # The products are too narrow for threads to pay, and one thread makes them repeatable.
         with threadpool_limits(1, user_api="blas"):
-            best = self._best_run(Z, field) if len(Z) <= _START_SPOTS else self._run_from_patches(Z, field)
+            if start is not None:
+                best = self._run_from_labels(Z, field, np.asarray(start, dtype=np.intp))
+            elif len(Z) <= _START_SPOTS:
+                best = self._best_run(Z, field)
+            else:
+                best = self._run_from_patches(Z, field)
         self._store(best, center, whitening)
         self._warn(best)
         return self
@@ -360,6 +413,7 @@ class SpatialGaussianMixture(BaseEstimator):
             raise ValueError(f"`smoothness` must be 'auto' or a number >= 0, got {self.smoothness!r}")
         if not 0 <= self.covariance_prior < np.inf:
             raise ValueError(f"`covariance_prior` must be >= 0, got {self.covariance_prior}")
+        check_choice("covariance_type", self.covariance_type, COVARIANCE_TYPES)
         if self.n_init < 1:
             raise ValueError(f"`n_init` must be at least 1, got {self.n_init}")
         check_seed(self.random_state)
@@ -387,7 +441,7 @@ class SpatialGaussianMixture(BaseEstimator):
     def _run(
         self, Z: np.ndarray, field: Field, labels: np.ndarray, components: Components, smoothness: float
     ) -> Run:
-        K = self.n_components
+        K = len(components.means)
         bounds: list[float] = []
         for _ in range(self.max_iter):
             u = components.energies(Z)
@@ -405,32 +459,54 @@ class SpatialGaussianMixture(BaseEstimator):
                 smoothness = newton_smoothness(responsibilities, disagreement, smoothness)
         return Run(labels, responsibilities, components, smoothness, bounds, converged)
 
+    def _run_from_labels(self, Z: np.ndarray, field: Field, labels: np.ndarray) -> Run:
+        """Fit the classes that the labels hold, then give up or split classes until their number is right."""
+        labels = np.unique(labels, return_inverse=True)[1]
+        run = self._run(Z, field, *self._from_labels(Z, labels))
+        # A class may empty after any change: the number of changes is bounded, not their order.
+        for _ in range(2 * max(len(run.components.means), self.n_components)):
+            n_classes = len(run.components.means)
+            if n_classes > self.n_components or run.n_occupied < n_classes:
+                run = self._run(Z, field, *self._without_smallest(Z, run))
+            elif n_classes < self.n_components:
+                run = self._run(Z, field, *self._with_widest_split(Z, run))
+            else:
+                break
+        return run
+
+    def _without_smallest(self, Z: np.ndarray, run: Run) -> tuple[np.ndarray, Components, float]:
+        K = len(run.components.means)
+        smallest = np.bincount(run.labels, minlength=K).argmin()
+        kept = np.arange(K) != smallest
+        components = Components(run.components.means[kept], run.components.covariances[kept])
+        moved = run.labels == smallest
+        labels = run.labels - (run.labels > smallest)
+        labels[moved] = components.energies(Z[moved]).argmin(axis=1)
+        return labels, components, run.smoothness
+
+    def _with_widest_split(self, Z: np.ndarray, run: Run) -> tuple[np.ndarray, Components, float]:
+        """Cut the class with the largest scatter along one direction in two, at its mean."""
+        sizes = np.bincount(run.labels, minlength=len(run.components.means))
+        variances, axes = np.linalg.eigh(run.components.covariances)
+        widest = int(np.argmax(sizes * variances[:, -1]))
+        beyond = (Z - run.components.means[widest]) @ axes[widest, :, -1] > 0
+        labels = np.where((run.labels == widest) & beyond, len(sizes), run.labels)
+        return labels, self._m_step(Z, one_hot(labels, len(sizes) + 1)), run.smoothness
+
     def _start(self, Z: np.ndarray, field: Field, seed: int) -> tuple[np.ndarray, Components, float]:
         """k-means on scores averaged over neighbours, and one covariance for all classes.
 
         Started in space, restarts end in fewer and better optima than from the scores alone.
         """
         labels = KMeans(self.n_components, n_init=1, random_state=seed).fit_predict(field.smooth(Z))
-        start = self._m_step(Z, one_hot(labels, self.n_components))
-        sizes = np.bincount(labels, minlength=self.n_components)
-        pooled = np.average(start.covariances, axis=0, weights=sizes)
-        components = Components(start.means, np.repeat(pooled[None], self.n_components, axis=0))
+        return self._from_labels(Z, labels)
+
+    def _from_labels(self, Z: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, Components, float]:
+        components = Components.estimate(Z, one_hot(labels, labels.max() + 1), covariance_type="tied")
         return labels, components, 1.0 if self.smoothness == "auto" else float(self.smoothness)
 
     def _m_step(self, Z: np.ndarray, R: np.ndarray) -> Components:
-        K, q = R.shape[1], Z.shape[1]
-        N = R.sum(axis=0) + 10 * np.finfo(float).eps
-        means = (R.T @ Z) / N[:, None]
-        moments = np.zeros((K * q, q))
-        for batch in gen_batches(len(Z), _BATCH):
-            moments += (R[batch, :, None] * Z[batch, None, :]).reshape(-1, K * q).T @ Z[batch]
-        # Z is centred, of unit variance: few digits cancel.
-        scatters = moments.reshape(K, q, q) - N[:, None, None] * means[:, :, None] * means[:, None, :]
-        pooled = scatters.sum(axis=0) / len(Z)
-        prior = self.covariance_prior
-        covariances = (scatters + prior * pooled) / (N + prior)[:, None, None]
-        # Z has unit variance, so the floor is relative; it only matters for duplicated spots.
-        return Components(means, covariances + 1e-6 * np.eye(q))
+        return Components.estimate(Z, R, self.covariance_prior, self.covariance_type)
 
     def _store(self, run: Run, center: np.ndarray, whitening: np.ndarray) -> None:
         order = np.argsort(-np.bincount(run.labels, minlength=self.n_components), kind="stable")
@@ -459,15 +535,3 @@ class SpatialGaussianMixture(BaseEstimator):
                 ConvergenceWarning,
                 stacklevel=3,
             )
-
-
-def whiten(V: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Mean and (q, q) matrix T such that (V - mean) T has unit covariance.
-
-    The model does not change under affine maps of V (property 10); its start and its floors need a scale.
-    Directions without variance keep theirs.
-    """
-    center = V.mean(axis=0)
-    values, vectors = np.linalg.eigh(np.atleast_2d(np.cov(V, rowvar=False, bias=True)))
-    floor = max(values.max() * 1e-12, np.finfo(float).tiny)
-    return center, vectors / np.sqrt(np.maximum(values, floor))

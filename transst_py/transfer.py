@@ -193,12 +193,24 @@ class AdaptiveLoadings(TransformerMixin, BaseEstimator):
     def transform(self, X: Any) -> np.ndarray:
         """Return the (n, q) projection scores v = X W (W'W)⁻¹ of standardised rows."""
         check_is_fitted(self)
+        X = self.standardize(X)
+        W = self.loadings_
+        return X.dot(np.linalg.solve(W.T @ W, W.T).T)
+
+    def standardize(self, X: Any) -> StandardizedMatrix:
+        """Centre and scale rows by the moments of the fit.
+
+        Raises
+        ------
+        ValueError
+            X has another number of genes.
+        """
+        check_is_fitted(self)
         if not isinstance(X, StandardizedMatrix):
             X = StandardizedMatrix(standardize(X, center=False, scale=False).X, self.mean_, self.scale_)
         if X.shape[1] != self.n_features_in_:
             raise ValueError(f"`X` has {X.shape[1]} genes, the loadings {self.n_features_in_}")
-        W = self.loadings_
-        return X.dot(np.linalg.solve(W.T @ W, W.T).T)
+        return X
 
     def _check(self, X: StandardizedMatrix, source_loadings: np.ndarray | None) -> None:
         n, p = X.shape
