@@ -176,7 +176,7 @@ def change(adata, **slots):
         (
             lambda t, s: {"radius": 3.0},
             ValueError,
-            "`radius` was given, but `graph` is no 'radius' but 'knn'",
+            "`radius` was given, but `graph` is 'knn'; it belongs",
         ),
         (lambda t, s: {"graph": "radius", "radius": -1}, ValueError, "`radius` must be a positive number"),
         (

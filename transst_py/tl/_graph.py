@@ -61,7 +61,8 @@ def neighborhood_graph(
     kind = graph if isinstance(graph, str) and graph in KINDS else "matrix"
     record: dict[str, Any] = {"kind": kind}
     if radius is not None and kind != "radius":
-        raise ValueError(f"`radius` was given, but `graph` is no 'radius' but {_name(graph)}")
+        found = repr(graph) if isinstance(graph, str) else "a matrix"
+        raise ValueError(f"`radius` was given, but `graph` is {found}; it belongs to graph='radius'")
     if kind == "knn":
         xy = check.check_coordinates(adata, spatial_key)
         found = spatial_neighbors(xy, n_neighbors=n_neighbors, samples=samples)
@@ -76,10 +77,6 @@ def neighborhood_graph(
         found = check_connectivities(matrix, adata.n_obs, samples=samples, argument="graph")
     _warn_alone(found)
     return found, record | {"mean_neighbors": found.nnz / adata.n_obs}
-
-
-def _name(graph: Any) -> str:
-    return repr(graph) if isinstance(graph, str) else "a matrix"
 
 
 def _stored(adata: AnnData, name: str) -> Any:
