@@ -86,7 +86,8 @@ setMethod(
     "transst", "Seurat",
     function(
         x, source = NULL, sourceLabels = NULL, nDomains, ..., graph = "knn", assay = NULL,
-        layer = "counts", sourceAssay = NULL, sourceLayer = NULL, coords = NULL, sampleId = NULL, name = "transst"
+        layer = "counts", sourceAssay = NULL, sourceLayer = NULL, coords = NULL, sampleId = NULL,
+        name = "transst"
     ) {
         .transst(
             x, source, sourceLabels, nDomains, list(graph = graph, ...), .assayChoice(x, assay, layer),

@@ -65,18 +65,18 @@ def neighborhood_graph(
         raise ValueError(f"`radius` was given, but `graph` is {found}; it belongs to graph='radius'")
     if kind == "knn":
         xy = check.check_coordinates(adata, spatial_key)
-        found = spatial_neighbors(xy, n_neighbors=n_neighbors, samples=samples)
+        built = spatial_neighbors(xy, n_neighbors=n_neighbors, samples=samples)
     elif kind == "radius":
         xy = check.check_coordinates(adata, spatial_key)
         record["radius"] = find_radius(xy, samples=samples) if radius is None else radius
-        found = radius_neighbors(xy, radius=record["radius"], samples=samples)
+        built = radius_neighbors(xy, radius=record["radius"], samples=samples)
     elif kind == "lattice":
-        found = lattice_neighbors(check.check_lattice_columns(adata), samples=samples)
+        built = lattice_neighbors(check.check_lattice_columns(adata), samples=samples)
     else:
         matrix = _stored(adata, graph) if isinstance(graph, str) else graph
-        found = check_connectivities(matrix, adata.n_obs, samples=samples, argument="graph")
-    _warn_alone(found)
-    return found, record | {"mean_neighbors": found.nnz / adata.n_obs}
+        built = check_connectivities(matrix, adata.n_obs, samples=samples, argument="graph")
+    _warn_alone(built)
+    return built, record | {"mean_neighbors": built.nnz / adata.n_obs}
 
 
 def _stored(adata: AnnData, name: str) -> Any:
