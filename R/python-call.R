@@ -129,7 +129,7 @@
     "transst_py\\.tl\\.impute|`?tl\\.impute`?" = "imputeSpots()",
     "`?tl\\.rank_domain_genes`?" = "domainMarkers()",
     "`?tl\\.transst`?" = "transst()",
-    "(`?)normalization='(\\w+)'" = "\\1normalization = \"\\2\"",
+    "(`?)(normalization|graph)='(\\w+)'" = "\\1\\2 = \"\\3\"",
     # places in an object
     "obsm\\['X_transst'\\]" = "obsm['TransST']",
     "obsm\\['X_([^']*)'\\]" = "obsm['TransST.\\1']",

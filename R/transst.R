@@ -13,9 +13,16 @@
 #' @param nDomains Number of domains, or several to choose from, such as `2:10`, which should reach about
 #'   twice the number expected. The table of the choice is in the run record, as `n_domains`.
 #' @param ... Arguments of the method, which have the same names in Python in snake_case: among others
-#'   `nFactors` (15), `nTopGenes` (2000), `nNeighbors` (6), `normalization` (`"log"`; `"none"` for
-#'   values that are normalised already), `smoothness` (`"auto"`), `seed` (0) and `verbose` (print the
-#'   stages as they run; `TRUE` in interactive sessions). A name that the method does not know is an error.
+#'   `nFactors` (15), `nTopGenes` (2000), `normalization` (`"log"`; `"none"` for values that are
+#'   normalised already), `smoothness` (`"auto"`), `seed` (0) and `verbose` (print the stages as they run;
+#'   `TRUE` in interactive sessions); for `graph` also `nNeighbors` (6) and `radius`. A name that the method
+#'   does not know is an error.
+#' @param graph Who is whose neighbour, always within a sample. `"knn"`: the `nNeighbors` nearest of every
+#'   spot, with ties, in both directions. `"radius"`: all spots within `radius`, in units of the
+#'   coordinates; without `radius` one is found such that the median number of neighbours is 4 to 6.
+#'   `"lattice"`: adjacent sites by the columns `array_row` and `array_col` of the cell data, hexagonal
+#'   (Visium: row + column even) or square. A sparse [Matrix::Matrix] of spots x spots: your own, made
+#'   symmetric; its weights do not count. `"lattice"` and a matrix need no positions.
 #' @param assay Name of the assay that holds the counts; for Seurat objects `NULL` means the default
 #'   assay.
 #' @param layer Name of the layer of a Seurat assay; layers split by sample are joined on a copy.
@@ -36,7 +43,7 @@
 #'   \item{confidence}{`x$transst_confidence`, posterior probability of the spot's domain}
 #'   \item{embedding}{`reducedDim(x, "TransST")`, with the gene loadings as attribute `rotation`; in
 #'     Seurat objects the reduction `TransST`}
-#'   \item{run record}{parameters, seed, versions, fit and timings in `metadata(x)$transst`; in Seurat
+#'   \item{run record}{parameters, seed, versions, graph, fit and timings in `metadata(x)$transst`; in Seurat
 #'     objects `Misc(x, "transst")`}
 #' }
 #'
@@ -51,6 +58,10 @@
 #' spe <- transst(tissue$target, tissue$source, "label", nDomains = 4, nFactors = 5)
 #' table(found = spe$transst, truth = spe$label)
 #' adjustedRandIndex(spe$transst, spe$label)
+#'
+#' # neighbours on the lattice of the spots
+#' spe <- transst(tissue$target, nDomains = 4, nFactors = 5, graph = "lattice")
+#' S4Vectors::metadata(spe)$transst$graph
 #' @name transst
 NULL
 
@@ -59,11 +70,11 @@ NULL
 setMethod(
     "transst", "SingleCellExperiment",
     function(
-        x, source = NULL, sourceLabels = NULL, nDomains, ..., assay = "counts", sourceAssay = NULL,
-        sourceLayer = NULL, coords = NULL, sampleId = NULL, name = "transst"
+        x, source = NULL, sourceLabels = NULL, nDomains, ..., graph = "knn", assay = "counts",
+        sourceAssay = NULL, sourceLayer = NULL, coords = NULL, sampleId = NULL, name = "transst"
     ) {
         .transst(
-            x, source, sourceLabels, nDomains, list(...), .assayChoice(x, assay, NULL),
+            x, source, sourceLabels, nDomains, list(graph = graph, ...), .assayChoice(x, assay, NULL),
             sourceAssay, sourceLayer, coords, sampleId, name
         )
     }
@@ -74,11 +85,12 @@ setMethod(
 setMethod(
     "transst", "Seurat",
     function(
-        x, source = NULL, sourceLabels = NULL, nDomains, ..., assay = NULL, layer = "counts",
-        sourceAssay = NULL, sourceLayer = NULL, coords = NULL, sampleId = NULL, name = "transst"
+        x, source = NULL, sourceLabels = NULL, nDomains, ..., graph = "knn", assay = NULL,
+        layer = "counts", sourceAssay = NULL, sourceLayer = NULL, coords = NULL, sampleId = NULL,
+        name = "transst"
     ) {
         .transst(
-            x, source, sourceLabels, nDomains, list(...), .assayChoice(x, assay, layer),
+            x, source, sourceLabels, nDomains, list(graph = graph, ...), .assayChoice(x, assay, layer),
             sourceAssay, sourceLayer, coords, sampleId, name
         )
     }
@@ -89,14 +101,17 @@ setMethod(
 ) {
     .checkNDomains(nDomains, ncol(x))
     .checkName(name, x)
+    options$graph <- .checkGraph(options$graph, ncol(x))
     samples <- .samples(x, sampleId)
     cells <- S4Vectors::make_zero_col_DFrame(ncol(x))
-    cells$in_tissue <- .cellData(x)$in_tissue # spots outside are warned of
+    # spots outside the tissue are warned of; the others are the sites of a lattice
+    for (column in c("in_tissue", "array_row", "array_col")) cells[[column]] <- .cellData(x)[[column]]
     if (!is.null(samples)) {
         cells$sample <- samples
         options$sampleId <- "sample"
     }
-    target <- .flattenTarget(x, choice, cells, .coordinates(x, coords))
+    xy <- if (is.character(options$graph) && options$graph != "lattice") .coordinates(x, coords)
+    target <- .flattenTarget(x, choice, cells, xy)
     sources <- .flattenSources(source, sourceLabels, sourceAssay, sourceLayer, x, choice)
     .checkSharedGenes(target, sources)
     options <- c(options, list(nDomains = nDomains))
@@ -119,6 +134,24 @@ setMethod(
         .stop("`nDomains` (", max(nDomains), ") is greater than the number of spots (", nSpots, ")")
     }
 }
+
+# A kind of graph, or the user's own as a dgCMatrix.
+.checkGraph <- function(graph, nSpots) {
+    if (is(graph, "sparseMatrix") && all(dim(graph) == nSpots)) {
+        return(.plainMatrix(graph, "`graph`"))
+    }
+    if (length(graph) == 1L && graph %in% .GRAPHS) {
+        return(graph)
+    }
+    shape <- paste(dim(graph), collapse = " x ")
+    found <- if (nzchar(shape)) paste(class(graph)[1L], "of", shape) else deparse1(graph)
+    .stop(
+        "`graph` must be one of ", .listSome(.GRAPHS), ", or a sparse Matrix of ", nSpots, " x ", nSpots,
+        " (spots), got ", found
+    )
+}
+
+.GRAPHS <- c("knn", "radius", "lattice")
 
 # Only the results of an earlier run may be replaced.
 .checkName <- function(name, x) {

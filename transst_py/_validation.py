@@ -18,10 +18,12 @@ from anndata import AnnData
 from transst_py._typing import Matrix
 
 __all__ = [
+    "LATTICE_COLUMNS",
     "as_float_matrix",
     "check_choice",
     "check_coordinates",
     "check_counts",
+    "check_lattice_columns",
     "check_matrix",
     "check_obs_column",
     "check_samples",
@@ -30,6 +32,8 @@ __all__ = [
     "check_whole_number",
     "list_some",
 ]
+
+LATTICE_COLUMNS = ("array_row", "array_col")
 
 
 def list_some(names: Sequence[Any], limit: int = 5) -> str:
@@ -145,6 +149,31 @@ def check_coordinates(adata: AnnData, spatial_key: str) -> np.ndarray:
             f"({list_some(adata.obs_names[lost])}); remove them or add their coordinates"
         )
     return xy
+
+
+def check_lattice_columns(adata: AnnData) -> np.ndarray:
+    """Return `adata.obs[["array_row", "array_col"]]` as an int64 (n_obs, 2) array; text of numbers will do.
+
+    Raises
+    ------
+    ValueError
+        A column does not exist, or holds something else than whole numbers.
+    """
+    row, col = LATTICE_COLUMNS
+    missing = [name for name in LATTICE_COLUMNS if name not in adata.obs]
+    if missing:
+        raise ValueError(
+            f"a lattice needs both obs[{row!r}] and obs[{col!r}], whole numbers; adata.obs has no "
+            f"{list_some(missing)}"
+        )
+    values = adata.obs[[row, col]].apply(pd.to_numeric, errors="coerce").to_numpy(dtype=np.float64)
+    wrong = ~np.isfinite(values).all(axis=1) | (values != np.round(values)).any(axis=1)
+    if wrong.any():
+        raise ValueError(
+            f"obs[{row!r}] and obs[{col!r}] must be whole numbers; {wrong.sum()} spots have others "
+            f"({list_some(adata.obs_names[wrong])})"
+        )
+    return values.astype(np.int64)
 
 
 def check_obs_column(adata: AnnData, key: str | None, *, argument: str, what: str = "adata") -> pd.Series:

@@ -130,7 +130,7 @@ def test_finds_the_domains_of_simulated_tissue():
     tst.tl.transst(target, source, source_labels="label", n_domains=2, n_factors=6, n_neighbors=4, n_init=1)
     found = choose_n_domains(
         target.obsm["X_transst"],
-        target.obsp["spatial_connectivities"],
+        target.obsp["transst_connectivities"],
         range(2, 7),
         n_subsamples=0,
         n_init=3,

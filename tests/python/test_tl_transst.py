@@ -10,6 +10,7 @@ import scipy.sparse as sp
 from sklearn.metrics import adjusted_rand_score
 
 import transst_py as tst
+from transst_py.graph import lattice_neighbors
 
 OPTIONS = {"n_domains": 3, "n_factors": 5, "n_init": 3}
 
@@ -36,7 +37,7 @@ def test_slots(tissue):
     used = target.var_names.isin(target.uns["transst"]["genes"])
     assert np.isfinite(loadings[used]).all()
     assert np.isnan(loadings[~used]).all()
-    assert target.obsp["spatial_connectivities"].nnz > 0
+    assert target.obsp["transst_connectivities"].nnz > 0
     assert target.uns["transst"]["params"]["random_state"] == 0
     # What was there is untouched.
     assert (target.X != before.X).nnz == 0
@@ -92,7 +93,7 @@ def test_layer_normalization_none_and_samples(tissue):
 
     target.obs["slice"] = np.repeat(["a", "b"], 200)
     blocks = run(target, layer="counts", sample_key="slice", copy=True)
-    assert blocks.obsp["spatial_connectivities"][:200, 200:].nnz == 0
+    assert blocks.obsp["transst_connectivities"][:200, 200:].nnz == 0
 
     target.X = sp.csr_matrix(np.log1p(target.layers["counts"].toarray()))
     run(target, normalization="none")
@@ -162,6 +163,33 @@ def change(adata, **slots):
         (lambda t, s: {"normalization": "sct"}, ValueError, "`normalization`: unknown value"),
         (lambda t, s: {"n_neighbors": 0}, ValueError, "`n_neighbors` must be at least 1"),
         (
+            lambda t, s: {"graph": "delaunay"},
+            ValueError,
+            "`graph`: unknown value 'delaunay'; choose one of knn, radius, lattice, .* which has none",
+        ),
+        (
+            lambda t, s: {"graph": sp.eye(3)},
+            ValueError,
+            r"`graph` must be a sparse matrix of shape \(400, 400",
+        ),
+        (lambda t, s: {"graph": None}, ValueError, "`graph` must be a sparse matrix .* got NoneType"),
+        (
+            lambda t, s: {"radius": 3.0},
+            ValueError,
+            "`radius` was given, but `graph` is 'knn'; it belongs",
+        ),
+        (lambda t, s: {"graph": "radius", "radius": -1}, ValueError, "`radius` must be a positive number"),
+        (
+            lambda t, s: {"graph": "lattice"} | {"_": t.obs.pop("array_col")},
+            ValueError,
+            r"needs both obs\['array_row'\] and obs\['array_col'\].* adata.obs has no 'array_col'",
+        ),
+        (
+            lambda t, s: {"graph": "lattice"} | {"_": t.obs.insert(0, "array_row", 0.5, True)},
+            ValueError,
+            "must be whole numbers; 400 spots have others",
+        ),
+        (
             lambda t, s: {"n_factors": 120},
             ValueError,
             "`n_factors`=120 must be below the number",
@@ -173,7 +201,7 @@ def change(adata, **slots):
 def test_bad_input_is_refused_and_leaves_the_object_alone(tissue, spoil, error, message):
     target, source = tissue
     options = spoil(target, source)
-    options = options if isinstance(options, dict) else {}
+    options = {k: v for k, v in options.items() if k != "_"} if isinstance(options, dict) else {}
     slots = set(target.obs), set(target.obsm), set(target.uns)
     with pytest.raises(error, match=message):
         run(target, **{"source": source, **options})
@@ -188,6 +216,62 @@ def test_a_column_of_the_user_is_not_overwritten(tissue):
     pd.testing.assert_series_equal(target.obs["label"], labels)
     run(target)
     run(target)  # an earlier result is replaced
+
+
+def test_a_graph_of_the_user_is_not_overwritten(tissue):
+    target, _ = tissue
+    target.obsp["spatial_connectivities"] = own = 2.5 * sp.eye(400, k=1, format="csr")
+    target.uns["spatial"] = {"library": {}}
+    for graph in ("knn", "spatial_connectivities"):
+        run(target, graph=graph)
+        assert (target.obsp["spatial_connectivities"] != own).nnz == 0
+    with pytest.raises(ValueError, match=r"`key_added`: adata\.uns has 'spatial' of its own"):
+        run(target, key_added="spatial")
+    del target.uns["spatial"]
+    with pytest.raises(ValueError, match=r"`key_added`: adata\.obsp has 'spatial_connectivities' of its own"):
+        run(target, key_added="spatial")
+
+
+def test_kinds_of_graph(tissue):
+    """On a square lattice all kinds agree, if told so; what was used is recorded."""
+    target, source = tissue
+    target.obsp["mine"] = lattice_neighbors(target.obs[["array_row", "array_col"]].to_numpy())
+    expected = {"mean_neighbors": 2 * 2 * 20 * 19 / 400}
+    kinds = {
+        "lattice": {"graph": "lattice"},
+        "radius": {"graph": "radius"},
+        "matrix": {"graph": "mine"},
+    }
+    for kind, options in kinds.items():
+        result = run(target, source, copy=True, **options)
+        assert (result.obsp["transst_connectivities"] != target.obsp["mine"]).nnz == 0
+        record = result.uns["transst"]["graph"]
+        assert record.pop("radius", None) == (pytest.approx(120.71, abs=0.01) if kind == "radius" else None)
+        assert record == {"kind": kind} | expected
+        assert result.uns["transst"]["params"]["graph"] == options["graph"]
+    assert run(target, copy=True).uns["transst"]["graph"]["kind"] == "knn"
+
+
+def test_a_matrix_as_graph_needs_no_positions(tissue, tmp_path):
+    target, _ = tissue
+    graph = sp.triu(lattice_neighbors(target.obs[["array_row", "array_col"]].to_numpy()))
+    expected = run(target, graph=graph, copy=True)
+    del target.obsm["spatial"]
+    target.obs["slice"] = np.repeat(["a", "b"], 200)
+    with pytest.warns(UserWarning, match="`graph`: 20 of 760 edges join spots of different samples"):
+        run(target, graph=graph, sample_key="slice")
+    assert expected.obsp["transst_connectivities"].nnz == target.obsp["transst_connectivities"].nnz + 40
+    assert target.uns["transst"]["params"]["graph"] == "matrix"
+    target.write_h5ad(tmp_path / "x.h5ad")
+    assert ad.read_h5ad(tmp_path / "x.h5ad").uns["transst"]["graph"] == target.uns["transst"]["graph"]
+
+
+def test_warns_of_spots_without_neighbours(tissue):
+    target, _ = tissue
+    target.obsm["spatial"][[3, 250]] = [[1e5, 1e5], [-1e5, 0.0]]
+    with pytest.warns(UserWarning, match="2 of 400 spots have no neighbours"):
+        run(target, graph="radius", radius=100)
+    assert target.obs["transst"].notna().all()
 
 
 def test_warns_of_spots_outside_the_tissue(tissue):
@@ -233,7 +317,7 @@ def test_empty_spots_follow_their_neighbours_and_disturb_nobody(tissue):
     assert adjusted_rand_score(target.obs["transst"][~empty], without.obs["transst"]) > 0.95
     assert np.isnan(target.obsm["X_transst"][empty]).all()
     assert np.isfinite(target.obsm["X_transst"][~empty]).all()
-    graph, domain = target.obsp["spatial_connectivities"], target.obs["transst"].to_numpy()
+    graph, domain = target.obsp["transst_connectivities"], target.obs["transst"].to_numpy()
     around = domain[graph[7].indices]
     assert (around == domain[7]).sum() == max((around == d).sum() for d in np.unique(around))
 

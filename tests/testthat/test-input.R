@@ -43,6 +43,31 @@ test_that("assay and layer must exist", {
     expect_error(transst(seurat, nDomains = 2, assay = "ADT"), "no assay 'ADT'; it has 'RNA'")
 })
 
+test_that("the graph is a kind or a sparse matrix of the spots", {
+    expect_error(
+        transst(tinySpe(), nDomains = 2, graph = "delaunay"),
+        "`graph` must be one of 'knn', 'radius', 'lattice', or a sparse Matrix of 10 x 10 .* got \"delaunay\""
+    )
+    expect_error(transst(tinySpe(), nDomains = 2, graph = NULL), "got NULL")
+    expect_error(transst(tinySpe(), nDomains = 2, graph = diag(10)), "got matrix of 10 x 10")
+    expect_error(transst(tinySpe(), nDomains = 2, graph = Matrix::Diagonal(9)), "got ddiMatrix of 9 x 9")
+    graph <- Matrix::Matrix(diag(c(NA, rep(1, 9))), sparse = TRUE)
+    expect_error(transst(tinySpe(), nDomains = 2, graph = graph), "`graph` has missing values")
+})
+
+test_that("what a kind of graph needs is checked", {
+    skipWithoutPython()
+    spe <- smallTissue()$target
+    for (graph in list("radius", "knn")) {
+        expect_error(quick(spe, graph = graph, radius = if (graph == "knn") 1 else -1), "`radius`")
+    }
+    expect_error(quick(spe, graph = -Matrix::Diagonal(ncol(spe))), "`graph` must hold numbers >= 0")
+    spe$array_col <- spe$array_col + 0.5
+    expect_error(quick(spe, graph = "lattice"), "column 'array_col' must be whole numbers")
+    spe$array_col <- NULL
+    expect_error(quick(spe, graph = "lattice"), "needs both column 'array_row' and .* has no 'array_col'")
+})
+
 test_that("sources and their labels are checked", {
     spe <- labelled()
     expect_error(transst(spe, spe, nDomains = 2), "`sourceLabels` is missing: name the column .*'label'")

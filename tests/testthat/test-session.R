@@ -16,6 +16,21 @@ runChild <- function(code, env = character(), without = character()) {
     paste(output, collapse = "\n")
 }
 
+# Run code in a child that has the small tissue and this session's Python, and expect the lines it prints.
+expectFromChild <- function(code, lines) {
+    skip_on_os("windows")
+    skipWithoutPython()
+    output <- runChild(
+        c(
+            "library(TransST)",
+            "tissue <- simulateTissue(nRows = 14, nCols = 12, nGenes = 60, nDomains = 3, seed = 4)",
+            code
+        ),
+        paste0("RETICULATE_PYTHON=", reticulate::py_config()$python)
+    )
+    for (line in lines) expect_match(output, line, fixed = TRUE)
+}
+
 test_that("without a Python environment the error says what to run, and nothing is installed", {
     skip_on_os("windows")
     home <- tempfile("home")
@@ -56,12 +71,8 @@ test_that("a Python without the packages is told apart, with the command that in
 })
 
 test_that("an interrupt stops the run, leaves the object as it was and the session usable", {
-    skip_on_os("windows")
-    skipWithoutPython()
-    output <- runChild(
+    expectFromChild(
         r"(
-            library(TransST)
-            tissue <- simulateTissue(nRows = 14, nCols = 12, nGenes = 60, nDomains = 3, seed = 4)
             x <- tissue$target
             before <- serialize(x, NULL)
             # a model that interrupts its own process, and would then last for a minute
@@ -85,21 +96,13 @@ serve.tl.transst = slow
             again <- transst(x, tissue$source, "label", nDomains = 3, nFactors = 4)
             cat("usable:", nlevels(again$transst), "\n")
         )",
-        paste0("RETICULATE_PYTHON=", reticulate::py_config()$python)
+        c("caught: interrupted", "same: TRUE", "empty: TRUE", "usable: 3")
     )
-    expect_match(output, "caught: interrupted", fixed = TRUE)
-    expect_match(output, "same: TRUE", fixed = TRUE)
-    expect_match(output, "empty: TRUE", fixed = TRUE)
-    expect_match(output, "usable: 3", fixed = TRUE)
 })
 
 test_that("an interrupt before Python is reached is one too, in R's own code and in reticulate's", {
-    skip_on_os("windows")
-    skipWithoutPython()
-    output <- runChild(
+    expectFromChild(
         r"(
-            library(TransST)
-            tissue <- simulateTissue(nRows = 14, nCols = 12, nGenes = 60, nDomains = 3, seed = 4)
             caught <- function(expr) {
                 tryCatch({ expr; "nothing" }, interrupt = function(i) "interrupt", error = conditionMessage)
             }
@@ -121,12 +124,8 @@ test_that("an interrupt before Python is reached is one too, in R's own code and
             }, "TransST")
             cat("early:", caught(transst(tissue$target, nDomains = 3)), "\n")
         )",
-        paste0("RETICULATE_PYTHON=", reticulate::py_config()$python)
+        c("own: interrupt", "between: interrupt", "other: another error", "early: interrupt")
     )
-    expect_match(output, "own: interrupt", fixed = TRUE)
-    expect_match(output, "between: interrupt", fixed = TRUE)
-    expect_match(output, "other: another error", fixed = TRUE)
-    expect_match(output, "early: interrupt", fixed = TRUE)
 })
 
 test_that("the Python is the user's choice, then the one make setup recorded, then r-transst", {

@@ -161,6 +161,32 @@ test_that("two samples in one object have no neighbours in each other", {
     expect_identical(nlevels(plotDomains(spe)$data$sample), 2L)
 })
 
+test_that("all kinds of graph agree on a square lattice, for every class, and are recorded", {
+    skipWithoutPython()
+    spe <- smallTissue()$target
+    site <- cbind(spe$array_row, spe$array_col)
+    graph <- as(as(as.matrix(stats::dist(site)) == 1, "lMatrix"), "CsparseMatrix")
+    expected <- quick(spe, graph = Matrix::triu(graph))
+    record <- metadata(expected)$transst
+    expect_equal(record$graph, list(kind = "matrix", mean_neighbors = Matrix::nnzero(graph) / ncol(spe)))
+    radius <- quick(spe, graph = "radius")
+    expect_identical(metadata(radius)$transst$graph$kind, "radius")
+    expect_identical(quick(spe, graph = "radius", radius = 100)$transst, expected$transst)
+    bare <- as(spe, "SingleCellExperiment") # no positions needed
+    for (found in list(radius, quick(spe, graph = "lattice"), quick(bare, graph = "lattice"))) {
+        expect_identical(found$transst, expected$transst)
+    }
+    seurat <- asSeurat(spe)
+    named <- as(graph * 1, "generalMatrix")
+    dimnames(named) <- list(colnames(seurat), colnames(seurat))
+    named <- SeuratObject::as.Graph(named)
+    for (found in list(quick(seurat, graph = "lattice"), quick(seurat, graph = named))) {
+        expect_identical(as.character(found$transst), as.character(expected$transst))
+    }
+    # spots may have other neighbours than the nearest
+    expect_false(identical(quick(spe, graph = "knn", nNeighbors = 20)$transst, expected$transst))
+})
+
 test_that("the number of domains is chosen among several", {
     skipWithoutPython()
     tissue <- smallTissue()

@@ -1,1 +1,1 @@
-"""Imputation of spots: lattices and baseline methods on arrays; `transst_py.tl.impute` is for AnnData."""
+"""Imputation of spots: baseline methods on arrays; `transst_py.tl.impute` is for AnnData."""

@@ -13,15 +13,17 @@ import scipy.sparse as sp
 from anndata import AnnData
 
 from transst_py._validation import (
+    LATTICE_COLUMNS,
     check_choice,
     check_coordinates,
+    check_lattice_columns,
     check_matrix,
     check_samples,
     check_unique_genes,
     list_some,
 )
 from transst_py.imputation.baselines import BaselineImputer, check_method
-from transst_py.imputation.lattice import Lattice, halve_pitch, infer_square_indices
+from transst_py.lattice import Lattice, halve_pitch, infer_square_indices
 from transst_py.normalize import NORMALIZATIONS, log_expression, median_total
 
 __all__ = ["impute"]
@@ -55,7 +57,7 @@ def impute(
         False (without that column: spots without counts) are not measured; what they hold is not looked at.
     task
         "densify": put sites between the spots of a lattice, with half its pitch (see
-        `transst_py.imputation.lattice.halve_pitch` for which sites count as tissue). The lattice is read
+        `transst_py.lattice.halve_pitch` for which sites count as tissue). The lattice is read
         from `obs["array_row"]` and `obs["array_col"]`, square or hexagonal (Visium: row + column even);
         without these columns, a square lattice is recognised from the coordinates.
         "fill": impute the spots that are not measured. Needs coordinates only.
@@ -389,22 +391,9 @@ def _gene_columns(adata: AnnData, genes: Sequence[str] | None) -> np.ndarray:
 
 def _lattice_indices(adata: AnnData, xy: np.ndarray) -> np.ndarray:
     """Return (row, col) of each spot from `adata.obs`, or else from the coordinates."""
-    names = ["array_row", "array_col"]
-    there = [name for name in names if name in adata.obs]
-    if not there:
+    if not any(name in adata.obs for name in LATTICE_COLUMNS):
         return infer_square_indices(xy)
-    if len(there) == 1:
-        raise ValueError(
-            f"adata.obs has {there[0]!r} only; a lattice needs both {names[0]!r} and {names[1]!r}"
-        )
-    values = adata.obs[names].apply(pd.to_numeric, errors="coerce").to_numpy(dtype=np.float64)
-    wrong = ~np.isfinite(values).all(axis=1) | (values != np.round(values)).any(axis=1)
-    if wrong.any():
-        raise ValueError(
-            f"obs['array_row'] and obs['array_col'] must be whole numbers; {wrong.sum()} spots have others "
-            f"({list_some(adata.obs_names[wrong])})"
-        )
-    return values.astype(np.int64)
+    return check_lattice_columns(adata)
 
 
 def _check_memory(n_spots: int, n_genes: int, *, bytes_per_value: int) -> None:

@@ -19,10 +19,10 @@ from transst_py import _validation as check
 from transst_py._progress import Progress
 from transst_py.choice import check_candidates, choice_record
 from transst_py.genes import n_detected, select_genes, shared_genes
-from transst_py.graph import spatial_neighbors
 from transst_py.model import TransST
 from transst_py.normalize import NORMALIZATIONS, log_normalize, median_total
 from transst_py.spatial_mixture import infer_from_neighbors
+from transst_py.tl._graph import neighborhood_graph
 from transst_py.transfer import DEFAULT_PENALTIES
 
 __all__ = ["transst"]
@@ -47,7 +47,9 @@ def transst(
     scaling: str = "per_dataset",
     spatial_key: str = "spatial",
     sample_key: str | None = None,
+    graph: str | sp.spmatrix | sp.sparray = "knn",
     n_neighbors: int = 6,
+    radius: float | None = None,
     smoothness: float | str = "auto",
     covariance_prior: float = 20.0,
     penalties: Sequence[float] = DEFAULT_PENALTIES,
@@ -70,7 +72,7 @@ def transst(
     Parameters
     ----------
     adata
-        Target: (spots x genes) raw counts, positions in `obsm[spatial_key]`.
+        Target: (spots x genes) raw counts; positions in `obsm[spatial_key]`, if the graph is made of them.
     source
         Labelled references (spots or cells; raw counts; no positions needed): one AnnData, a list, or a dict
         by name. `None` fits the same model without transfer.
@@ -92,8 +94,16 @@ def transst(
         "per_dataset" or "joint" centring and scaling of the genes; see `TransST`.
     spatial_key, sample_key
         Key of the positions in `obsm`; column of `obs` that tells samples apart (neighbours lie within one).
+    graph
+        Who is whose neighbour, always within a sample. "knn": each spot's `n_neighbors` nearest, with ties,
+        in both directions. "radius": all spots within `radius`. "lattice": adjacent sites by
+        `obs["array_row"]`, `obs["array_col"]`, hexagonal (Visium: row + column even) or square. A sparse
+        (n, n) matrix, or the name of one in `obsp`: your own, made symmetric; its weights do not count.
     n_neighbors
-        Neighbours of a spot in the graph.
+        Neighbours of a spot, for "knn".
+    radius
+        For "radius", in units of the coordinates. `None`: found, so that the median number of neighbours
+        lies in [4, 6].
     smoothness, covariance_prior, n_init
         Of the spatial mixture; see `SpatialGaussianMixture`.
     penalties, n_folds, solver
@@ -118,9 +128,9 @@ def transst(
     - `obsm["X_" + key]`: (n, q) factor scores, float64; NaN for spots without any count
     - `obsm[key + "_prob"]`: (n, K) probabilities of the domains, float64
     - `varm[key + "_loadings"]`: (n_vars, q) loadings of the standardised genes; NaN for genes not used
-    - `obsp["spatial_connectivities"]`: (n, n) neighbourhood graph
-    - `uns[key]`: parameters, seed, versions, penalty path, log-likelihoods, table of the choice of K,
-      warnings, seconds
+    - `obsp[key + "_connectivities"]`: (n, n) neighbourhood graph
+    - `uns[key]`: parameters, seed, versions, kind of graph and mean number of neighbours, penalty path,
+      log-likelihoods, table of the choice of K, warnings, seconds
 
     Raises
     ------
@@ -151,7 +161,9 @@ def transst(
                 n_top_genes=n_top_genes,
                 spatial_key=spatial_key,
                 sample_key=sample_key,
+                graph=graph,
                 n_neighbors=n_neighbors,
+                radius=radius,
                 random_state=random_state,
             )
         model = TransST(
@@ -168,7 +180,7 @@ def transst(
             n_subsamples=n_subsamples,
             random_state=random_state,
             verbose=verbose,
-        ).fit(problem.X, problem.graph[problem.measured][:, problem.measured], problem.sources or None)
+        ).fit(problem.X, problem.measured_graph, problem.sources or None)
     messages = list(dict.fromkeys(str(w.message) for w in caught))
     for w in {str(w.message): w for w in caught}.values():
         warnings.warn(w.message, w.category, stacklevel=2)
@@ -180,9 +192,22 @@ def transst(
 
 
 def _check_key(adata: Any, key: str) -> None:
-    """Refuse to overwrite a column that no earlier run wrote."""
-    if isinstance(adata, AnnData) and key in adata.obs and key not in adata.uns:
+    """Refuse to overwrite what no earlier run wrote."""
+    if not isinstance(adata, AnnData) or _is_record(adata.uns.get(key)):
+        return
+    if key in adata.obs:
         raise ValueError(f"`key_added`: adata.obs has a column {key!r} of its own; choose another name")
+    for slot, name in (("uns", key), ("obsp", _graph_name(key))):
+        if name in getattr(adata, slot):
+            raise ValueError(f"`key_added`: adata.{slot} has {name!r} of its own; choose another name")
+
+
+def _is_record(value: Any) -> bool:
+    return isinstance(value, Mapping) and "mixture" in value
+
+
+def _graph_name(key: str) -> str:
+    return f"{key}_connectivities"
 
 
 @dataclass
@@ -190,13 +215,15 @@ class _Problem:
     """What the model gets: log expression of the chosen genes, the graph, and the sources.
 
     Spots without any count say nothing, but would be extremes of every factor: `measured` is false for
-    them, and X has no rows of theirs.
+    them, and neither X nor `measured_graph` has rows of theirs.
     """
 
     n_domains: int | list[int]
     X: Any
     graph: sp.csr_matrix
+    graph_record: dict[str, Any]
     measured: np.ndarray
+    measured_graph: sp.csr_matrix
     genes: pd.Index
     sources: dict[str, tuple[Any, pd.Series]]
 
@@ -230,7 +257,9 @@ def _prepare(
     n_top_genes: int | None,
     spatial_key: str,
     sample_key: str | None,
+    graph: Any,
     n_neighbors: int,
+    radius: float | None,
     random_state: int,
 ) -> _Problem:
     """Check everything that can be checked, then normalise and choose genes."""
@@ -245,16 +274,17 @@ def _prepare(
     candidates = check_candidates(
         n_domains if isinstance(n_domains, Iterable) else [n_domains], adata.n_obs, argument="n_domains"
     )
-    coordinates = check.check_coordinates(adata, spatial_key)
     _warn_outside_tissue(adata)
-    samples = None if sample_key is None else check.check_samples(adata, sample_key).to_numpy(dtype=str)
+    samples = None if sample_key is None else check.check_samples(adata, sample_key).cat.codes.to_numpy()
     labels = {name: _source_labels(source, source_labels, name) for name, source in sources.items()}
     source_counts = {
         name: _expression(source, source_layer, normalization, f"source {name!r}")
         for name, source in sources.items()
     }
     genes = shared_genes(adata.var_names, {name: source.var_names for name, source in sources.items()})
-    graph = spatial_neighbors(coordinates, n_neighbors=n_neighbors, samples=samples)
+    neighbors, graph_record = neighborhood_graph(
+        adata, graph, spatial_key=spatial_key, samples=samples, n_neighbors=n_neighbors, radius=radius
+    )
     X = counts[:, adata.var_names.get_indexer(genes)]
     labelled = {
         name: (C[:, sources[name].var_names.get_indexer(genes)], labels[name])
@@ -267,13 +297,16 @@ def _prepare(
         target_sum = median_total(X)
         X = log_normalize(X, target_sum=target_sum)
         labelled = {name: _normalized_source(*parts, name, target_sum) for name, parts in labelled.items()}
-    chosen = _choose_genes(X, [M for M, _ in labelled.values()], graph[measured][:, measured], n_top_genes)
+    measured_graph = neighbors if measured.all() else neighbors[measured][:, measured]
+    chosen = _choose_genes(X, [M for M, _ in labelled.values()], measured_graph, n_top_genes)
     _check_size(X.shape[0], len(chosen), max(candidates), n_factors)
     return _Problem(
         n_domains=candidates if isinstance(n_domains, Iterable) else candidates[0],
         X=X[:, chosen],
-        graph=graph,
+        graph=neighbors,
+        graph_record=graph_record,
         measured=measured,
+        measured_graph=measured_graph,
         genes=genes[chosen],
         sources={name: (M[:, chosen], y) for name, (M, y) in labelled.items()},
     )
@@ -360,7 +393,7 @@ def _write(adata: AnnData, model: TransST, problem: _Problem, key: str, record: 
     adata.obsm[f"X_{key}"] = embedding
     adata.obsm[f"{key}_prob"] = probabilities
     adata.varm[f"{key}_loadings"] = loadings
-    adata.obsp["spatial_connectivities"] = problem.graph
+    adata.obsp[_graph_name(key)] = problem.graph
     adata.uns[key] = record
 
 
@@ -376,6 +409,7 @@ def _record(
         "params": {k: _storable(v) for k, v in options.items() if v is not None},
         "versions": _versions(),
         "genes": problem.genes.to_numpy(dtype=str).astype(object),
+        "graph": problem.graph_record,
         "transfer": {
             "penalty": model.transfer_.penalty_,
             "cv_penalties": model.transfer_.cv_penalties_,
@@ -402,6 +436,8 @@ def _record(
 
 
 def _storable(value: Any) -> Any:
+    if sp.issparse(value):
+        return "matrix"
     return np.asarray(value) if isinstance(value, (tuple, list, range)) else value
 
 

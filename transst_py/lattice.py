@@ -1,4 +1,4 @@
-"""Lattices of spots: recognise one, and lay a finer one between its measured spots.
+"""Lattices of spots: recognise one, name its neighbours, and lay a finer one between its spots.
 
 A spot has integer indices (row, col). On a square lattice (legacy Spatial Transcriptomics, binned data)
 every index pair is a site. On a hexagonal lattice (Visium) neighbours in a row are two columns apart and
@@ -15,15 +15,17 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.spatial import cKDTree
 
-__all__ = ["Lattice", "halve_pitch", "infer_square_indices"]
+__all__ = ["Lattice", "halve_pitch", "infer_square_indices", "neighboring_sites"]
 
 # How far a spot may lie from its lattice site, as a share of the pitch (root mean square).
 MAX_MISFIT = 0.25
-# Spots on either side of a site within which the site counts as tissue, as differences of their indices:
-# neighbours, neighbours of neighbours with one spot between them, and what lies between. One of d and -d.
+# Differences of the indices of neighbouring sites. One of d and -d.
+NEIGHBORS = {"square": [(0, 1), (1, 0)], "hexagonal": [(0, 2), (1, 1), (1, -1)]}
+# The same of spots on either side of a site within which the site counts as tissue: neighbours, neighbours
+# of neighbours with one spot between them, and what lies between.
 BRIDGES = {
-    "square": [(0, 1), (1, 0), (1, 1), (1, -1), (0, 2), (2, 0), (1, 2), (2, 1), (1, -2), (2, -1)],
-    "hexagonal": [(0, 2), (1, 1), (1, -1), (1, 3), (1, -3), (2, 0), (0, 4), (2, 2), (2, -2)],
+    "square": [*NEIGHBORS["square"], (1, 1), (1, -1), (0, 2), (2, 0), (1, 2), (2, 1), (1, -2), (2, -1)],
+    "hexagonal": [*NEIGHBORS["hexagonal"], (1, 3), (1, -3), (2, 0), (0, 4), (2, 2), (2, -2)],
 }
 
 NOT_SQUARE = (
@@ -75,10 +77,10 @@ class Lattice:
             Two spots share a site, the spots lie on one line, or the coordinates do not follow the
             indices.
         """
-        origin, step, index = _reduce(indices)
-        _check_sites(indices, index)
+        kind, origin, step, index = _recognize(indices)
+        if np.linalg.matrix_rank(_design(index)) < 3:
+            raise ValueError("all spots lie on one line of the lattice; a finer lattice needs two dimensions")
         affine = _fit_affine(index, coordinates)
-        kind = "hexagonal" if np.unique(index.sum(axis=1) % 2).size == 1 else "square"
         lattice = cls(kind, index, origin, step, affine, _pitch(kind, affine))
         _check_misfit(lattice, coordinates)
         return lattice
@@ -86,6 +88,33 @@ class Lattice:
     def positions(self, index: np.ndarray) -> np.ndarray:
         """Map (row, col) indices, possibly fractional, to coordinates."""
         return _design(index) @ self.affine
+
+
+def neighboring_sites(indices: np.ndarray) -> np.ndarray:
+    """Find the pairs of spots on neighbouring sites: up to 4 of a spot on a square lattice, 6 on a hexagonal.
+
+    Parameters
+    ----------
+    indices
+        (row, col) of each spot, integers (n, 2).
+
+    Returns
+    -------
+    int64 (m, 2), numbers of the spots, each pair once.
+
+    Raises
+    ------
+    ValueError
+        Two spots share a site.
+    """
+    kind, _, _, index = _recognize(indices)
+    sites = _SiteSet(index)
+    pairs = []
+    for step in np.array(NEIGHBORS[kind]):
+        neighbor = sites.find(index + step)
+        spot = np.flatnonzero(neighbor >= 0)
+        pairs.append(np.column_stack([spot, neighbor[spot]]))
+    return np.concatenate(pairs)
 
 
 def halve_pitch(lattice: Lattice) -> np.ndarray:
@@ -151,31 +180,42 @@ def infer_square_indices(coordinates: np.ndarray) -> np.ndarray:
 
 
 class _SiteSet:
-    """Set of (row, col) pairs with a vectorised membership test."""
+    """Set of (row, col) pairs with a vectorised look-up."""
 
     def __init__(self, index: np.ndarray) -> None:
         # The margin of 4 keeps a step beyond one end of a row from landing in the next row.
         self._low = index.min(axis=0) - 4
         self._width = int(np.ptp(index[:, 1])) + 9
-        self._keys = self._key(index)
+        keys = self._key(index)
+        self._order = np.argsort(keys)
+        self._keys = keys[self._order]
 
     def _key(self, index: np.ndarray) -> np.ndarray:
         row, col = (index - self._low).T
         return row * self._width + col
 
+    def find(self, index: np.ndarray) -> np.ndarray:
+        """Number of each pair, at most 4 steps outside the set's bounding box, in the set; -1: not in it."""
+        keys = self._key(index)
+        place = np.minimum(np.searchsorted(self._keys, keys), len(self._keys) - 1)
+        return np.where(self._keys[place] == keys, self._order[place], -1)
+
     def contains(self, index: np.ndarray) -> np.ndarray:
         """Tell for each pair, at most 4 steps outside the set's bounding box, whether it is in the set."""
-        return np.isin(self._key(index), self._keys)
+        return self.find(index) >= 0
 
 
-def _reduce(indices: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return the smallest indices, the common steps of rows and columns, and the indices without both."""
+def _recognize(indices: np.ndarray) -> tuple[str, np.ndarray, np.ndarray, np.ndarray]:
+    """Return the kind of lattice, the smallest indices, their common steps, and the indices without both."""
+    _check_sites(indices)
     origin = indices.min(axis=0)
     step = np.maximum(np.gcd.reduce(indices - origin, axis=0), 1)
-    return origin, step, (indices - origin) // step
+    index = (indices - origin) // step
+    one_parity = np.ptp(index.sum(axis=1) % 2) == 0
+    return "hexagonal" if one_parity else "square", origin, step, index
 
 
-def _check_sites(indices: np.ndarray, index: np.ndarray) -> None:
+def _check_sites(indices: np.ndarray) -> None:
     sites, counts = np.unique(indices, axis=0, return_counts=True)
     if (counts > 1).any():
         row, col = sites[counts.argmax()]
@@ -183,8 +223,6 @@ def _check_sites(indices: np.ndarray, index: np.ndarray) -> None:
             f"{(counts > 1).sum()} lattice sites hold several spots (row {row}, column {col} holds "
             f"{counts.max()}); if these are several sections, say with `sample_key` which spot is of which"
         )
-    if np.linalg.matrix_rank(_design(index)) < 3:
-        raise ValueError("all spots lie on one line of the lattice; a finer lattice needs two dimensions")
 
 
 def _design(index: np.ndarray) -> np.ndarray:

@@ -1,0 +1,99 @@
+"""The neighbourhood graph of an AnnData, by any of the ways to define it."""
+
+from __future__ import annotations
+
+import warnings
+from typing import Any
+
+import numpy as np
+import scipy.sparse as sp
+from anndata import AnnData
+
+from transst_py import _validation as check
+from transst_py.graph import (
+    check_connectivities,
+    find_radius,
+    lattice_neighbors,
+    radius_neighbors,
+    spatial_neighbors,
+)
+
+__all__ = ["neighborhood_graph"]
+
+KINDS = ("knn", "radius", "lattice")
+
+
+def neighborhood_graph(
+    adata: AnnData,
+    graph: Any,
+    *,
+    spatial_key: str,
+    samples: np.ndarray | None,
+    n_neighbors: int,
+    radius: float | None,
+) -> tuple[sp.csr_matrix, dict[str, Any]]:
+    """Build the graph that the options of `tl.transst` ask for.
+
+    Parameters
+    ----------
+    adata
+        The spots; positions in `obsm[spatial_key]`, which only "knn" and "radius" look at.
+    graph, spatial_key, n_neighbors, radius
+        See `tl.transst`.
+    samples
+        (n,) sample of each spot; `None` means one sample.
+
+    Returns
+    -------
+    The (n, n) graph, and its record: `kind` ("matrix" if it is the user's), `mean_neighbors`, and of "radius"
+    the `radius`.
+
+    Raises
+    ------
+    ValueError, KeyError
+        An unknown kind; what the kind needs is not there or does not fit.
+
+    Warns
+    -----
+    UserWarning
+        Spots have no neighbours or share a position; edges between samples are left out.
+    """
+    kind = graph if isinstance(graph, str) and graph in KINDS else "matrix"
+    record: dict[str, Any] = {"kind": kind}
+    if radius is not None and kind != "radius":
+        found = repr(graph) if isinstance(graph, str) else "a matrix"
+        raise ValueError(f"`radius` was given, but `graph` is {found}; it belongs to graph='radius'")
+    if kind == "knn":
+        xy = check.check_coordinates(adata, spatial_key)
+        built = spatial_neighbors(xy, n_neighbors=n_neighbors, samples=samples)
+    elif kind == "radius":
+        xy = check.check_coordinates(adata, spatial_key)
+        record["radius"] = find_radius(xy, samples=samples) if radius is None else radius
+        built = radius_neighbors(xy, radius=record["radius"], samples=samples)
+    elif kind == "lattice":
+        built = lattice_neighbors(check.check_lattice_columns(adata), samples=samples)
+    else:
+        matrix = _stored(adata, graph) if isinstance(graph, str) else graph
+        built = check_connectivities(matrix, adata.n_obs, samples=samples, argument="graph")
+    _warn_alone(built)
+    return built, record | {"mean_neighbors": built.nnz / adata.n_obs}
+
+
+def _stored(adata: AnnData, name: str) -> Any:
+    if name not in adata.obsp:
+        raise ValueError(
+            f"`graph`: unknown value {name!r}; choose one of {', '.join(KINDS)}, a sparse matrix, or the "
+            f"name of one in adata.obsp, which has {check.list_some(list(adata.obsp)) or 'none'}"
+        )
+    return adata.obsp[name]
+
+
+def _warn_alone(graph: sp.csr_matrix) -> None:
+    alone = int((np.diff(graph.indptr) == 0).sum())
+    if alone:
+        warnings.warn(
+            f"{alone} of {graph.shape[0]} spots have no neighbours; their domain comes from their expression "
+            "alone",
+            UserWarning,
+            stacklevel=3,
+        )
