@@ -78,7 +78,9 @@ def _block_lanczos(G: Any, U0: np.ndarray, strengths: Sequence[float], q: int, s
     block = np.hstack([U0, _orthonormal(extra, U0, 0.0)])
     next_check = 3.0 * q
     while pending:
-        Q, image = np.hstack([Q, block]), G @ block
+        # BLAS is twice as fast with the narrow factor on the left.
+        image = (block.T @ G).T if isinstance(G, np.ndarray) else G @ block
+        Q = np.hstack([Q, block])
         coupling = Q.T @ image
         T = np.block([[T, coupling[: len(T)]], [coupling.T]])
         rest = image - Q @ coupling

@@ -168,7 +168,7 @@ def transst(
             n_subsamples=n_subsamples,
             random_state=random_state,
             verbose=verbose,
-        ).fit(problem.X, problem.graph[problem.measured][:, problem.measured], problem.sources or None)
+        ).fit(problem.X, _rows(problem.graph, problem.measured, both=True), problem.sources or None)
     messages = list(dict.fromkeys(str(w.message) for w in caught))
     for w in {str(w.message): w for w in caught}.values():
         warnings.warn(w.message, w.category, stacklevel=2)
@@ -255,28 +255,42 @@ def _prepare(
     }
     genes = shared_genes(adata.var_names, {name: source.var_names for name, source in sources.items()})
     graph = spatial_neighbors(coordinates, n_neighbors=n_neighbors, samples=samples)
-    X = counts[:, adata.var_names.get_indexer(genes)]
+    X = _columns(counts, adata.var_names.get_indexer(genes))
     labelled = {
-        name: (C[:, sources[name].var_names.get_indexer(genes)], labels[name])
+        name: (_columns(C, sources[name].var_names.get_indexer(genes)), labels[name])
         for name, C in source_counts.items()
     }
     measured = np.ones(adata.n_obs, dtype=bool)
     if normalization == "log":
         measured = _has_counts(X, "spots", "their domain comes from their neighbours alone")
-        X = X[measured]
+        X = _rows(X, measured)
         target_sum = median_total(X)
         X = log_normalize(X, target_sum=target_sum)
         labelled = {name: _normalized_source(*parts, name, target_sum) for name, parts in labelled.items()}
-    chosen = _choose_genes(X, [M for M, _ in labelled.values()], graph[measured][:, measured], n_top_genes)
+    chosen = _choose_genes(
+        X, [M for M, _ in labelled.values()], _rows(graph, measured, both=True), n_top_genes
+    )
     _check_size(X.shape[0], len(chosen), max(candidates), n_factors)
     return _Problem(
         n_domains=candidates if isinstance(n_domains, Iterable) else candidates[0],
-        X=X[:, chosen],
+        X=_columns(X, chosen),
         graph=graph,
         measured=measured,
         genes=genes[chosen],
-        sources={name: (M[:, chosen], y) for name, (M, y) in labelled.items()},
+        sources={name: (_columns(M, chosen), y) for name, (M, y) in labelled.items()},
     )
+
+
+def _columns(X: Any, index: np.ndarray) -> Any:
+    """X[:, index], without a copy where that is X."""
+    return X if np.array_equal(index, np.arange(X.shape[1])) else X[:, index]
+
+
+def _rows(X: Any, mask: np.ndarray, *, both: bool = False) -> Any:
+    """X[mask], or X[mask][:, mask], without a copy where that is X."""
+    if mask.all():
+        return X
+    return X[mask][:, mask] if both else X[mask]
 
 
 def _warn_outside_tissue(adata: AnnData) -> None:
@@ -323,7 +337,7 @@ def _has_counts(X: Any, rows: str, consequence: str) -> np.ndarray:
 
 def _normalized_source(X: Any, labels: pd.Series, name: str, target_sum: float) -> tuple[Any, pd.Series]:
     found = _has_counts(X, f"rows of source {name!r}", "they are left out")
-    return log_normalize(X[found], target_sum=target_sum), labels[found]
+    return log_normalize(_rows(X, found), target_sum=target_sum), labels[found]
 
 
 def _expression(adata: Any, layer: str | None, normalization: str, what: str) -> Any:
