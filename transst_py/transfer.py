@@ -15,14 +15,13 @@ from dataclasses import dataclass
 from typing import Any, Self
 
 import numpy as np
-from scipy.linalg import orth
 from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.model_selection import KFold
 from sklearn.utils.validation import check_is_fitted
 
 from transst_py._validation import check_choice, check_seed
-from transst_py.eigen import fix_signs, leading_eigenvectors, penalized_eigenvectors
+from transst_py.eigen import fix_signs, leading_eigenvectors, orthonormal_basis, penalized_eigenvectors
 from transst_py.standardize import StandardizedMatrix, standardize
 
 __all__ = ["AdaptiveLoadings"]
@@ -67,7 +66,7 @@ def principal_path(G: Any, W0: np.ndarray, penalties: np.ndarray, seed: int) -> 
     The global minimum of ‖X - XUU'‖² - λ tr(U'P0U) over U'U = I (Hendy & Dar 2024); gauge-free, since only
     the span of W0 enters. λ is in units of the mean variance of the target along W0.
     """
-    U0 = orth(W0)
+    U0 = orthonormal_basis(W0)
     unit = np.vdot(U0, G @ U0) / U0.shape[1]
     finite = np.isfinite(penalties)
     solutions = iter(penalized_eigenvectors(G, U0, unit * penalties[finite], W0.shape[1], seed))
@@ -291,6 +290,6 @@ def principal_order(W: np.ndarray, G: Any) -> np.ndarray:
 
     The span decides the model; these coordinates make factors comparable and readable.
     """
-    U = orth(W)
+    U = orthonormal_basis(W)
     _, rotation = np.linalg.eigh(U.T @ (G @ U))
     return U @ rotation[:, ::-1]
