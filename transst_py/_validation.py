@@ -113,8 +113,8 @@ def check_counts(X: Matrix, *, what: str = "adata") -> None:
             f"`{what}` has negative expression values, so it holds no counts; "
             "pass raw counts (see `layer`), or normalised data with `normalization='none'`"
         )
-    sample = values[values > 0]
-    sample = sample[:: max(1, sample.size // 100_000)]
+    sample = values[:: max(1, values.size // 1_000_000)]
+    sample = sample[sample > 0]
     if sample.size and np.mean(sample != np.round(sample)) > 0.01:
         warnings.warn(
             f"`{what}` holds fractional values (largest {sample.max():.3g}) where raw counts are expected; "

@@ -8,13 +8,14 @@ from collections.abc import Mapping
 import numpy as np
 import pandas as pd
 import scipy.sparse as sp
+from sklearn.utils import gen_batches
 
 from transst_py._typing import Matrix
 from transst_py.standardize import column_moments
 
 __all__ = ["morans_i", "n_detected", "select_genes", "shared_genes"]
 
-_BLOCK = 1024  # genes densified at a time
+_CHUNK_NUMBERS = 1 << 22  # numbers held densely at a time
 
 
 def shared_genes(target: pd.Index, sources: Mapping[str, pd.Index]) -> pd.Index:
@@ -69,19 +70,42 @@ def morans_i(X: Matrix, graph: sp.csr_matrix) -> np.ndarray:
     if weight == 0:
         return np.zeros(p)
     mean, variance = column_moments(X)
-    columns = sp.csc_matrix(X) if sp.issparse(X) else X
-    cross = np.empty(p)
-    for start in range(0, p, _BLOCK):
-        block = columns[:, start : start + _BLOCK]
-        block = np.asarray(block.todense() if sp.issparse(block) else block, dtype=np.float64)
-        block = block - mean[start : start + _BLOCK]
-        cross[start : start + _BLOCK] = np.einsum("ij,ij->j", block, graph @ block)
+    cross = _sparse_cross(X, graph, mean) if sp.issparse(X) else _dense_cross(X, graph, mean)
     return np.divide(n * cross, weight * n * variance, out=np.zeros(p), where=variance > 0)
+
+
+def _dense_cross(X: np.ndarray, graph: sp.csr_matrix, mean: np.ndarray) -> np.ndarray:
+    """Σ_ab w_ab (x_a - x̄)(x_b - x̄) of every column."""
+    n, p = X.shape
+    cross = np.empty(p)
+    for batch in gen_batches(p, max(_CHUNK_NUMBERS // n, 1)):
+        block = X[:, batch] - mean[batch]
+        cross[batch] = np.einsum("ij,ij->j", block, graph @ block)
+    return cross
+
+
+def _sparse_cross(X: sp.csr_matrix, graph: sp.csr_matrix, mean: np.ndarray) -> np.ndarray:
+    """The same from the stored entries: Σ w_ab x_a x_b - 2 x̄ Σ d_a x_a + x̄² Σ d_a, d_a = Σ_b w_ab."""
+    n, p = X.shape
+    degrees = np.asarray(graph.sum(axis=1)).ravel()
+    cross, weighted = np.zeros(p), np.zeros(p)
+    for batch in gen_batches(n, max(_CHUNK_NUMBERS // p, 1)):
+        rows = X[batch]
+        row = np.repeat(np.arange(rows.shape[0]), np.diff(rows.indptr))
+        around = (graph[batch] @ X).toarray()[row, rows.indices]
+        cross += np.bincount(rows.indices, weights=rows.data * around, minlength=p)
+        weighted += np.bincount(rows.indices, weights=rows.data * degrees[batch][row], minlength=p)
+    return cross - 2 * mean * weighted + mean**2 * degrees.sum()
 
 
 def n_detected(X: Matrix) -> np.ndarray:
     """Rows in which each gene has a non-zero value, (p,)."""
-    return np.asarray((X != 0).sum(axis=0)).ravel()
+    if not sp.issparse(X):
+        return np.count_nonzero(X, axis=0)
+    found = np.zeros(X.shape[1], dtype=np.intp)
+    for batch in gen_batches(X.nnz, _CHUNK_NUMBERS) if X.nnz else []:
+        found += np.bincount(X.indices[batch][X.data[batch] != 0], minlength=len(found))
+    return found
 
 
 def select_genes(
@@ -103,5 +127,5 @@ def select_genes(
     positions = np.flatnonzero(candidates)
     if n_top_genes is None or len(positions) <= n_top_genes:
         return positions
-    score = morans_i(X[:, positions], graph)
+    score = morans_i(X, graph)[positions]
     return np.sort(positions[np.argsort(-score, kind="stable")[:n_top_genes]])

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 import scipy.sparse as sp
+from sklearn.utils import gen_batches
 
 from transst_py._typing import Matrix
 from transst_py._validation import check_counts
 
 __all__ = ["NORMALIZATIONS", "log_expression", "log_normalize", "median_total"]
 
+_CHUNK_ROWS = 16_384
 NORMALIZATIONS = ("log", "none")
 
 
@@ -25,15 +27,20 @@ def log_normalize(X: Matrix, *, target_sum: float) -> Matrix:
 
     Returns
     -------
-    A new matrix of the same kind and shape as `X`.
+    A new matrix of the same kind and shape as `X`; a sparse one may share the positions of its entries.
     """
     totals = np.asarray(X.sum(axis=1), dtype=np.float64).ravel()
     factors = np.divide(target_sum, totals, out=np.zeros_like(totals), where=totals > 0)
     if sp.issparse(X):
-        scaled = sp.csr_matrix(X, copy=True)
-        scaled.data *= np.repeat(factors, np.diff(scaled.indptr)).astype(scaled.dtype)
-        np.log1p(scaled.data, out=scaled.data)
-        return scaled
+        if not X.has_canonical_format:
+            X = X.copy()
+            X.sum_duplicates()
+        values = np.empty_like(X.data)
+        for batch in gen_batches(X.shape[0], _CHUNK_ROWS):
+            stored = slice(X.indptr[batch.start], X.indptr[batch.stop])
+            spread = np.repeat(factors[batch], np.diff(X.indptr[batch.start : batch.stop + 1]))
+            np.log1p(X.data[stored] * spread.astype(X.dtype), out=values[stored])
+        return sp.csr_matrix((values, X.indices, X.indptr), shape=X.shape)
     return np.log1p(X * factors[:, None])
 
 

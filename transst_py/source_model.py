@@ -3,7 +3,8 @@
     x_i | z_i ~ N(W z_i, Λ),   z_i | class k ~ N(μ_k, Σ_k),   Λ diagonal.
 
 The EM of section 1.1 of the method document, run on class statistics (section 6.2): after one pass over
-the data every iteration costs O(K p² q), whatever the number of rows.
+the data every iteration costs O(K p² q), whatever the number of rows. Where the p x p statistics of all
+classes would take more than 1.6 GB, the iterations multiply the sparse rows instead.
 """
 
 from __future__ import annotations
@@ -17,10 +18,10 @@ from typing import Any, Self
 import numpy as np
 import pandas as pd
 from scipy.linalg import cho_factor, cho_solve
-from scipy.sparse.linalg import LinearOperator
 from sklearn.base import BaseEstimator
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils.validation import column_or_1d
+from threadpoolctl import threadpool_limits
 
 from transst_py.eigen import fix_signs, leading_eigenvectors
 from transst_py.standardize import StandardizedMatrix, standardize
@@ -28,45 +29,68 @@ from transst_py.standardize import StandardizedMatrix, standardize
 __all__ = ["SupervisedFactorAnalysis"]
 
 
+# Numbers that all classes' Gram matrices together may hold (1.6 GB); otherwise rows are multiplied.
+_MAX_NUMBERS = 200_000_000
+
+
 @dataclass
 class Scatter:
-    """A (p, p) sum of outer products, S = gram + rows' rows, multiplied in the cheaper of the two forms.
+    """A (p, p) sum of outer products, S = gram + rows' rows + Σ m'm, multiplied in the cheapest form.
 
     Attributes
     ----------
     rows
-        (m, p), m <= p: vectors whose outer products are summed only when S meets another array.
+        (m, p), m <= p/2: vectors whose outer products are summed only when S meets another array.
     gram
         (p, p) part summed already, or `None`.
+    matrices
+        Centred rows of many genes: too large to be dense, too wide for a gram.
     """
 
     rows: np.ndarray
     gram: np.ndarray | None = None
+    matrices: tuple[StandardizedMatrix, ...] = ()
 
     @classmethod
-    def from_rows(cls, X: StandardizedMatrix, about: np.ndarray) -> Self:
-        """Scatter of the rows of X about a point."""
+    def from_rows(cls, X: StandardizedMatrix, about: np.ndarray, max_numbers: int = _MAX_NUMBERS) -> Self:
+        """Scatter of the rows of X about a point, in at most `max_numbers` numbers besides X itself."""
         n, p = X.shape
-        return cls(X.toarray() - about) if n <= p else cls(np.empty((0, p)), X.scatter(about))
+        if min(n, p) * p > max_numbers:
+            return cls(np.empty((0, p)), None, (X.about(about),))
+        return cls(X.toarray() - about) if n <= p / 2 else cls(np.empty((0, p)), X.scatter(about))
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """(p, p)."""
+        p = self.rows.shape[1]
+        return p, p
 
     def __add__(self, other: Self) -> Self:
         """Scatter of both sets of vectors."""
         rows = np.vstack([self.rows, other.rows])
         grams = [g for g in (self.gram, other.gram) if g is not None]
-        if len(rows) > rows.shape[1]:
+        if len(rows) > rows.shape[1] / 2:
             grams.append(rows.T @ rows)
             rows = rows[:0]
-        return type(self)(rows, sum(grams[1:], start=grams[0]) if grams else None)
+        gram = sum(grams[1:], start=grams[0]) if grams else None
+        return type(self)(rows, gram, self.matrices + other.matrices)
 
-    def dot(self, A: np.ndarray) -> np.ndarray:
+    def __matmul__(self, A: np.ndarray) -> np.ndarray:
         """S A, (p, r)."""
         product = self.rows.T @ (self.rows @ A)
-        return product if self.gram is None else product + self.gram @ A
+        if self.gram is not None:
+            product += (A.T @ self.gram).T  # BLAS is twice as fast with the narrow factor on the left
+        for matrix in self.matrices:
+            product += matrix.scatter_dot(A)
+        return product
 
+    @cached_property
     def diagonal(self) -> np.ndarray:
         """Diagonal of S, (p,)."""
         squares = np.einsum("ij,ij->j", self.rows, self.rows)
-        return squares if self.gram is None else squares + np.diag(self.gram)
+        if self.gram is not None:
+            squares += np.diag(self.gram)
+        return sum((matrix.column_squares() for matrix in self.matrices), start=squares)
 
 
 @dataclass
@@ -90,10 +114,14 @@ class ClassStatistics:
     @classmethod
     def from_rows(cls, X: StandardizedMatrix, codes: np.ndarray, n_classes: int) -> Self:
         """Collect the statistics of rows with class codes 0..n_classes-1."""
-        members = [X.rows(np.flatnonzero(codes == k)) for k in range(n_classes)]
-        means = np.array([m.column_means() if m.shape[0] else np.zeros(X.shape[1]) for m in members])
-        scatters = [Scatter.from_rows(m, mean) for m, mean in zip(members, means, strict=True)]
-        return cls(np.bincount(codes, minlength=n_classes).astype(np.float64), means, scatters)
+        counts = np.bincount(codes, minlength=n_classes).astype(np.float64)
+        means, scatters = np.zeros((n_classes, X.shape[1])), []
+        for k in range(n_classes):
+            members = X.rows(np.flatnonzero(codes == k))
+            if members.shape[0]:
+                means[k] = members.column_means()
+            scatters.append(Scatter.from_rows(members, means[k], _MAX_NUMBERS // n_classes))
+        return cls(counts, means, scatters)
 
     def __add__(self, other: Self) -> Self:
         """Statistics of both data sets together (pairwise rule, section 6.4); either may lack a class."""
@@ -164,12 +192,12 @@ def em_update(
         B_factor = cho_factor(B, lower=True)
         C = L @ cho_solve(B_factor, L.T)
 
-        SA = S.dot(A)
+        SA = S @ A
         ASA = A.T @ SA
         residual = x_bar - W @ mu
         shift = A.T @ residual
         deviance += 2 * n_k * np.log(np.diag(B_factor[0])).sum()
-        deviance += (S.diagonal() / noise).sum() + n_k * (residual**2 / noise).sum()
+        deviance += (S.diagonal / noise).sum() + n_k * (residual**2 / noise).sum()
         deviance -= np.sum(C * ASA) + n_k * shift @ C @ shift
 
         b = mu + C @ shift  # mean of the posterior means
@@ -180,7 +208,7 @@ def em_update(
         H += T + n_k * (np.outer(b, b) + C)
 
     W_new = np.linalg.solve(H, J.T).T
-    noise_new = (statistics.total.diagonal() - np.sum(J * W_new, axis=1)) / n
+    noise_new = (statistics.total.diagonal - np.sum(J * W_new, axis=1)) / n
     updated = Parameters(W_new, np.maximum(noise_new, noise_floor), np.array(means), np.array(covariances))
     return updated, -0.5 * deviance
 
@@ -191,10 +219,8 @@ def initial_parameters(
     """Start from the leading principal axes of the source and the class moments of their scores."""
     n = statistics.counts.sum()
     total = statistics.total
-    W = leading_eigenvectors(
-        LinearOperator((total.rows.shape[1],) * 2, matvec=total.dot, matmat=total.dot), n_factors, seed
-    )
-    projected = np.array([W.T @ S.dot(W) for S in statistics.scatters])
+    W = leading_eigenvectors(total, n_factors, seed)
+    projected = np.array([W.T @ (S @ W) for S in statistics.scatters])
     pooled = projected.sum(axis=0) / max(n - len(statistics.counts), 1)
     # A class of at most q rows has a singular covariance of its own.
     covariances = np.array(
@@ -203,8 +229,8 @@ def initial_parameters(
             for S, n_k in zip(projected, statistics.counts, strict=True)
         ]
     )
-    explained = np.einsum("jq,qr,jr->j", W, W.T @ total.dot(W), W) / n
-    noise = np.maximum(total.diagonal() / n - explained, noise_floor)
+    explained = np.einsum("jq,qr,jr->j", W, W.T @ (total @ W), W) / n
+    noise = np.maximum(total.diagonal / n - explained, noise_floor)
     return Parameters(W, noise, statistics.means @ W, covariances)
 
 
@@ -362,7 +388,9 @@ class SupervisedFactorAnalysis(BaseEstimator):
             for (X, _), y in zip(datasets, labels, strict=True)
         ]
         statistics = sum(others, start=first)
-        parameters = self._run_em(statistics)
+        # As narrow as the products of the eigen solver (see there).
+        with threadpool_limits(1, user_api="blas"):
+            parameters = self._run_em(statistics)
         gauged = fix_gauge(parameters, statistics.counts)
         self.loadings_ = gauged.loadings
         self.noise_variance_ = gauged.noise_variance
@@ -372,7 +400,7 @@ class SupervisedFactorAnalysis(BaseEstimator):
         return self
 
     def _run_em(self, statistics: ClassStatistics) -> Parameters:
-        variance = statistics.total.diagonal() / statistics.counts.sum()
+        variance = statistics.total.diagonal / statistics.counts.sum()
         noise_floor = lowest_noise(variance)
         parameters = initial_parameters(statistics, self.n_factors, noise_floor, self.random_state)
         self.lower_bounds_: list[float] = []

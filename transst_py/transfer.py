@@ -4,37 +4,69 @@
 
 λ is chosen by K-fold cross-validation on held-out projection error; one split serves all penalties, and
 the grid reaches from no transfer (0) to full transfer (∞). Everything runs on p x p Gram matrices
-(section 6.1), independent of the number of spots.
+(section 6.1), independent of the number of spots; where those of all folds would take more than 1.6 GB,
+on products with the rows.
 """
 
 from __future__ import annotations
 
 import warnings
+from dataclasses import dataclass
 from typing import Any, Self
 
 import numpy as np
-from scipy.linalg import orth
 from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.model_selection import KFold
 from sklearn.utils.validation import check_is_fitted
 
 from transst_py._validation import check_choice, check_seed
-from transst_py.eigen import fix_signs, leading_eigenvectors, penalized_eigenvectors
+from transst_py.eigen import fix_signs, leading_eigenvectors, orthonormal_basis, penalized_eigenvectors
 from transst_py.standardize import StandardizedMatrix, standardize
 
 __all__ = ["AdaptiveLoadings"]
 
+# Numbers that all Gram matrices together may hold.
+_MAX_NUMBERS = 200_000_000
 DEFAULT_PENALTIES = (0.0, 0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0, np.inf)
 
 
-def principal_path(G: np.ndarray, W0: np.ndarray, penalties: np.ndarray, seed: int) -> list[np.ndarray]:
+@dataclass
+class ImplicitGram:
+    """X'diag(w)X, known by its products only: for more genes than a (p, p) array has room for."""
+
+    X: StandardizedMatrix
+    weights: np.ndarray
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """(p, p)."""
+        return self.X.shape[1], self.X.shape[1]
+
+    def __add__(self, other: Self) -> Self:
+        """Gram matrix of the rows of both."""
+        return type(self)(self.X, self.weights + other.weights)
+
+    def __sub__(self, other: Self) -> Self:
+        """Gram matrix without the rows of the other."""
+        return type(self)(self.X, self.weights - other.weights)
+
+    def __matmul__(self, A: np.ndarray) -> np.ndarray:
+        """Return the (p, r) product."""
+        return self.X.scatter_dot(A, self.weights)
+
+    def trace(self) -> float:
+        """Sum of squares of the rows."""
+        return float(self.weights @ self.X.row_squares())
+
+
+def principal_path(G: Any, W0: np.ndarray, penalties: np.ndarray, seed: int) -> list[np.ndarray]:
     """Closed form, for every penalty λ: the q leading eigenvectors of G + λ P0, P0 the projector on span(W0).
 
     The global minimum of ‖X - XUU'‖² - λ tr(U'P0U) over U'U = I (Hendy & Dar 2024); gauge-free, since only
     the span of W0 enters. λ is in units of the mean variance of the target along W0.
     """
-    U0 = orth(W0)
+    U0 = orthonormal_basis(W0)
     unit = np.vdot(U0, G @ U0) / U0.shape[1]
     finite = np.isfinite(penalties)
     solutions = iter(penalized_eigenvectors(G, U0, unit * penalties[finite], W0.shape[1], seed))
@@ -79,26 +111,26 @@ def alternating_loadings(
     return W, objective
 
 
-def sweep(G: np.ndarray, W: np.ndarray, W0: np.ndarray, strength: float) -> tuple[np.ndarray, float]:
+def sweep(G: Any, W: np.ndarray, W0: np.ndarray, strength: float) -> tuple[np.ndarray, float]:
     """One pair of exact updates, v then W ← (λW0 + X'v)(λI + v'v)⁻¹, and the value of F after it."""
     P, V = score_moments(G, W)
     W = np.linalg.solve(strength * np.eye(len(V)) + V, (strength * W0 + P).T).T
-    fit = np.trace(G) - 2 * np.sum(W * P) + np.sum((W @ V) * W)
+    fit = G.trace() - 2 * np.sum(W * P) + np.sum((W @ V) * W)
     return W, float(fit + strength * np.sum((W - W0) ** 2))
 
 
-def score_moments(G: np.ndarray, W: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def score_moments(G: Any, W: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """X'v (p, q) and v'v (q, q) of the projection scores v = X W (W'W)⁻¹."""
     GW = G @ W
     M = np.linalg.inv(W.T @ W)
     return GW @ M, M @ (W.T @ GW) @ M
 
 
-def projection_errors(G: np.ndarray, path: list[np.ndarray]) -> np.ndarray:
+def projection_errors(G: Any, path: list[np.ndarray]) -> np.ndarray:
     """‖X - P_W X‖² for every W: what its span leaves unexplained of held-out rows with Gram matrix G."""
     products = np.split(G @ np.hstack(path), np.cumsum([W.shape[1] for W in path])[:-1], axis=1)
     explained = [np.trace(np.linalg.solve(W.T @ W, W.T @ GW)) for W, GW in zip(path, products, strict=True)]
-    return np.trace(G) - np.array(explained)
+    return G.trace() - np.array(explained)
 
 
 class AdaptiveLoadings(TransformerMixin, BaseEstimator):
@@ -174,20 +206,21 @@ class AdaptiveLoadings(TransformerMixin, BaseEstimator):
         if source_loadings is None:
             self.penalty_ = 0.0
             self.cv_penalties_, self.cv_errors_ = np.zeros(0), np.zeros((0, 0))
-            W = leading_eigenvectors(X.scatter(), self.n_factors, self.random_state)
-            self.loadings_ = fix_signs(W)
+            G = X.scatter() if X.shape[1] ** 2 <= _MAX_NUMBERS else ImplicitGram(X, np.ones(X.shape[0]))
+            self.loadings_ = leading_eigenvectors(G, self.n_factors, self.random_state)
             return self
 
         W0 = np.asarray(source_loadings, dtype=np.float64)
         basis, W0, grams = self._coordinates(X, W0)
-        total = grams.sum(axis=0)
+        total = sum(grams[1:], start=grams[0])
         self.cv_penalties_ = np.unique(self.penalties)
         self.cv_errors_ = np.array(
-            [projection_errors(G, self._path(total - G, W0, self.cv_penalties_)) / np.trace(G) for G in grams]
+            [projection_errors(G, self._path(total - G, W0, self.cv_penalties_)) / G.trace() for G in grams]
         )
         self.penalty_ = float(self.cv_penalties_[self.cv_errors_.mean(axis=0).argmin()])
         W = self._path(total, W0, np.array([self.penalty_]))[0]
-        self.loadings_ = fix_signs(basis @ principal_order(W, total))
+        W = principal_order(W, total)
+        self.loadings_ = fix_signs(W if basis is None else basis @ W)
         return self
 
     def transform(self, X: Any) -> np.ndarray:
@@ -230,22 +263,25 @@ class AdaptiveLoadings(TransformerMixin, BaseEstimator):
 
     def _coordinates(
         self, X: StandardizedMatrix, W0: np.ndarray
-    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    ) -> tuple[np.ndarray | None, np.ndarray, list[Any]]:
         """An orthonormal basis that holds every solution, W0 in it, and the Gram matrix of every fold.
 
         All solutions lie in the span of the rows of X and of W0 (section 6.1): with fewer spots than genes
-        that is the smaller space.
+        that is the smaller space. `None` stands for the basis of the genes themselves.
         """
         n, p = X.shape
         folds = KFold(self.n_folds, shuffle=True, random_state=self.random_state).split(np.zeros(n))
+        tests = [held_out for _, held_out in folds]
+        if min(n, p) * p * (self.n_folds + 2) > _MAX_NUMBERS:
+            return None, W0, [ImplicitGram(X, np.isin(np.arange(n), test) * 1.0) for test in tests]
         if n + W0.shape[1] >= p:
-            return np.eye(p), W0, np.array([X.rows(held_out).scatter() for _, held_out in folds])
+            return None, W0, [X.rows(test).scatter() for test in tests]
         rows = X.toarray()
         basis = np.linalg.qr(np.hstack([rows.T, W0]))[0]
         rows = rows @ basis
-        return basis, basis.T @ W0, np.array([rows[held_out].T @ rows[held_out] for _, held_out in folds])
+        return basis, basis.T @ W0, [rows[test].T @ rows[test] for test in tests]
 
-    def _path(self, G: np.ndarray, W0: np.ndarray, penalties: np.ndarray) -> list[np.ndarray]:
+    def _path(self, G: Any, W0: np.ndarray, penalties: np.ndarray) -> list[np.ndarray]:
         """Loadings for each penalty (ascending); the alternating solver walks down from W0."""
         if self.solver == "eigen":
             return principal_path(G, W0, penalties, self.random_state)
@@ -261,11 +297,11 @@ class AdaptiveLoadings(TransformerMixin, BaseEstimator):
         return path[::-1]
 
 
-def principal_order(W: np.ndarray, G: np.ndarray) -> np.ndarray:
+def principal_order(W: np.ndarray, G: Any) -> np.ndarray:
     """Rotate and scale W within its span so that the scores are uncorrelated, by decreasing variance.
 
     The span decides the model; these coordinates make factors comparable and readable.
     """
-    U = orth(W)
-    _, rotation = np.linalg.eigh(U.T @ G @ U)
+    U = orthonormal_basis(W)
+    _, rotation = np.linalg.eigh(U.T @ (G @ U))
     return U @ rotation[:, ::-1]

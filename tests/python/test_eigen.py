@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy.linalg import eigh, subspace_angles
 
-from transst_py.eigen import leading_eigenvectors, penalized_eigenvectors
+from transst_py.eigen import leading_eigenvectors, orthonormal_basis, penalized_eigenvectors
 
 STRENGTHS = np.array([0.0, 0.01, 1.0, 30.0, 1e4])
 
@@ -78,3 +78,11 @@ def test_equal_eigenvalues_come_to_an_end():
     G = np.eye(300)
     U = leading_eigenvectors(G, 3, 0)
     np.testing.assert_allclose(U.T @ U, np.eye(3), atol=1e-12)
+
+
+def test_basis_of_a_span():
+    W = np.random.default_rng(0).normal(size=(30, 3))
+    basis = orthonormal_basis(np.c_[W, W @ [1e-3, 2, 0]])
+    assert basis.shape == (30, 3)
+    np.testing.assert_allclose(basis.T @ basis, np.eye(3), atol=1e-12)
+    assert subspace_angles(basis, W).max() < 1e-7

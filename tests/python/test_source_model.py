@@ -203,3 +203,17 @@ def test_bad_labels(labelled_rows):
 def test_warns_without_convergence(labelled_rows):
     with pytest.warns(ConvergenceWarning, match="2 EM updates"):
         SupervisedFactorAnalysis(2, max_iter=2, tol=0).fit(*labelled_rows)
+
+
+def test_products_with_rows_equal_gram_matrices(labelled_rows, monkeypatch):
+    X, y = labelled_rows
+    X = sp.csr_matrix(np.maximum(X, 0))
+    grams = SupervisedFactorAnalysis(2, scale=True).fit(X, y)
+    monkeypatch.setattr("transst_py.source_model._MAX_NUMBERS", 3)
+    products = SupervisedFactorAnalysis(2, scale=True).fit(X, y)
+    np.testing.assert_allclose(products.lower_bounds_, grams.lower_bounds_, rtol=1e-10)
+    np.testing.assert_allclose(products.loadings_, grams.loadings_, rtol=1e-6, atol=1e-9)
+    two = SupervisedFactorAnalysis(2)
+    Z = standardize(X, center=True, scale=True)
+    two.fit_datasets([(Z.rows(np.arange(60)), y[:60]), (Z.rows(np.arange(60, 150)), y[60:])])
+    np.testing.assert_allclose(two.lower_bounds_, grams.lower_bounds_, rtol=1e-9)

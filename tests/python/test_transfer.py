@@ -3,7 +3,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import scipy.sparse as sp
-from scipy.linalg import subspace_angles
+from scipy.linalg import orth, subspace_angles
+from sklearn.model_selection import KFold
 
 from transst_py import AdaptiveLoadings
 from transst_py.standardize import standardize
@@ -189,3 +190,44 @@ def test_bad_shapes(problem):
         AdaptiveLoadings().fit(X, W0[1:])
     with pytest.raises(ValueError, match="`n_factors` must lie between"):
         AdaptiveLoadings(20).fit(X)
+
+
+@pytest.mark.parametrize("solver", ["eigen", "alternating"])
+def test_products_with_rows_equal_gram_matrices(problem, solver, monkeypatch):
+    """With more genes than a (p, p) array has room for, nothing changes but the way of multiplying."""
+    X, W0 = problem
+    options = {"solver": solver, "penalties": (0.0, 0.1, 1.0, np.inf), "scale": True}
+    grams, alone = AdaptiveLoadings(**options).fit(X, W0), AdaptiveLoadings(3).fit(X)
+    monkeypatch.setattr("transst_py.transfer._MAX_NUMBERS", 100)
+    products = AdaptiveLoadings(**options).fit(sp.csr_matrix(X), W0)
+    np.testing.assert_allclose(products.cv_errors_, grams.cv_errors_, rtol=1e-8)
+    np.testing.assert_allclose(products.loadings_, grams.loadings_, atol=1e-7)
+    np.testing.assert_allclose(AdaptiveLoadings(3).fit(X).loadings_, alone.loadings_, atol=1e-7)
+
+
+def test_order_of_rows_and_genes_does_not_matter(problem):
+    X, W0 = problem
+    rng = np.random.default_rng(0)
+    rows, genes = rng.permutation(len(X)), rng.permutation(X.shape[1])
+    options = {"penalties": (0.3,), "scale": True}  # the split depends on the order of the rows
+    base = AdaptiveLoadings(**options).fit(X, W0)
+    moved = AdaptiveLoadings(**options).fit(X[rows][:, genes], W0[genes])
+    np.testing.assert_allclose(moved.loadings_, base.loadings_[genes], atol=1e-8)
+
+
+def test_units_of_target_and_source_do_not_matter(problem):
+    X, W0 = problem
+    base = AdaptiveLoadings().fit(X, W0)
+    for scaled in (AdaptiveLoadings().fit(50 * X, W0), AdaptiveLoadings().fit(X, 50 * W0)):
+        np.testing.assert_allclose(scaled.cv_errors_, base.cv_errors_, rtol=1e-8)
+        np.testing.assert_allclose(scaled.loadings_, base.loadings_, atol=1e-8)
+
+
+def test_cross_validation_equals_its_definition(problem):
+    X, W0 = problem
+    model = AdaptiveLoadings(n_folds=4, penalties=(0.0, 0.5, np.inf), center=False, random_state=3).fit(X, W0)
+    for f, (train, test) in enumerate(KFold(4, shuffle=True, random_state=3).split(X)):
+        for j, penalty in enumerate((0.0, 0.5, np.inf)):
+            U = orth(closed_form(X[train].T @ X[train], W0, penalty))
+            left = np.sum((X[test] - X[test] @ U @ U.T) ** 2)
+            assert model.cv_errors_[f, j] == pytest.approx(left / np.sum(X[test] ** 2), rel=1e-10)

@@ -285,31 +285,43 @@ def _prepare(
     neighbors, graph_record = neighborhood_graph(
         adata, graph, spatial_key=spatial_key, samples=samples, n_neighbors=n_neighbors, radius=radius
     )
-    X = counts[:, adata.var_names.get_indexer(genes)]
+    X = _columns(counts, adata.var_names.get_indexer(genes))
     labelled = {
-        name: (C[:, sources[name].var_names.get_indexer(genes)], labels[name])
+        name: (_columns(C, sources[name].var_names.get_indexer(genes)), labels[name])
         for name, C in source_counts.items()
     }
     measured = np.ones(adata.n_obs, dtype=bool)
     if normalization == "log":
         measured = _has_counts(X, "spots", "their domain comes from their neighbours alone")
-        X = X[measured]
+        X = _rows(X, measured)
         target_sum = median_total(X)
         X = log_normalize(X, target_sum=target_sum)
         labelled = {name: _normalized_source(*parts, name, target_sum) for name, parts in labelled.items()}
-    measured_graph = neighbors if measured.all() else neighbors[measured][:, measured]
+    measured_graph = _rows(neighbors, measured, both=True)
     chosen = _choose_genes(X, [M for M, _ in labelled.values()], measured_graph, n_top_genes)
     _check_size(X.shape[0], len(chosen), max(candidates), n_factors)
     return _Problem(
         n_domains=candidates if isinstance(n_domains, Iterable) else candidates[0],
-        X=X[:, chosen],
+        X=_columns(X, chosen),
         graph=neighbors,
         graph_record=graph_record,
         measured=measured,
         measured_graph=measured_graph,
         genes=genes[chosen],
-        sources={name: (M[:, chosen], y) for name, (M, y) in labelled.items()},
+        sources={name: (_columns(M, chosen), y) for name, (M, y) in labelled.items()},
     )
+
+
+def _columns(X: Any, index: np.ndarray) -> Any:
+    """X[:, index], without a copy where that is X."""
+    return X if np.array_equal(index, np.arange(X.shape[1])) else X[:, index]
+
+
+def _rows(X: Any, mask: np.ndarray, *, both: bool = False) -> Any:
+    """X[mask], or X[mask][:, mask], without a copy where that is X."""
+    if mask.all():
+        return X
+    return X[mask][:, mask] if both else X[mask]
 
 
 def _warn_outside_tissue(adata: AnnData) -> None:
@@ -356,7 +368,7 @@ def _has_counts(X: Any, rows: str, consequence: str) -> np.ndarray:
 
 def _normalized_source(X: Any, labels: pd.Series, name: str, target_sum: float) -> tuple[Any, pd.Series]:
     found = _has_counts(X, f"rows of source {name!r}", "they are left out")
-    return log_normalize(X[found], target_sum=target_sum), labels[found]
+    return log_normalize(_rows(X, found), target_sum=target_sum), labels[found]
 
 
 def _expression(adata: Any, layer: str | None, normalization: str, what: str) -> Any:
