@@ -16,7 +16,7 @@ help:
 	@echo "make demo      set up, then domains, markers and imputation on real tissue -> demo_output/"
 	@echo "make test      set up, then ruff, mypy, pytest, testthat, lintr and R CMD check"
 	@echo "make setup     R >= 4.5 and its packages, .venv, .Rlib (see tools/setup.sh)"
-	@echo "make bench     accuracy and speed, over tissues and seeds -> benchmarks/results/"
+	@echo "make bench     accuracy and speed next to other methods, what is not there yet -> benchmarks/results/"
 	@echo "make document  rebuild NAMESPACE, man/ and the picture of the README"
 	@echo "make clean     remove everything that make made in this folder"
 
@@ -44,13 +44,22 @@ test-r: setup
 check: setup
 	sh tools/check_r.sh
 
-bench: setup
-	$(PY) benchmarks/domains.py
+bench: setup .bench-venv/installed
+	.bench-venv/bin/python benchmarks/domains.py
+	.bench-venv/bin/python benchmarks/speed.py
 	$(PY) benchmarks/markers.py
+
+# The methods that we compare with, on top of .venv and never in it.
+SITE := import site; print(site.getsitepackages()[0])
+.bench-venv/installed: benchmarks/requirements.txt
+	$(PY) -m venv --clear --without-pip .bench-venv
+	echo "import site; site.addsitedir('$$($(PY) -c '$(SITE)')')" > $$(.bench-venv/bin/python -c '$(SITE)')/project.pth
+	.bench-venv/bin/python -m pip install -q -r benchmarks/requirements.txt
+	touch $@
 
 document: setup
 	Rscript -e 'roxygen2::roxygenise()'
 	Rscript tools/readme_figure.R
 
 clean:
-	rm -rf .venv .Rlib .Renviron setup.log demo_output .pytest_cache .mypy_cache .ruff_cache
+	rm -rf .venv .bench-venv .Rlib .Renviron setup.log demo_output .pytest_cache .mypy_cache .ruff_cache

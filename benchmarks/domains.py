@@ -1,15 +1,15 @@
-"""How well are annotated domains found, with and without transfer, over tissues and seeds?
+"""How well are annotated domains found, by which method, over tissues and seeds?
 
-    python benchmarks/domains.py [--data FOLDER] [--seeds 5] [--out benchmarks/results]
+    python benchmarks/domains.py [--data FOLDER] [--tissues HER2 osmFISH] [--methods TransST "no transfer"]
+                                 [--seeds 5] [--rerun] [--out benchmarks/results]
 
-The HER2 sections (each with the other labelled sections as sources) come from `datasets.her2st`. FOLDER
-may hold further tissues as h5ad files with raw counts in X, positions in obsm["spatial"] and the truth in
-obs["label"]: see `PAIRS`. What is not there is left out, and said so.
+One row per run goes to domains.csv at once: adjusted Rand index, normalised and adjusted mutual information
+and homogeneity of the spots that are annotated; `n_domains` is the number of annotated classes, which every
+method is given. Runs that are in the table are not repeated unless `--rerun` asks for it; rows of tissues,
+methods and seeds not asked for stay. What cannot run (package or data missing, no source) is said.
 
-Every row is one run: adjusted Rand index and normalised mutual information against the annotation
-(spots annotated "undetermined" or not at all are not scored), the number of annotated classes as
-`n_domains`. Compared in the same run: TransST, the same model without transfer, and scikit-learn's PCA +
-GaussianMixture on the same log-normalised, scaled genes.
+Then the mean over tissues of every method (domains_means.csv), and paired differences of TransST from every
+other, with 95 % bootstrap intervals over tissues of the seeds' means (domains_differences.csv, domains.png).
 """
 
 from __future__ import annotations
@@ -17,146 +17,181 @@ from __future__ import annotations
 import argparse
 import time
 import warnings
-from collections.abc import Callable, Iterator
 from pathlib import Path
 
-import anndata as ad
 import matplotlib
 import numpy as np
 import pandas as pd
-from sklearn.decomposition import PCA
-from sklearn.metrics import adjusted_rand_score, normalized_mutual_info_score
-from sklearn.mixture import GaussianMixture
-
-import transst_py as tst
+from methods import METHODS, Method
+from peers import PEERS
+from sklearn import metrics
+from tissues import Tissue, tissues
 
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 
-HER2 = ["A1", "B1", "C1", "D1", "E1", "H1"]
-PAIRS = {  # target: source
-    "dlpfc/151676": "dlpfc/151674",
-    "dlpfc/151674": "dlpfc/151676",
-    "starmap_mpfc/BZ9": "starmap_mpfc/BZ5",
-    "starmap_mpfc/BZ5": "starmap_mpfc/BZ9",
+HERE = Path(__file__).parent
+ALL = METHODS | PEERS
+OURS = "TransST"
+KEY = ["tissue", "method", "seed"]
+SCORES = {
+    "ari": metrics.adjusted_rand_score,
+    "nmi": metrics.normalized_mutual_info_score,
+    "ami": metrics.adjusted_mutual_info_score,
+    "homogeneity": metrics.homogeneity_score,
 }
-NO_LABEL = ["undetermined", "unlabelled", "unknown"]
 
 
-def annotated(adata: ad.AnnData) -> ad.AnnData:
-    """Labels as a column with NaN where the annotator gave none."""
-    label = adata.obs["label"].astype(object)
-    adata.obs["label"] = label.where(~label.isin(NO_LABEL))
-    adata.var_names_make_unique()
-    return adata
+def read(path: Path) -> pd.DataFrame:
+    """Runs done so far, by tissue, method and seed."""
+    if path.exists():
+        return pd.read_csv(path).set_index(KEY)
+    return pd.DataFrame(index=pd.MultiIndex.from_tuples([], names=KEY))
 
 
-def tasks(data: Path | None) -> Iterator[tuple[str, ad.AnnData, dict[str, ad.AnnData]]]:
-    """Yield (name, target, sources)."""
-    for seed in range(2):
-        target, source = tst.datasets.simulated_tissue(random_state=seed)
-        yield f"simulated {seed}", target, {"source": source}
-    try:
-        sections = {name: annotated(tst.datasets.her2st(name)) for name in HER2}
-    except tst.datasets.DataUnavailableError as error:
-        print(f"left out, HER2: {error}")
-        sections = {}
-    for name, target in sections.items():
-        yield f"HER2 {name}", target, {k: v for k, v in sections.items() if k != name}
-    for target, source in PAIRS.items():
-        files = [Path(data or ".") / f"{name}.h5ad" for name in (target, source)]
-        if data is None or not all(f.exists() for f in files):
-            print(f"left out, {target}: no such files below --data")
+def write(done: pd.DataFrame, path: Path) -> None:
+    done.sort_index(kind="stable").to_csv(path, float_format="%.4f")
+
+
+def run_once(tissue: Tissue, method: Method, seed: int) -> dict[str, float]:
+    start = time.perf_counter()
+    found = np.asarray(method.run(tissue.target, tissue.sources, tissue.n_domains, seed))
+    seconds = time.perf_counter() - start
+    scored = tissue.target.obs["label"].notna().to_numpy()
+    truth, found = tissue.target.obs["label"][scored], found[scored]
+    return {
+        "n_domains": tissue.n_domains,
+        "n_found": len(np.unique(found)),
+        **{name: score(truth, found) for name, score in SCORES.items()},
+        "seconds": seconds,
+    }
+
+
+def evaluate(tissue: Tissue, methods: list[str], seeds: int, path: Path, rerun: bool) -> None:
+    """Run what is missing on one tissue and add it to the table."""
+    for name in methods:
+        method = ALL[name]
+        if method.needs_sources and not tissue.sources:
+            print(f"left out, {name} on {tissue.name}: no source", flush=True)
             continue
-        yield target, annotated(ad.read_h5ad(files[0])), {source: annotated(ad.read_h5ad(files[1]))}
+        for seed in range(min(seeds, method.max_seeds or seeds)):
+            key = (tissue.name, name, seed)
+            if key in read(path).index and not rerun:
+                continue
+            scores = run_once(tissue, method, seed)
+            row = pd.DataFrame(scores, index=pd.MultiIndex.from_tuples([key], names=KEY))
+            others = read(path).drop(index=[key], errors="ignore")  # other processes may have added some
+            write(pd.concat([others, row]), path)
+            print(f"{tissue.name:15s} {name:15s} seed {seed}  ARI {scores['ari']:.2f}", flush=True)
 
 
-def run_transst(target: ad.AnnData, sources: dict[str, ad.AnnData] | None, k: int, seed: int) -> pd.Series:
-    labels = "label" if sources else None
-    done = tst.tl.transst(target, sources, source_labels=labels, n_domains=k, random_state=seed, copy=True)
-    return done.obs["transst"]
+def seed_means(done: pd.DataFrame) -> pd.DataFrame:
+    """Mean over seeds, (tissue, method) x scores, methods in the order of this script."""
+    means = done[list(SCORES)].groupby(level=["tissue", "method"]).mean()
+    known = [name for name in ALL if name in means.index.unique("method")]
+    return means.reindex(known, level="method")
 
 
-def run_gmm(target: ad.AnnData, sources: dict[str, ad.AnnData] | None, k: int, seed: int) -> pd.Series:
-    """PCA + Gaussian mixture on the genes that the model without transfer would use."""
-    genes = tst.tl.transst(target, n_domains=1, n_init=1, copy=True).uns["transst"]["genes"]
-    X = target[:, genes].X
-    totals = np.asarray(target.X.sum(axis=1))
-    X = np.log1p(X.toarray().astype(np.float64) / totals * np.median(totals))
-    scores = PCA(15, random_state=seed).fit_transform((X - X.mean(axis=0)) / X.std(axis=0))
-    return pd.Series(
-        GaussianMixture(k, n_init=10, reg_covar=1e-3, random_state=seed).fit_predict(scores), target.obs_names
-    )
+def method_means(means: pd.DataFrame, done: pd.DataFrame) -> pd.DataFrame:
+    """Mean over the tissues that every method has, so that all are judged on the same."""
+    complete = means["ari"].unstack("method").dropna().index
+    if complete.empty:
+        print("no tissue has runs of every method: no means")
+    table = means.loc[complete].groupby(level="method", sort=False).mean()
+    table["tissues"] = len(complete)
+    table["seeds"] = done.reset_index().groupby("method")["seed"].nunique()
+    return table
 
 
-METHODS: dict[str, Callable[..., pd.Series]] = {
-    "TransST": run_transst,
-    "no transfer": lambda target, sources, k, seed: run_transst(target, None, k, seed),
-    "PCA + GMM": run_gmm,
-}
-
-
-def evaluate(data: Path | None, seeds: int) -> pd.DataFrame:
+def differences(means: pd.DataFrame, n_resamples: int = 10_000) -> pd.DataFrame:
+    """Mean of TransST minus every other method over the tissues that both have, with bootstrap interval."""
+    rng = np.random.default_rng(0)
     rows = []
-    for name, target, sources in tasks(data):
-        truth = target.obs["label"]
-        scored = truth.notna()
-        k = truth[scored].nunique()
-        for method, run in METHODS.items():
-            for seed in range(seeds):
-                start = time.perf_counter()
-                found = run(target, sources, k, seed)
-                rows.append(
-                    {
-                        "tissue": name,
-                        "method": method,
-                        "seed": seed,
-                        "n_domains": k,
-                        "ari": adjusted_rand_score(truth[scored], found[scored]),
-                        "nmi": normalized_mutual_info_score(truth[scored], found[scored]),
-                        "seconds": time.perf_counter() - start,
-                    }
-                )
-            last = pd.DataFrame(rows[-seeds:])
-            print(
-                f"{name:20s} {method:12s} ARI {last.ari.median():.2f}  {last.seconds.median():.1f} s",
-                flush=True,
+    for score in SCORES:
+        table = means[score].unstack("method", sort=False)
+        for method in table.columns.drop(OURS, errors="ignore"):
+            gains = (table[OURS] - table[method]).dropna().to_numpy()
+            if len(gains) == 0:
+                continue
+            resampled = gains[rng.integers(len(gains), size=(n_resamples, len(gains)))].mean(axis=1)
+            low, high = np.percentile(resampled, [2.5, 97.5])
+            rows.append(
+                {
+                    "score": score,
+                    "TransST minus": method,
+                    "difference": gains.mean(),
+                    "low": low,
+                    "high": high,
+                    "tissues": len(gains),
+                    "better_on": int((gains > 0).sum()),
+                }
             )
     return pd.DataFrame(rows)
 
 
-def draw(results: pd.DataFrame, path: Path) -> None:
-    tissues, methods = results["tissue"].unique(), results["method"].unique()
-    fig, ax = plt.subplots(figsize=(1.1 * len(tissues) + 2, 4), layout="constrained")
-    for i, method in enumerate(methods):
-        part = results[results["method"] == method]
-        for j, tissue in enumerate(tissues):
-            values = part.loc[part["tissue"] == tissue, "ari"]
-            x = j + (i - 1) * 0.22
-            ax.plot(np.full(len(values), x), values, "o", ms=3, alpha=0.4, color=f"C{i}")
-            ax.plot(x, values.median(), "_", ms=14, mew=3, color=f"C{i}", label=method if j == 0 else None)
-    ax.set_xticks(range(len(tissues)), tissues, rotation=30, ha="right")
-    ax.set_ylabel("adjusted Rand index (bar: median)")
-    ax.axhline(0, color="0.8", lw=0.8, zorder=0)
-    ax.legend(frameon=False)
-    fig.savefig(path, dpi=150)
+def draw(means: pd.DataFrame, gains: pd.DataFrame, path: Path) -> None:
+    table = means["ari"].unstack("method", sort=False)
+    others = list(gains["TransST minus"].unique())
+    fig, (left, right) = plt.subplots(
+        1, 2, figsize=(15, 0.35 * len(table) + 2.2), width_ratios=[3, 2], layout="constrained"
+    )
+    left.imshow(table, cmap="viridis", vmin=0, vmax=0.7, aspect="auto")
+    for (i, j), value in np.ndenumerate(table.to_numpy()):
+        text = "" if np.isnan(value) else f"{value:.2f}"
+        left.text(j, i, text, ha="center", va="center", size=9, color="black" if value > 0.4 else "white")
+    left.set_xticks(range(table.shape[1]), table.columns, rotation=30, ha="right")
+    left.set_yticks(range(len(table)), table.index)
+    left.set_title("adjusted Rand index, mean over seeds")
+    for i, score in enumerate(SCORES):
+        part = gains[gains["score"] == score].set_index("TransST minus").reindex(others)
+        y = np.arange(len(others)) + (i - 1.5) * 0.18
+        right.hlines(y, part["low"], part["high"], color=f"C{i}", lw=1.5)
+        right.plot(part["difference"], y, "o", ms=4, color=f"C{i}", label=score)
+    right.axvline(0, color="0.7", lw=0.8, zorder=0)
+    right.set_yticks(range(len(others)), others)
+    right.invert_yaxis()
+    right.set_xlabel("TransST minus the method, mean over tissues and 95 % bootstrap interval")
+    right.legend(frameon=False, loc="upper left", bbox_to_anchor=(0, 1.13), ncols=4)
+    fig.savefig(path, dpi=120)
+    plt.close(fig)
+
+
+def report(done: pd.DataFrame, out: Path) -> None:
+    means = seed_means(done)
+    table = method_means(means, done)
+    table.to_csv(out / "domains_means.csv", float_format="%.4f")
+    print("\nmean over tissues\n" + table.round(3).to_string())
+    if OURS not in means.index.unique("method"):
+        return
+    gains = differences(means)
+    gains.to_csv(out / "domains_differences.csv", index=False, float_format="%.4f")
+    print("\npaired differences\n" + gains.round(3).to_string(index=False))
+    draw(means, gains, out / "domains.png")
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--data", type=Path)
+    parser.add_argument("--data", type=Path, default=HERE.parent.parent / "shared" / "data")
+    parser.add_argument("--tissues", nargs="+", metavar="PART", help="parts of the names of tissues; all")
+    parser.add_argument("--methods", nargs="+", choices=list(ALL), metavar="METHOD", default=list(ALL))
     parser.add_argument("--seeds", type=int, default=5)
-    parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results")
+    parser.add_argument("--rerun", action="store_true", help="also what the table has already")
+    parser.add_argument("--out", type=Path, default=HERE / "results")
     args = parser.parse_args()
     args.out.mkdir(parents=True, exist_ok=True)
+    path = args.out / "domains.csv"
+
+    missing = {name: ALL[name].missing for name in args.methods if ALL[name].missing}
+    for name, packages in missing.items():
+        print(f"left out, {name}: not installed: {', '.join(packages)} (make bench installs them)")
+    methods = [name for name in args.methods if name not in missing]
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # unlabelled rows, unconverged starts: known here
-        results = evaluate(args.data, args.seeds)
-    results.to_csv(args.out / "domains.csv", index=False, float_format="%.4f")
-    draw(results, args.out / "domains.png")
-    table = results.pivot_table(index="tissue", columns="method", values="ari", aggfunc="median", sort=False)
-    print("\nmedian ARI\n" + table.round(2).to_string())
-    print("\nmean over tissues\n" + table.mean().round(3).to_string())
+        warnings.simplefilter(
+            "ignore"
+        )  # unlabelled rows, unconverged starts, peers' deprecations: known here
+        for tissue in tissues(args.data, args.tissues):
+            evaluate(tissue, methods, args.seeds, path, args.rerun)
+    report(read(path), args.out)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,169 @@
+"""Every method as a function (target, sources, n_domains, seed) -> labels: TransST and simple baselines.
+
+`peers` has the published competitors. All see raw counts, positions and the number of domains; only those
+with `needs_sources` see the labels of the sources, and none those of the target.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import reduce
+from importlib.util import find_spec
+
+import anndata as ad
+import numpy as np
+import scipy.sparse as sp
+from sklearn.decomposition import PCA
+from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
+from sklearn.mixture import GaussianMixture
+from sklearn.neighbors import KNeighborsClassifier
+
+import transst_py as tst
+from transst_py.genes import n_detected, select_genes
+from transst_py.graph import spatial_neighbors
+from transst_py.normalize import log_normalize, median_total
+from transst_py.reference import ReferenceTransST
+
+N_FACTORS = 15
+N_TOP_GENES = 2000
+N_COMPONENTS = 30
+
+Sources = dict[str, ad.AnnData]
+
+
+@dataclass(frozen=True)
+class Method:
+    """How to run a method, and what it needs.
+
+    `max_seeds`: 1 for what has no randomness worth repeating, few for what is slow. `packages`: modules that
+    must be installed.
+    """
+
+    run: Callable[[ad.AnnData, Sources, int, int], np.ndarray]
+    needs_sources: bool = False
+    max_seeds: int | None = None
+    packages: tuple[str, ...] = ()
+
+    @property
+    def missing(self) -> list[str]:
+        return [name for name in self.packages if find_spec(name) is None]
+
+
+# TransST
+
+
+def transst(target: ad.AnnData, sources: Sources, n_domains: int, seed: int) -> np.ndarray:
+    n_shared = len(
+        reduce(lambda genes, s: genes.intersection(s.var_names), sources.values(), target.var_names)
+    )
+    done = tst.tl.transst(
+        target,
+        sources or None,
+        source_labels="label" if sources else None,
+        n_domains=n_domains,
+        n_factors=min(N_FACTORS, n_shared - 1),  # osmFISH has 33 genes
+        random_state=seed,
+        copy=True,
+    )
+    return done.obs["transst"].to_numpy()
+
+
+def no_transfer(target: ad.AnnData, sources: Sources, n_domains: int, seed: int) -> np.ndarray:
+    return transst(target, {}, n_domains, seed)
+
+
+def reference_mode(target: ad.AnnData, sources: Sources, n_domains: int, seed: int) -> np.ndarray:
+    """Run the published implementation's numerical choices on the genes that TransST uses."""
+    X, sources_X, y = expression(target, sources)
+    labels = np.concatenate(y)
+    names, counts = np.unique(labels, return_counts=True)
+    rows = np.isin(labels, names[counts > 1])  # a class of one row has no covariance
+    model = ReferenceTransST(n_domains, n_factors=min(N_FACTORS, X.shape[1] - 1), random_state=seed)
+    model.fit(X, target.obsm["spatial"], (np.vstack(sources_X)[rows], labels[rows]))
+    return model.labels_
+
+
+# Baselines
+
+
+def expression(target: ad.AnnData, sources: Sources) -> tuple[np.ndarray, list[np.ndarray], list[np.ndarray]]:
+    """Log expression of the genes that TransST uses, and the sources' labels; labelled rows only.
+
+    Returns
+    -------
+    X, sources_X, y
+        (n, p) target; (n_s, p) and (n_s,) of every source.
+    """
+    genes = reduce(lambda common, s: common[common.isin(s.var_names)], sources.values(), target.var_names)
+    labelled = [s[s.obs["label"].notna()] for s in sources.values()]
+    counts = [sp.csr_matrix(a[:, genes].X, dtype=np.float64) for a in (target, *labelled)]
+    X, *sources_X = (log_normalize(C, target_sum=median_total(counts[0])) for C in counts)
+    seen = n_detected(X) >= 3
+    if sources:
+        seen &= sum(n_detected(M) for M in sources_X) >= 3
+    chosen = select_genes(X, spatial_neighbors(target.obsm["spatial"]), seen, N_TOP_GENES)
+    y = [s.obs["label"].to_numpy(dtype=str) for s in labelled]
+    return X[:, chosen].toarray(), [M[:, chosen].toarray() for M in sources_X], y
+
+
+def standardized(X: np.ndarray) -> np.ndarray:
+    spread = X.std(axis=0)
+    return (X - X.mean(axis=0)) / np.where(spread > 0, spread, 1)
+
+
+def components(X: np.ndarray, n_components: int, seed: int) -> np.ndarray:
+    return PCA(min(n_components, X.shape[1] - 1), random_state=seed).fit_transform(X)
+
+
+def gaussian_mixture(scores: np.ndarray, n_domains: int, seed: int, **options: str) -> np.ndarray:
+    # The ridge only keeps a component of few spots from becoming singular.
+    mixture = GaussianMixture(n_domains, n_init=10, reg_covar=1e-3, random_state=seed, **options)
+    return mixture.fit_predict(scores)
+
+
+def pca_gmm(target: ad.AnnData, sources: Sources, n_domains: int, seed: int) -> np.ndarray:
+    """Cluster the target alone by scikit-learn, on the genes of the model without transfer."""
+    X = expression(target, {})[0]
+    return gaussian_mixture(components(standardized(X), N_FACTORS, seed), n_domains, seed)
+
+
+def pca_gmm_stacked(target: ad.AnnData, sources: Sources, n_domains: int, seed: int) -> np.ndarray:
+    """Cluster target and sources together, which is as much data as TransST sees; for the timings."""
+    X, sources_X, _ = expression(target, sources)
+    stack = np.vstack([standardized(M) for M in (X, *sources_X)])
+    return gaussian_mixture(components(stack, N_FACTORS, seed), n_domains, seed)[: len(X)]
+
+
+def label_transfer(
+    classifier: Callable[[], KNeighborsClassifier | LinearDiscriminantAnalysis],
+) -> Callable[[ad.AnnData, Sources, int, int], np.ndarray]:
+    """Predict the sources' labels from joint principal components, then vote among the neighbours.
+
+    It may find any number of domains.
+    """
+
+    def run(target: ad.AnnData, sources: Sources, n_domains: int, seed: int) -> np.ndarray:
+        X, sources_X, y = expression(target, sources)
+        Z = components(np.vstack([standardized(M) for M in (X, *sources_X)]), N_COMPONENTS, seed)
+        predicted = classifier().fit(Z[len(X) :], np.concatenate(y)).predict(Z[: len(X)])
+        return majority(predicted, spatial_neighbors(target.obsm["spatial"]))
+
+    return run
+
+
+def majority(labels: np.ndarray, graph: sp.csr_matrix) -> np.ndarray:
+    """Most frequent label among a spot and its neighbours; of several, its own."""
+    names, codes = np.unique(labels, return_inverse=True)
+    own = np.eye(len(names))[codes]
+    return names[(graph @ own + 1.5 * own).argmax(axis=1)]
+
+
+METHODS = {
+    "TransST": Method(transst, needs_sources=True),
+    "no transfer": Method(no_transfer),
+    "reference mode": Method(reference_mode, needs_sources=True),
+    "PCA + GMM": Method(pca_gmm),
+    "kNN transfer": Method(label_transfer(lambda: KNeighborsClassifier(15)), True, max_seeds=1),
+    "LDA transfer": Method(label_transfer(LinearDiscriminantAnalysis), True, max_seeds=1),
+}

@@ -1,0 +1,135 @@
+"""How long does a whole fit take, and how much memory, next to scikit-learn and published methods?
+
+    python benchmarks/speed.py [--methods TransST BANKSY] [--repeats 3] [--out benchmarks/results]
+
+A simulated problem of the size of a Visium section with three labelled ones beside it: 3600 target spots,
+11 025 source spots, 2000 genes, 15 factors, 7 domains; counts in, labels out. TransST runs with its defaults
+(21 penalties x 5 folds). The yardstick, "PCA + GMM", is scikit-learn's PCA and GaussianMixture(n_init=10) on
+target and sources stacked; the published methods see the target alone.
+
+Every run is a process of its own. Its seconds leave out importing packages and reading data, but not what a
+method compiles when it first runs (numba, in scanpy's neighbours); its memory is the peak of the process,
+packages included. To speed.csv: medians over the repeats, and the ratio to PCA + GMM.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+import warnings
+from importlib import import_module
+from pathlib import Path
+
+import anndata as ad
+import numpy as np
+import pandas as pd
+from methods import METHODS, Method, pca_gmm_stacked
+from peers import PEERS
+
+import transst_py as tst
+
+YARDSTICK = "PCA + GMM"
+ALL = {
+    YARDSTICK: Method(pca_gmm_stacked, needs_sources=True),
+    **{name: METHODS[name] for name in ("TransST", "no transfer", "reference mode")},
+    **PEERS,
+}
+N_DOMAINS, N_FACTORS, N_GENES = 7, 15, 2000
+TARGET_SIDE, SOURCE_SIDE = 60, 105
+
+
+def make_problem(folder: Path) -> None:
+    target, source = tst.datasets.simulated_tissue(
+        n_rows=SOURCE_SIDE,
+        n_cols=SOURCE_SIDE,
+        n_genes=N_GENES,
+        n_domains=N_DOMAINS,
+        n_factors=N_FACTORS,
+        mean_count=0.5,
+    )
+    corner = (target.obsm["spatial"] < target.obsm["spatial"].min(axis=0) + TARGET_SIDE).all(axis=1)
+    target = target[corner].copy()
+    target.uns["platform"] = "ST"  # a square lattice
+    for name, adata in (("target", target), ("source", source)):
+        adata.write_h5ad(folder / f"{name}.h5ad")
+        counts = adata.X.toarray() if hasattr(adata.X, "toarray") else adata.X
+        print(f"{name}: {adata.n_obs} spots x {adata.n_vars} genes, {np.mean(counts > 0):.0%} non-zero")
+
+
+def run_here(name: str, folder: Path, seed: int) -> dict[str, float]:
+    """Run one method in this process."""
+    target, source = (ad.read_h5ad(folder / f"{part}.h5ad") for part in ("target", "source"))
+    for package in ALL[name].packages:
+        import_module(package)
+    start = time.perf_counter()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        labels = ALL[name].run(target, {"source": source}, N_DOMAINS, seed)
+    seconds = time.perf_counter() - start
+    kib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1024 if sys.platform == "darwin" else 1)
+    return {"seconds": seconds, "peak_gib": kib / 2**20, "n_found": len(np.unique(labels))}
+
+
+def run_apart(name: str, folder: Path, seed: int) -> dict[str, float]:
+    """Run one method in a process of its own."""
+    command = [sys.executable, __file__, "--child", name, "--problem", str(folder), "--seed", str(seed)]
+    done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def measure(methods: list[str], repeats: int, folder: Path) -> pd.DataFrame:
+    """All methods once, then all again: what else the machine does then falls on all alike."""
+    rows = []
+    for repeat in range(repeats):
+        for name in methods:
+            if repeat < (ALL[name].max_seeds or repeats):
+                rows.append({"method": name, "repeat": repeat, **run_apart(name, folder, seed=repeat)})
+                print("{method:15s} {seconds:8.1f} s  {peak_gib:5.2f} GiB".format(**rows[-1]), flush=True)
+    return pd.DataFrame(rows)
+
+
+def summary(runs: pd.DataFrame) -> pd.DataFrame:
+    grouped = runs.groupby("method", sort=False)
+    table = grouped[["seconds", "peak_gib"]].median()
+    table["slowest"], table["runs"] = grouped["seconds"].max(), grouped.size()
+    if YARDSTICK in table.index:
+        table["times_pca_gmm"] = table["seconds"] / table.loc[YARDSTICK, "seconds"]
+    return table
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--methods", nargs="+", choices=list(ALL), metavar="METHOD", default=list(ALL))
+    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results")
+    for name, kind in (("--child", str), ("--problem", Path), ("--seed", int)):
+        parser.add_argument(name, type=kind, help=argparse.SUPPRESS)
+    args = parser.parse_args()
+    if args.child:
+        print(json.dumps(run_here(args.child, args.problem, args.seed)))
+        return
+    args.out.mkdir(parents=True, exist_ok=True)
+    for name in args.methods:
+        if ALL[name].missing:
+            print(
+                f"left out, {name}: not installed: {', '.join(ALL[name].missing)} (make bench installs them)"
+            )
+    methods = [name for name in args.methods if not ALL[name].missing]
+    threads = os.environ.get("OMP_NUM_THREADS", "not set")
+    print(f"{os.cpu_count()} cores, OMP_NUM_THREADS {threads}")
+    with tempfile.TemporaryDirectory() as folder:
+        make_problem(Path(folder))
+        runs = measure(methods, args.repeats, Path(folder))
+    table = summary(runs)
+    table.to_csv(args.out / "speed.csv", float_format="%.4g")
+    print(table.round(2).to_string())
+
+
+if __name__ == "__main__":
+    main()
