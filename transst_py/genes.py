@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
@@ -15,6 +15,7 @@ from transst_py.standardize import column_moments
 
 __all__ = ["morans_i", "n_detected", "select_genes", "shared_genes"]
 
+GENE_SELECTIONS = ("spatial", "variable")
 _CHUNK_NUMBERS = 1 << 22  # numbers held densely at a time
 
 
@@ -108,10 +109,37 @@ def n_detected(X: Matrix) -> np.ndarray:
     return found
 
 
+def excess_dispersion(X: Matrix, n_bins: int = 20) -> np.ndarray:
+    """Log of variance over mean, standardised among genes of similar mean (Satija et al. 2015), (p,).
+
+    Genes without variation get -inf.
+    """
+    mean, variance = column_moments(X)
+    varying = (variance > 0) & (mean > 0)
+    dispersion = pd.Series(np.log(variance[varying] / mean[varying]))
+    bins = pd.cut(pd.Series(np.log(mean[varying])), n_bins, labels=False)
+    spread = dispersion.groupby(bins).transform("std").fillna(0)
+    excess = (dispersion - dispersion.groupby(bins).transform("mean")) / spread.where(spread > 0, 1.0)
+    score = np.full(X.shape[1], -np.inf)
+    score[varying] = excess
+    return score
+
+
+def variability(data: Sequence[Matrix]) -> np.ndarray:
+    """Mean rank of every gene's excess dispersion over data sets, (p,); the most variable gene is highest."""
+    return np.mean([pd.Series(excess_dispersion(X)).rank() for X in data], axis=0)
+
+
 def select_genes(
-    X: Matrix, graph: sp.csr_matrix, candidates: np.ndarray, n_top_genes: int | None
+    X: Matrix,
+    graph: sp.csr_matrix,
+    candidates: np.ndarray,
+    n_top_genes: int | None,
+    *,
+    by: str = "spatial",
+    sources: Sequence[Matrix] = (),
 ) -> np.ndarray:
-    """Return the sorted positions of the genes with the largest Moran's I in the target.
+    """Return the sorted positions of the genes that vary most.
 
     Parameters
     ----------
@@ -123,9 +151,14 @@ def select_genes(
         (p,) bool: genes to choose from.
     n_top_genes
         How many to keep; `None` keeps all candidates.
+    by
+        "spatial": the largest Moran's I in the target. "variable": the largest dispersion for their mean, by
+        mean rank over target and sources.
+    sources
+        (n_s, p) log-normalised expression of the sources.
     """
     positions = np.flatnonzero(candidates)
     if n_top_genes is None or len(positions) <= n_top_genes:
         return positions
-    score = morans_i(X, graph)[positions]
+    score = (morans_i(X, graph) if by == "spatial" else variability([X, *sources]))[positions]
     return np.sort(positions[np.argsort(-score, kind="stable")[:n_top_genes]])

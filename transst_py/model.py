@@ -119,8 +119,10 @@ class TransST(BaseEstimator):
         "per_dataset": every data set is centred and scaled to unit variance by its own genes' moments, which
         removes differences of level between patients and technologies. "joint": by the moments of all rows
         together, as published.
-    penalties, n_folds, solver
+    penalties, n_folds, penalty_rule, solver
         See `AdaptiveLoadings`.
+    source_start
+        `start` of `SupervisedFactorAnalysis`.
     class_transfer
         "never": the source gives its loadings only, as published. "always": it also gives the coordinates
         that tell its classes apart, and its classes are where the mixture starts. "auto": as the target bears
@@ -166,7 +168,9 @@ class TransST(BaseEstimator):
         scaling: str = "per_dataset",
         penalties: tuple[float, ...] = DEFAULT_PENALTIES,
         n_folds: int = 5,
+        penalty_rule: str = "best",
         solver: str = "eigen",
+        source_start: str = "principal",
         class_transfer: str = "auto",
         min_autocorrelation: float | None = 0.1,
         smoothness: float | str = "auto",
@@ -183,7 +187,9 @@ class TransST(BaseEstimator):
         self.scaling = scaling
         self.penalties = penalties
         self.n_folds = n_folds
+        self.penalty_rule = penalty_rule
         self.solver = solver
+        self.source_start = source_start
         self.class_transfer = class_transfer
         self.min_autocorrelation = min_autocorrelation
         self.smoothness = smoothness
@@ -230,7 +236,7 @@ class TransST(BaseEstimator):
         if sources:
             rows = sum(s.shape[0] for s in sources)
             with progress.stage("source model", f"{rows} labelled rows, {X.shape[1]} genes"):
-                self.source_model_ = SupervisedFactorAnalysis(self.n_factors, random_state=self.random_state)
+                self.source_model_ = self._source_model()
                 labels = [y for _, y in datasets]
                 self.source_model_.fit_datasets(list(zip(sources, labels, strict=True)))
         with progress.stage("transfer", f"{X.shape[0]} spots, {self.n_factors} factors"):
@@ -242,11 +248,17 @@ class TransST(BaseEstimator):
         self.seconds_ = progress.seconds
         return self
 
+    def _source_model(self) -> SupervisedFactorAnalysis:
+        return SupervisedFactorAnalysis(
+            self.n_factors, start=self.source_start, random_state=self.random_state
+        )
+
     def _fit_transfer(self, target: StandardizedMatrix) -> None:
         self.transfer_ = AdaptiveLoadings(
             self.n_factors,
             penalties=self.penalties,
             n_folds=self.n_folds,
+            penalty_rule=self.penalty_rule,
             solver=self.solver,
             random_state=self.random_state,
         ).fit(target, None if self.source_model_ is None else self.source_model_.loadings_)

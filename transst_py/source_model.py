@@ -23,6 +23,7 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils.validation import column_or_1d
 from threadpoolctl import threadpool_limits
 
+from transst_py._validation import check_choice
 from transst_py.eigen import fix_signs, leading_eigenvectors
 from transst_py.standardize import StandardizedMatrix, standardize
 
@@ -213,13 +214,44 @@ def em_update(
     return updated, -0.5 * deviance
 
 
-def initial_parameters(
-    statistics: ClassStatistics, n_factors: int, noise_floor: np.ndarray, seed: int
-) -> Parameters:
-    """Start from the leading principal axes of the source and the class moments of their scores."""
-    n = statistics.counts.sum()
+@dataclass
+class Rescaled:
+    """D⁻¹ S D⁻¹ for a scatter S and a diagonal D, known by its products."""
+
+    scatter: Scatter
+    scale: np.ndarray
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """(p, p)."""
+        return len(self.scale), len(self.scale)
+
+    def __matmul__(self, A: np.ndarray) -> np.ndarray:
+        """Return the (p, r) product."""
+        return (self.scatter @ (A / self.scale[:, None])) / self.scale[:, None]
+
+
+def residual_variance(total: Scatter, W: np.ndarray, n: float, noise_floor: np.ndarray) -> np.ndarray:
+    """Variance of every gene that orthonormal axes W leave unexplained, (p,)."""
+    explained = np.einsum("jq,qr,jr->j", W, W.T @ (total @ W), W) / n
+    return np.maximum(total.diagonal / n - explained, noise_floor)
+
+
+def initial_axes(
+    statistics: ClassStatistics, n_factors: int, noise_floor: np.ndarray, start: str, seed: int
+) -> np.ndarray:
+    """Principal axes of the source, or ("weighted") of genes first divided by their residual spread (1.9)."""
     total = statistics.total
     W = leading_eigenvectors(total, n_factors, seed)
+    if start == "principal":
+        return W
+    spread = np.sqrt(residual_variance(total, W, statistics.counts.sum(), noise_floor))
+    return np.linalg.qr(spread[:, None] * leading_eigenvectors(Rescaled(total, spread), n_factors, seed))[0]
+
+
+def initial_parameters(statistics: ClassStatistics, W: np.ndarray, noise_floor: np.ndarray) -> Parameters:
+    """Start from orthonormal axes and the class moments of the scores along them."""
+    n, n_factors = statistics.counts.sum(), W.shape[1]
     projected = np.array([W.T @ (S @ W) for S in statistics.scatters])
     pooled = projected.sum(axis=0) / max(n - len(statistics.counts), 1)
     # A class of at most q rows has a singular covariance of its own.
@@ -229,8 +261,7 @@ def initial_parameters(
             for S, n_k in zip(projected, statistics.counts, strict=True)
         ]
     )
-    explained = np.einsum("jq,qr,jr->j", W, W.T @ (total @ W), W) / n
-    noise = np.maximum(total.diagonal / n - explained, noise_floor)
+    noise = residual_variance(statistics.total, W, n, noise_floor)
     return Parameters(W, noise, statistics.means @ W, covariances)
 
 
@@ -288,6 +319,9 @@ class SupervisedFactorAnalysis(BaseEstimator):
         Number of factors q.
     center, scale
         Centre the genes; scale them to unit variance. Ignored for input standardised already.
+    start
+        "principal": the EM starts from principal axes. "weighted": from those of genes weighted by the
+        inverse of their residual spread (Bai & Liao 2013).
     max_iter
         Largest number of EM updates.
     tol
@@ -325,6 +359,7 @@ class SupervisedFactorAnalysis(BaseEstimator):
         *,
         center: bool = True,
         scale: bool = False,
+        start: str = "principal",
         max_iter: int = 500,
         tol: float = 1e-6,
         random_state: int = 0,
@@ -332,6 +367,7 @@ class SupervisedFactorAnalysis(BaseEstimator):
         self.n_factors = n_factors
         self.center = center
         self.scale = scale
+        self.start = start
         self.max_iter = max_iter
         self.tol = tol
         self.random_state = random_state
@@ -374,6 +410,7 @@ class SupervisedFactorAnalysis(BaseEstimator):
         ValueError
             As `fit`.
         """
+        check_choice("start", self.start, ("principal", "weighted"))
         labels = [check_labels(y, X.shape[0]) for X, y in datasets]
         n, p = sum(len(y) for y in labels), datasets[0][0].shape[1]
         if not 1 <= self.n_factors < min(n, p):
@@ -402,7 +439,8 @@ class SupervisedFactorAnalysis(BaseEstimator):
     def _run_em(self, statistics: ClassStatistics) -> Parameters:
         variance = statistics.total.diagonal / statistics.counts.sum()
         noise_floor = lowest_noise(variance)
-        parameters = initial_parameters(statistics, self.n_factors, noise_floor, self.random_state)
+        axes = initial_axes(statistics, self.n_factors, noise_floor, self.start, self.random_state)
+        parameters = initial_parameters(statistics, axes, noise_floor)
         self.lower_bounds_: list[float] = []
         self.converged_ = False
         for _ in range(self.max_iter + 1):

@@ -145,6 +145,10 @@ class AdaptiveLoadings(TransformerMixin, BaseEstimator):
         that the source weighs as much as the target's variance along an average source factor.
     n_folds
         Folds of the cross-validation.
+    penalty_rule
+        "best": the penalty with the smallest mean error. "1se": the smallest penalty whose error exceeds that
+        by no more than one standard error of their difference over the folds, so that the source is followed
+        no further than the target confirms.
     solver
         "eigen" (closed form, global minimum) or "alternating" (the published alternating minimisation, run to
         convergence).
@@ -162,6 +166,8 @@ class AdaptiveLoadings(TransformerMixin, BaseEstimator):
     cv_penalties_ : ndarray (m,)
     cv_errors_ : ndarray (n_folds, m)
         Held-out share of the variance not explained.
+    cv_standard_errors_ : ndarray (m,)
+        Standard error, over the folds, of a penalty's difference from the best.
     mean_, scale_ : ndarray (p,)
     """
 
@@ -171,6 +177,7 @@ class AdaptiveLoadings(TransformerMixin, BaseEstimator):
         *,
         penalties: tuple[float, ...] = DEFAULT_PENALTIES,
         n_folds: int = 5,
+        penalty_rule: str = "best",
         solver: str = "eigen",
         center: bool = True,
         scale: bool = False,
@@ -179,6 +186,7 @@ class AdaptiveLoadings(TransformerMixin, BaseEstimator):
         self.n_factors = n_factors
         self.penalties = penalties
         self.n_folds = n_folds
+        self.penalty_rule = penalty_rule
         self.solver = solver
         self.center = center
         self.scale = scale
@@ -205,7 +213,8 @@ class AdaptiveLoadings(TransformerMixin, BaseEstimator):
         self.n_features_in_ = X.shape[1]
         if source_loadings is None:
             self.penalty_ = 0.0
-            self.cv_penalties_, self.cv_errors_ = np.zeros(0), np.zeros((0, 0))
+            self.cv_penalties_, self.cv_standard_errors_ = np.zeros(0), np.zeros(0)
+            self.cv_errors_ = np.zeros((0, 0))
             G = X.scatter() if X.shape[1] ** 2 <= _MAX_NUMBERS else ImplicitGram(X, np.ones(X.shape[0]))
             self.loadings_ = leading_eigenvectors(G, self.n_factors, self.random_state)
             return self
@@ -217,7 +226,8 @@ class AdaptiveLoadings(TransformerMixin, BaseEstimator):
         self.cv_errors_ = np.array(
             [projection_errors(G, self._path(total - G, W0, self.cv_penalties_)) / G.trace() for G in grams]
         )
-        self.penalty_ = float(self.cv_penalties_[self.cv_errors_.mean(axis=0).argmin()])
+        self.cv_standard_errors_ = paired_standard_errors(self.cv_errors_)
+        self.penalty_ = float(self.cv_penalties_[self._chosen()])
         W = self._path(total, W0, np.array([self.penalty_]))[0]
         W = principal_order(W, total)
         self.loadings_ = fix_signs(W if basis is None else basis @ W)
@@ -256,10 +266,17 @@ class AdaptiveLoadings(TransformerMixin, BaseEstimator):
                 f"`n_factors` must lie between 1 and {min(n, p) - 1} for {n} spots x {p} genes, got {q}"
             )
         check_choice("solver", self.solver, ("eigen", "alternating"))
+        check_choice("penalty_rule", self.penalty_rule, ("best", "1se"))
         if not 2 <= self.n_folds <= n:
             raise ValueError(f"`n_folds` must lie between 2 and the {n} spots, got {self.n_folds}")
         if len(self.penalties) == 0 or not all(penalty >= 0 for penalty in self.penalties):
             raise ValueError(f"`penalties` must be numbers >= 0, got {self.penalties}")
+
+    def _chosen(self) -> int:
+        errors = self.cv_errors_.mean(axis=0)
+        if self.penalty_rule == "best":
+            return int(errors.argmin())
+        return int(np.argmax(errors <= errors.min() + self.cv_standard_errors_))
 
     def _coordinates(
         self, X: StandardizedMatrix, W0: np.ndarray
@@ -295,6 +312,12 @@ class AdaptiveLoadings(TransformerMixin, BaseEstimator):
             )
             path.append(W)
         return path[::-1]
+
+
+def paired_standard_errors(errors: np.ndarray) -> np.ndarray:
+    """Standard error over the folds (rows) of each column's difference from the column of smallest mean."""
+    differences = errors - errors[:, [errors.mean(axis=0).argmin()]]
+    return differences.std(axis=0, ddof=1) / np.sqrt(len(errors))
 
 
 def principal_order(W: np.ndarray, G: Any) -> np.ndarray:

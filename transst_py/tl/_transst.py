@@ -18,7 +18,7 @@ import transst_py
 from transst_py import _validation as check
 from transst_py._progress import Progress
 from transst_py.choice import check_candidates, choice_record
-from transst_py.genes import n_detected, select_genes, shared_genes
+from transst_py.genes import GENE_SELECTIONS, n_detected, select_genes, shared_genes
 from transst_py.model import TransST
 from transst_py.normalize import NORMALIZATIONS, log_normalize, median_total
 from transst_py.spatial_mixture import infer_from_neighbors
@@ -41,6 +41,7 @@ def transst(
     n_domains: int | Sequence[int],
     n_factors: int = 15,
     n_top_genes: int | None = 2000,
+    gene_selection: str = "spatial",
     layer: str | None = None,
     source_layer: str | None = None,
     normalization: str = "log",
@@ -52,9 +53,14 @@ def transst(
     radius: float | None = None,
     smoothness: float | str = "auto",
     covariance_prior: float = 20.0,
+    covariance_type: str = "full",
+    class_transfer: str = "auto",
+    min_autocorrelation: float | None = 0.1,
     penalties: Sequence[float] = DEFAULT_PENALTIES,
     n_folds: int = 5,
+    penalty_rule: str = "best",
     solver: str = "eigen",
+    source_start: str = "principal",
     n_init: int = 10,
     criterion: str = "auto",
     n_subsamples: int = 5,
@@ -84,7 +90,10 @@ def transst(
     n_factors
         Number of factors q.
     n_top_genes
-        Keep the shared genes with the largest Moran's I in the target; `None` keeps all.
+        How many of the shared genes to keep; `None` keeps all.
+    gene_selection
+        "spatial": the genes with the largest Moran's I in the target. "variable": those with the largest
+        dispersion for their mean, by mean rank over the target and the sources.
     layer, source_layer
         Layers that hold the counts of the target and of the sources; `None` means `X`.
     normalization
@@ -104,10 +113,18 @@ def transst(
     radius
         For "radius", in units of the coordinates. `None`: found, so that the median number of neighbours
         lies in [4, 6].
-    smoothness, covariance_prior, n_init
+    smoothness, covariance_prior, covariance_type, n_init
         Of the spatial mixture; see `SpatialGaussianMixture`.
-    penalties, n_folds, solver
+    class_transfer
+        "never": the source gives its loadings only, as published. "always": its classes are where the domains
+        start, too, in the coordinates that tell them apart. "auto": as far as the target bears them out (see
+        `TransST`).
+    min_autocorrelation
+        Moran's I below which a factor has no part in the domains; `None` takes all factors, as they are.
+    penalties, n_folds, penalty_rule, solver
         Of the transfer; see `AdaptiveLoadings`.
+    source_start
+        Start of the source model, "principal" or "weighted"; see `SupervisedFactorAnalysis`.
     criterion, n_subsamples
         Of the choice among several numbers of domains; see `choose_n_domains`.
     random_state
@@ -159,6 +176,7 @@ def transst(
                 n_domains=n_domains,
                 n_factors=n_factors,
                 n_top_genes=n_top_genes,
+                gene_selection=gene_selection,
                 spatial_key=spatial_key,
                 sample_key=sample_key,
                 graph=graph,
@@ -172,9 +190,14 @@ def transst(
             scaling=scaling,
             penalties=tuple(penalties),
             n_folds=n_folds,
+            penalty_rule=penalty_rule,
             solver=solver,
+            source_start=source_start,
             smoothness=smoothness,
             covariance_prior=covariance_prior,
+            covariance_type=covariance_type,
+            class_transfer=class_transfer,
+            min_autocorrelation=min_autocorrelation,
             n_init=n_init,
             criterion=criterion,
             n_subsamples=n_subsamples,
@@ -255,6 +278,7 @@ def _prepare(
     n_domains: int | Sequence[int],
     n_factors: int,
     n_top_genes: int | None,
+    gene_selection: str,
     spatial_key: str,
     sample_key: str | None,
     graph: Any,
@@ -264,6 +288,7 @@ def _prepare(
 ) -> _Problem:
     """Check everything that can be checked, then normalise and choose genes."""
     check.check_choice("normalization", normalization, NORMALIZATIONS)
+    check.check_choice("gene_selection", gene_selection, GENE_SELECTIONS)
     if source_labels is not None and not sources:
         raise ValueError("`source_labels` was given without `source`")
     counts = _expression(adata, layer, normalization, "adata")
@@ -298,7 +323,7 @@ def _prepare(
         X = log_normalize(X, target_sum=target_sum)
         labelled = {name: _normalized_source(*parts, name, target_sum) for name, parts in labelled.items()}
     measured_graph = _rows(neighbors, measured, both=True)
-    chosen = _choose_genes(X, [M for M, _ in labelled.values()], measured_graph, n_top_genes)
+    chosen = _choose_genes(X, [M for M, _ in labelled.values()], measured_graph, n_top_genes, gene_selection)
     _check_size(X.shape[0], len(chosen), max(candidates), n_factors)
     return _Problem(
         n_domains=candidates if isinstance(n_domains, Iterable) else candidates[0],
@@ -336,11 +361,13 @@ def _warn_outside_tissue(adata: AnnData) -> None:
             )
 
 
-def _choose_genes(X: Any, sources: list[Any], graph: sp.csr_matrix, n_top_genes: int | None) -> np.ndarray:
+def _choose_genes(
+    X: Any, sources: list[Any], graph: sp.csr_matrix, n_top_genes: int | None, by: str
+) -> np.ndarray:
     detected = n_detected(X) >= min(MIN_DETECTED, X.shape[0])
     if sources:
         detected &= sum(n_detected(M) for M in sources) >= MIN_DETECTED
-    return select_genes(X, graph, detected, n_top_genes)
+    return select_genes(X, graph, detected, n_top_genes, by=by, sources=sources)
 
 
 def _check_size(n_spots: int, n_genes: int, n_domains: int, n_factors: int) -> None:
@@ -426,6 +453,9 @@ def _record(
             "penalty": model.transfer_.penalty_,
             "cv_penalties": model.transfer_.cv_penalties_,
             "cv_errors": model.transfer_.cv_errors_,
+            "cv_standard_errors": model.transfer_.cv_standard_errors_,
+            "transferred": model.transferred_,
+            "spatial_information": model.spatial_information_,
         },
         "mixture": {
             "smoothness": model.mixture_.smoothness_,
