@@ -4,17 +4,21 @@
 
 λ is chosen by K-fold cross-validation on held-out projection error; one split serves all penalties, and
 the grid reaches from no transfer (0) to full transfer (∞). Everything runs on p x p Gram matrices
-(section 6.1), independent of the number of spots; where those of all folds would take more than 1.6 GB,
+(section 6.1), independent of the number of spots; where those of all folds would take more than 2.4 GB,
 on products with the rows.
 """
 
 from __future__ import annotations
 
 import warnings
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Self
 
 import numpy as np
+from scipy.linalg import qr
+from scipy.linalg.lapack import dormqr
 from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.model_selection import KFold
@@ -26,8 +30,8 @@ from transst_py.standardize import StandardizedMatrix, standardize
 
 __all__ = ["AdaptiveLoadings"]
 
-# Numbers that all Gram matrices together may hold.
-_MAX_NUMBERS = 200_000_000
+# Numbers that all dense arrays together may hold.
+_MAX_NUMBERS = 300_000_000
 DEFAULT_PENALTIES = (0.0, 0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0, np.inf)
 
 
@@ -220,7 +224,7 @@ class AdaptiveLoadings(TransformerMixin, BaseEstimator):
             return self
 
         W0 = np.asarray(source_loadings, dtype=np.float64)
-        basis, W0, grams = self._coordinates(X, W0)
+        to_genes, W0, grams = self._coordinates(X, W0)
         total = sum(grams[1:], start=grams[0])
         self.cv_penalties_ = np.unique(self.penalties)
         self.cv_errors_ = np.array(
@@ -229,8 +233,7 @@ class AdaptiveLoadings(TransformerMixin, BaseEstimator):
         self.cv_standard_errors_ = paired_standard_errors(self.cv_errors_)
         self.penalty_ = float(self.cv_penalties_[self._chosen()])
         W = self._path(total, W0, np.array([self.penalty_]))[0]
-        W = principal_order(W, total)
-        self.loadings_ = fix_signs(W if basis is None else basis @ W)
+        self.loadings_ = fix_signs(to_genes(principal_order(W, total)))
         return self
 
     def transform(self, X: Any) -> np.ndarray:
@@ -280,23 +283,26 @@ class AdaptiveLoadings(TransformerMixin, BaseEstimator):
 
     def _coordinates(
         self, X: StandardizedMatrix, W0: np.ndarray
-    ) -> tuple[np.ndarray | None, np.ndarray, list[Any]]:
-        """An orthonormal basis that holds every solution, W0 in it, and the Gram matrix of every fold.
+    ) -> tuple[Callable[[np.ndarray], np.ndarray], np.ndarray, list[Any]]:
+        """Coordinates that hold every solution: the way back to genes, W0, and the Gram matrix of every fold.
 
         All solutions lie in the span of the rows of X and of W0 (section 6.1): with fewer spots than genes
-        that is the smaller space. `None` stands for the basis of the genes themselves.
+        that is the smaller space, and B = QR, B = [X', W0], gives an orthonormal basis of it, in which R
+        holds the rows and W0.
         """
-        n, p = X.shape
+        (n, p), n_grams = X.shape, self.n_folds + 2
         folds = KFold(self.n_folds, shuffle=True, random_state=self.random_state).split(np.zeros(n))
         tests = [held_out for _, held_out in folds]
-        if min(n, p) * p * (self.n_folds + 2) > _MAX_NUMBERS:
-            return None, W0, [ImplicitGram(X, np.isin(np.arange(n), test) * 1.0) for test in tests]
-        if n + W0.shape[1] >= p:
-            return None, W0, [X.rows(test).scatter() for test in tests]
-        rows = X.toarray()
-        basis = np.linalg.qr(np.hstack([rows.T, W0]))[0]
-        rows = rows @ basis
-        return basis, basis.T @ W0, [rows[test].T @ rows[test] for test in tests]
+        few_rows = n + W0.shape[1] < p
+        if n_grams * min(n, p) ** 2 + few_rows * 3 * n * p > _MAX_NUMBERS:
+            return _unchanged, W0, [ImplicitGram(X, np.isin(np.arange(n), test) * 1.0) for test in tests]
+        if not few_rows:
+            return _unchanged, W0, [X.rows(test).scatter() for test in tests]
+        B = np.hstack([X.toarray().T, W0])
+        (reflectors, tau), R = qr(B, mode="raw", overwrite_a=True, check_finite=False)
+        rows = R[:, :n].T
+        grams = [rows[test].T @ rows[test] for test in tests]
+        return partial(_back_to_genes, reflectors, tau), R[:, n:], grams
 
     def _path(self, G: Any, W0: np.ndarray, penalties: np.ndarray) -> list[np.ndarray]:
         """Loadings for each penalty (ascending); the alternating solver walks down from W0."""
@@ -318,6 +324,18 @@ def paired_standard_errors(errors: np.ndarray) -> np.ndarray:
     """Standard error over the folds (rows) of each column's difference from the column of smallest mean."""
     differences = errors - errors[:, [errors.mean(axis=0).argmin()]]
     return differences.std(axis=0, ddof=1) / np.sqrt(len(errors))
+
+
+def _unchanged(W: np.ndarray) -> np.ndarray:
+    return W
+
+
+def _back_to_genes(reflectors: np.ndarray, tau: np.ndarray, W: np.ndarray) -> np.ndarray:
+    """Q W, Q given as LAPACK's Householder reflectors."""
+    padded = np.zeros((len(reflectors), W.shape[1]), order="F")
+    padded[: len(W)] = W
+    work = max(1, 64 * W.shape[1])
+    return np.asarray(dormqr("L", "N", reflectors, tau, padded, work)[0])
 
 
 def principal_order(W: np.ndarray, G: Any) -> np.ndarray:
