@@ -85,30 +85,35 @@ def evaluate(tissue: Tissue, methods: list[str], seeds: int, path: Path, rerun: 
             print(f"{tissue.name:15s} {name:15s} seed {seed}  ARI {scores['ari']:.2f}", flush=True)
 
 
-def seed_means(done: pd.DataFrame) -> pd.DataFrame:
-    """Mean over seeds, (tissue, method) x scores, methods in the order of this script."""
+def seed_means(done: pd.DataFrame) -> dict[str, pd.DataFrame]:
+    """Mean over seeds of every score, tissues x methods in the order of this script."""
     means = done[list(SCORES)].groupby(level=["tissue", "method"]).mean()
-    known = [name for name in ALL if name in means.index.unique("method")]
-    return means.reindex(known, level="method")
+    tables = {score: means[score].unstack("method") for score in SCORES}
+    return {score: table[[name for name in ALL if name in table]] for score, table in tables.items()}
 
 
-def method_means(means: pd.DataFrame, done: pd.DataFrame) -> pd.DataFrame:
-    """Mean over the tissues that every method has, so that all are judged on the same."""
-    complete = means["ari"].unstack("method").dropna().index
-    if complete.empty:
-        print("no tissue has runs of every method: no means")
-    table = means.loc[complete].groupby(level="method", sort=False).mean()
+def method_means(means: dict[str, pd.DataFrame], done: pd.DataFrame) -> pd.DataFrame:
+    """Mean over the tissues that all methods have, so that all are judged on the same.
+
+    A method with runs on less than two thirds of the tissues would leave too few: it gets no mean.
+    """
+    has_run = means["ari"].notna()
+    partial = has_run.mean() < 2 / 3
+    for name in has_run.columns[partial]:
+        print(f"no mean for {name}: runs on {has_run[name].sum()} of {len(has_run)} tissues only")
+    methods = has_run.columns[~partial]
+    complete = has_run.index[has_run[methods].all(axis=1)]
+    table = pd.DataFrame({score: wide.loc[complete, methods].mean() for score, wide in means.items()})
     table["tissues"] = len(complete)
     table["seeds"] = done.reset_index().groupby("method")["seed"].nunique()
     return table
 
 
-def differences(means: pd.DataFrame, n_resamples: int = 10_000) -> pd.DataFrame:
+def differences(means: dict[str, pd.DataFrame], n_resamples: int = 10_000) -> pd.DataFrame:
     """Mean of TransST minus every other method over the tissues that both have, with bootstrap interval."""
     rng = np.random.default_rng(0)
     rows = []
-    for score in SCORES:
-        table = means[score].unstack("method", sort=False)
+    for score, table in means.items():
         for method in table.columns.drop(OURS, errors="ignore"):
             gains = (table[OURS] - table[method]).dropna().to_numpy()
             if len(gains) == 0:
@@ -129,8 +134,8 @@ def differences(means: pd.DataFrame, n_resamples: int = 10_000) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def draw(means: pd.DataFrame, gains: pd.DataFrame, path: Path) -> None:
-    table = means["ari"].unstack("method", sort=False)
+def draw(means: dict[str, pd.DataFrame], gains: pd.DataFrame, path: Path) -> None:
+    table = means["ari"]
     others = list(gains["TransST minus"].unique())
     fig, (left, right) = plt.subplots(
         1, 2, figsize=(15, 0.35 * len(table) + 2.2), width_ratios=[3, 2], layout="constrained"
@@ -150,8 +155,8 @@ def draw(means: pd.DataFrame, gains: pd.DataFrame, path: Path) -> None:
     right.axvline(0, color="0.7", lw=0.8, zorder=0)
     right.set_yticks(range(len(others)), others)
     right.invert_yaxis()
-    right.set_xlabel("TransST minus the method, mean over tissues and 95 % bootstrap interval")
-    right.legend(frameon=False, loc="upper left", bbox_to_anchor=(0, 1.13), ncols=4)
+    right.set_title("TransST minus the method, mean over tissues, 95 % interval")
+    fig.legend(frameon=False, loc="outside lower right", ncols=4)
     fig.savefig(path, dpi=120)
     plt.close(fig)
 
@@ -161,7 +166,7 @@ def report(done: pd.DataFrame, out: Path) -> None:
     table = method_means(means, done)
     table.to_csv(out / "domains_means.csv", float_format="%.4f")
     print("\nmean over tissues\n" + table.round(3).to_string())
-    if OURS not in means.index.unique("method"):
+    if OURS not in means["ari"]:
         return
     gains = differences(means)
     gains.to_csv(out / "domains_differences.csv", index=False, float_format="%.4f")
