@@ -48,6 +48,7 @@ bench: setup .bench-venv/installed
 	.bench-venv/bin/python benchmarks/domains.py
 	.bench-venv/bin/python benchmarks/speed.py
 	$(PY) benchmarks/markers.py
+	$(PY) benchmarks/scale.py
 
 # The methods that we compare with, on top of .venv and never in it.
 SITE := import site; print(site.getsitepackages()[0])
