@@ -172,7 +172,7 @@ class TransST(BaseEstimator):
         solver: str = "eigen",
         source_start: str = "principal",
         class_transfer: str = "auto",
-        min_autocorrelation: float | None = 0.1,
+        min_autocorrelation: float | None = 0.15,
         smoothness: float | str = "auto",
         covariance_prior: float = 20.0,
         covariance_type: str = "full",

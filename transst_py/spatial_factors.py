@@ -4,7 +4,7 @@ A Gaussian mixture with full covariances gives the same domains whatever the sca
 factor without any spatial pattern weighs as much as the strongest. Here the scores are
 
 1. rotated to uncorrelated spatial factors, ordered by Moran's I (min/max autocorrelation factors, Switzer &
-   Green 1984), of which those below a threshold are left out;
+   Green 1984), of which those far below the first are left out;
 2. replaced by their best linear prediction from the spot and the spots around it (kriging on the graph).
    How much of a factor is noise of the single spot, and with it how far its neighbours are trusted, follows
    from its autocovariance: hardly at all for thin layers measured well, much for single cells. Factors
@@ -35,7 +35,8 @@ class SpatialFactors(BaseEstimator):
     Parameters
     ----------
     min_autocorrelation
-        Moran's I below which a spatial factor is left out; two are always kept.
+        Spatial factors whose Moran's I is below this share of the largest are left out; 0 keeps all with a
+        positive one. Two are always kept.
 
     Attributes
     ----------
@@ -47,7 +48,7 @@ class SpatialFactors(BaseEstimator):
         Weights of the spot itself, of the mean of its neighbours, and of the mean of their neighbours.
     """
 
-    def __init__(self, min_autocorrelation: float = 0.1) -> None:
+    def __init__(self, min_autocorrelation: float = 0.15) -> None:
         self.min_autocorrelation = min_autocorrelation
 
     def fit(self, V: np.ndarray, connectivities: sp.csr_matrix) -> Self:
@@ -63,11 +64,11 @@ class SpatialFactors(BaseEstimator):
         Raises
         ------
         ValueError
-            `min_autocorrelation` is no number from -1 to 1.
+            `min_autocorrelation` is no number from 0 to 1.
         """
-        if not -1 <= self.min_autocorrelation <= 1:
+        if not 0 <= self.min_autocorrelation <= 1:
             raise ValueError(
-                f"`min_autocorrelation` must lie between -1 and 1, got {self.min_autocorrelation!r}"
+                f"`min_autocorrelation` must lie between 0 and 1, got {self.min_autocorrelation!r}"
             )
         V = check_array(V, dtype=np.float64, ensure_min_samples=2)
         self.center_, whitening = whiten(V)
@@ -75,7 +76,8 @@ class SpatialFactors(BaseEstimator):
         covariance = Z.T @ (connectivities @ Z) / connectivities.sum()
         values, vectors = np.linalg.eigh((covariance + covariance.T) / 2)
         self.autocorrelations_ = values[::-1]
-        kept = max(int(np.sum(values >= self.min_autocorrelation)), min(2, len(values)))
+        needed = max(self.min_autocorrelation * values[-1], 0.0)
+        kept = max(int(np.sum(values >= needed)), min(2, len(values)))
         self.rotation_ = whitening @ vectors[:, ::-1][:, :kept]
         smoothed = int(np.sum(self.autocorrelations_[:kept] >= _MIN_SMOOTHED))
         self.weights_ = np.tile([[1.0], [0.0], [0.0]], kept)

@@ -32,7 +32,12 @@ __all__ = ["AdaptiveLoadings"]
 
 # Numbers that all dense arrays together may hold.
 _MAX_NUMBERS = 300_000_000
-DEFAULT_PENALTIES = (0.0, 0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0, np.inf)
+# fmt: off
+DEFAULT_PENALTIES = (
+    0.0, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0,
+    2.0, 5.0, 10.0, 20.0, 50.0, 100.0, 200.0, 500.0, 1000.0, np.inf,
+)
+# fmt: on
 
 
 @dataclass

@@ -55,7 +55,7 @@ def transst(
     covariance_prior: float = 20.0,
     covariance_type: str = "full",
     class_transfer: str = "auto",
-    min_autocorrelation: float | None = 0.1,
+    min_autocorrelation: float | None = 0.15,
     penalties: Sequence[float] = DEFAULT_PENALTIES,
     n_folds: int = 5,
     penalty_rule: str = "best",
@@ -120,7 +120,8 @@ def transst(
         start, too, in the coordinates that tell them apart. "auto": as far as the target bears them out (see
         `TransST`).
     min_autocorrelation
-        Moran's I below which a factor has no part in the domains; `None` takes all factors, as they are.
+        Factors whose Moran's I is below this share of the largest have no part in the domains; `None` takes
+        all factors, as they are.
     penalties, n_folds, penalty_rule, solver
         Of the transfer; see `AdaptiveLoadings`.
     source_start

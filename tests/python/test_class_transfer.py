@@ -1,0 +1,122 @@
+"""Transfer of the source's classes, and when it is refused."""
+
+import numpy as np
+import pytest
+from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
+from sklearn.metrics import adjusted_rand_score, mutual_info_score
+
+from transst_py.class_transfer import ClassCoordinates, spatial_information
+from transst_py.graph import spatial_neighbors
+from transst_py.model import TransST
+from transst_py.normalize import log_normalize
+from transst_py.source_model import SupervisedFactorAnalysis
+
+
+@pytest.fixture
+def problem(tissue):
+    """(X, graph, (X_s, y_s), truth) of the simulated tissue."""
+    target, source = tissue
+    X, X_s = (log_normalize(a.X.astype(float), target_sum=100.0) for a in (target, source))
+    graph = spatial_neighbors(target.obsm["spatial"], n_neighbors=4)
+    return X, graph, (X_s, source.obs["label"].to_numpy()), target.obs["label"].to_numpy()
+
+
+def test_coordinates_have_unit_spread_within_classes(labelled_rows):
+    X, y = labelled_rows
+    model = SupervisedFactorAnalysis(2).fit(X, y)
+    coordinates = ClassCoordinates.from_model(model)
+    U = (X - model.mean_) @ coordinates.projection
+    within = sum((y == k).mean() * np.cov(U[y == k].T, bias=True) for k in range(3))
+    np.testing.assert_allclose(within, np.eye(2), atol=0.15)
+    for k in range(3):
+        np.testing.assert_allclose(U[y == k].mean(axis=0), coordinates.means[k], atol=0.35)
+
+
+def test_nearest_class_agrees_with_discriminant_analysis(labelled_rows):
+    X, y = labelled_rows
+    model = SupervisedFactorAnalysis(2).fit(X, y)
+    coordinates = ClassCoordinates.from_model(model)
+    assigned = model.classes_[coordinates.assign((X - model.mean_) @ coordinates.projection)]
+    discriminant = LinearDiscriminantAnalysis(priors=[1 / 3] * 3).fit(X, y).predict(X)
+    assert np.mean(assigned == discriminant) > 0.9
+
+
+def test_information_is_that_of_spots_judged_alone():
+    rng = np.random.default_rng(0)
+    xy = np.array([(i, j) for i in range(12) for j in range(12)], dtype=float)
+    graph = spatial_neighbors(xy, n_neighbors=4)
+    labels = (xy[:, 0] > 5).astype(int)
+    V = np.column_stack([np.where(labels, 1.0, -1.0) * 50, rng.normal(size=144)])
+    V = (V - V.mean(axis=0)) / V.std(axis=0)
+    edges = graph.tocoo()
+    expected = mutual_info_score(labels[edges.row], labels[edges.col])
+    assert spatial_information(V, labels, graph) == pytest.approx(expected)
+    assert spatial_information(rng.normal(size=(144, 2)), labels, graph) < 0.2 * expected
+
+
+def test_matched_classes_are_transferred(problem):
+    X, graph, source, truth = problem
+    model = TransST(3, n_factors=5, n_init=3).fit(X, graph, [source])
+    assert model.transferred_ == "classes"
+    assert set(model.spatial_information_) == {"loadings", "classes"}
+    assert adjusted_rand_score(truth, model.labels_) > 0.8
+
+
+def test_permuted_labels_are_refused(problem):
+    X, graph, (X_s, y_s), _ = problem
+    shuffled = np.random.default_rng(0).permutation(y_s)
+    model = TransST(3, n_factors=5, n_init=3).fit(X, graph, [(X_s, shuffled)])
+    never = TransST(3, n_factors=5, n_init=3, class_transfer="never").fit(X, graph, [(X_s, shuffled)])
+    assert model.transferred_ == "loadings"
+    np.testing.assert_array_equal(model.labels_, never.labels_)
+
+
+def test_class_transfer_does_not_depend_on_the_seed(problem):
+    X, graph, source, _ = problem
+    fits = [
+        TransST(3, n_factors=5, class_transfer="always", penalties=(1.0,), random_state=s).fit(
+            X, graph, [source]
+        )
+        for s in range(2)
+    ]
+    np.testing.assert_array_equal(fits[0].labels_, fits[1].labels_)
+
+
+@pytest.mark.parametrize("n_domains", [2, 4, 5])
+def test_other_numbers_of_domains_than_classes(problem, n_domains):
+    X, graph, source, _ = problem
+    model = TransST(n_domains, n_factors=5, class_transfer="always").fit(X, graph, [source])
+    assert len(np.unique(model.labels_)) == n_domains
+
+
+def test_numbers_to_choose_from(problem):
+    X, graph, source, _ = problem
+    model = TransST([2, 3, 4, 5, 6], n_factors=5, n_init=2, n_subsamples=0).fit(X, graph, [source])
+    assert model.transferred_ == "classes"
+    assert model.choice_ is not None
+    assert model.choice_.n_domains == len(np.unique(model.labels_))
+
+
+def test_without_space_only_loadings_are_transferred(problem):
+    X, _, source, _ = problem
+    model = TransST(3, n_factors=5, n_init=2).fit(X, None, [source])
+    assert model.transferred_ == "loadings"
+
+
+def test_names_of_the_classes_do_not_matter(problem):
+    X, graph, (X_s, y_s), _ = problem
+    renamed = np.array(
+        [f"z{9 - int(str(label).split()[-1]) if str(label)[-1].isdigit() else label}" for label in y_s]
+    )
+    assert len(np.unique(renamed)) == len(np.unique(y_s))
+    a = TransST(3, n_factors=5, class_transfer="always").fit(X, graph, [(X_s, y_s)])
+    b = TransST(3, n_factors=5, class_transfer="always").fit(X, graph, [(X_s, renamed)])
+    assert adjusted_rand_score(a.labels_, b.labels_) > 0.99
+
+
+def test_options_are_checked(problem):
+    X, graph, source, _ = problem
+    with pytest.raises(ValueError, match="`class_transfer`: unknown value 'maybe'"):
+        TransST(3, n_factors=5, class_transfer="maybe").fit(X, graph, [source])
+    with pytest.raises(ValueError, match="needs a source with at least two classes"):
+        TransST(3, n_factors=5, class_transfer="always").fit(X, graph)
