@@ -382,7 +382,7 @@ class SpatialGaussianMixture(BaseEstimator):
         center, whitening = whiten(V)
         Z = (V - center) @ whitening
         # The products are too narrow for threads to pay, and one thread makes them repeatable.
-        with threadpool_limits(1, user_api="blas"):
+        with threadpool_limits(1):
             if start is not None:
                 best = self._run_from_labels(Z, field, np.asarray(start, dtype=np.intp))
             elif len(Z) <= _START_SPOTS:
