@@ -23,6 +23,7 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils.validation import column_or_1d
 from threadpoolctl import threadpool_limits
 
+from transst_py._threads import in_threads
 from transst_py._validation import check_choice
 from transst_py.eigen import fix_signs, leading_eigenvectors
 from transst_py.standardize import StandardizedMatrix, standardize
@@ -180,10 +181,12 @@ def em_update(
     means, covariances = [], []
     J, H = np.zeros((p, q)), np.zeros((q, q))
     deviance = n * (p * np.log(2 * np.pi) + np.log(noise).sum())
-    for n_k, x_bar, S, mu, sigma in zip(
+    products = in_threads(lambda S: S @ A, statistics.scatters)
+    for n_k, x_bar, S, SA, mu, sigma in zip(
         statistics.counts,
         statistics.means,
         statistics.scatters,
+        products,
         parameters.class_means,
         parameters.class_covariances,
         strict=True,
@@ -193,7 +196,6 @@ def em_update(
         B_factor = cho_factor(B, lower=True)
         C = L @ cho_solve(B_factor, L.T)
 
-        SA = S @ A
         ASA = A.T @ SA
         residual = x_bar - W @ mu
         shift = A.T @ residual

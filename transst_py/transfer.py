@@ -24,6 +24,7 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.model_selection import KFold
 from sklearn.utils.validation import check_is_fitted
 
+from transst_py._threads import in_threads
 from transst_py._validation import check_choice, check_seed
 from transst_py.eigen import fix_signs, leading_eigenvectors, orthonormal_basis, penalized_eigenvectors
 from transst_py.standardize import StandardizedMatrix, standardize
@@ -233,7 +234,10 @@ class AdaptiveLoadings(TransformerMixin, BaseEstimator):
         total = sum(grams[1:], start=grams[0])
         self.cv_penalties_ = np.unique(self.penalties)
         self.cv_errors_ = np.array(
-            [projection_errors(G, self._path(total - G, W0, self.cv_penalties_)) / G.trace() for G in grams]
+            in_threads(
+                lambda G: projection_errors(G, self._path(total - G, W0, self.cv_penalties_)) / G.trace(),
+                grams,
+            )
         )
         self.cv_standard_errors_ = paired_standard_errors(self.cv_errors_)
         self.penalty_ = float(self.cv_penalties_[self._chosen()])

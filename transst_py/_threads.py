@@ -1,0 +1,22 @@
+"""Independent products in parallel threads, each on single-threaded BLAS.
+
+Threads within narrow products gain little, and lose all of it on a busy machine.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+from sklearn.utils._openmp_helpers import _openmp_effective_n_threads
+from threadpoolctl import threadpool_limits
+
+__all__ = ["in_threads"]
+
+
+def in_threads(function: Callable[[Any], Any], items: Iterable[Any]) -> list[Any]:
+    """Results of a function for every item, in order, on as many threads as OMP_NUM_THREADS allows."""
+    workers = _openmp_effective_n_threads()
+    with threadpool_limits(1, user_api="blas"), ThreadPoolExecutor(workers) as pool:
+        return list(pool.map(function, items))
