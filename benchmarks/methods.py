@@ -53,7 +53,9 @@ class Method:
 # TransST
 
 
-def transst(target: ad.AnnData, sources: Sources, n_domains: int, seed: int) -> np.ndarray:
+def transst(
+    target: ad.AnnData, sources: Sources, n_domains: int, seed: int, class_transfer: str = "auto"
+) -> np.ndarray:
     n_shared = len(
         reduce(lambda genes, s: genes.intersection(s.var_names), sources.values(), target.var_names)
     )
@@ -63,10 +65,16 @@ def transst(target: ad.AnnData, sources: Sources, n_domains: int, seed: int) -> 
         source_labels="label" if sources else None,
         n_domains=n_domains,
         n_factors=min(N_FACTORS, n_shared - 1),  # osmFISH has 33 genes
+        class_transfer=class_transfer,
         random_state=seed,
         copy=True,
     )
     return done.obs["transst"].to_numpy()
+
+
+def loadings_only(target: ad.AnnData, sources: Sources, n_domains: int, seed: int) -> np.ndarray:
+    """TransST without the source's classes."""
+    return transst(target, sources, n_domains, seed, class_transfer="never")
 
 
 def no_transfer(target: ad.AnnData, sources: Sources, n_domains: int, seed: int) -> np.ndarray:
@@ -161,6 +169,7 @@ def majority(labels: np.ndarray, graph: sp.csr_matrix) -> np.ndarray:
 
 METHODS = {
     "TransST": Method(transst, needs_sources=True),
+    "loadings only": Method(loadings_only, needs_sources=True),
     "no transfer": Method(no_transfer),
     "reference mode": Method(reference_mode, needs_sources=True),
     "PCA + GMM": Method(pca_gmm),

@@ -295,7 +295,8 @@ def stability_curve(
     rng = np.random.default_rng(random_state)
     size = max(2, round(SUBSAMPLE_SHARE * n))
     subsamples = [np.sort(rng.choice(n, size, replace=False)) for _ in range(n_subsamples)]
-    starts = min(SUBSAMPLE_STARTS, mixture_options.pop("n_init", SUBSAMPLE_STARTS))
+    n_init = mixture_options.pop("n_init", "auto")
+    starts = SUBSAMPLE_STARTS if n_init == "auto" else min(SUBSAMPLE_STARTS, n_init)
     seeds = [int(seed) for seed in rng.integers(2**31 - 1, size=n_subsamples)]
     fields = [
         None if graph is None else Field.from_graph(graph[members][:, members], seed)

@@ -176,7 +176,7 @@ class TransST(BaseEstimator):
         smoothness: float | str = "auto",
         covariance_prior: float = 20.0,
         covariance_type: str = "full",
-        n_init: int = 10,
+        n_init: int | str = "auto",
         criterion: str = "auto",
         n_subsamples: int = 5,
         random_state: int = 0,
@@ -241,7 +241,7 @@ class TransST(BaseEstimator):
                 self.source_model_.fit_datasets(list(zip(sources, labels, strict=True)))
         with progress.stage("transfer", f"{X.shape[0]} spots, {self.n_factors} factors"):
             self._fit_transfer(target)
-        with progress.stage("spatial mixture", f"{self.n_components} domains, {self.n_init} starts"):
+        with progress.stage("spatial mixture", f"{self.n_components} domains"):
             self._fit_domains(target, graph)
         self.labels_ = self.mixture_.labels_
         self.responsibilities_ = self.mixture_.responsibilities_

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import warnings
 from dataclasses import dataclass
-from numbers import Real
+from numbers import Integral, Real
 from typing import Self
 
 import numpy as np
@@ -162,6 +162,11 @@ class Field:
         return np.flatnonzero(chosen)
 
 
+def n_restarts(n: int) -> int:
+    """Restarts for n spots, 10 to 50."""
+    return int(np.clip(20_000 // n, 10, 50))
+
+
 def one_hot(labels: np.ndarray, n_classes: int) -> np.ndarray:
     """(n, K) indicator of integer labels."""
     indicator = np.zeros((len(labels), n_classes))
@@ -302,7 +307,8 @@ class SpatialGaussianMixture(BaseEstimator):
         "full": one covariance per class. "tied": one for all. "diag": one per class, diagonal along the
         principal axes of the scores.
     n_init
-        Restarts from k-means on scores averaged over neighbours; the best likelihood is kept.
+        Restarts from k-means on scores averaged over neighbours; the best likelihood is kept. "auto": 10, on
+        small tissues, where they cost little and the likelihood has more optima, up to 50 (20,000 / n).
     max_iter, tol
         Stop when the pseudo log-likelihood changes by less than `tol` per spot.
     random_state
@@ -327,7 +333,7 @@ class SpatialGaussianMixture(BaseEstimator):
         smoothness: float | str = "auto",
         covariance_prior: float = DEFAULT_COVARIANCE_PRIOR,
         covariance_type: str = "full",
-        n_init: int = 10,
+        n_init: int | str = "auto",
         max_iter: int = 100,
         tol: float = 1e-4,
         random_state: int = 0,
@@ -358,7 +364,7 @@ class SpatialGaussianMixture(BaseEstimator):
             (n, n) sparse graph; made symmetric, weights ignored. `None` means no neighbours (plain mixture).
             A `Field` is taken as it is.
         start
-            (n,) labels 0..L-1 to start from, once, instead of `n_init` times from k-means. L may differ from
+            (n,) labels 0..L-1 to start from, once, instead of restarts from k-means. L may differ from
             `n_components`: the mixture is fitted with L classes first, and the smallest of them is then given
             up, or the widest split, one at a time.
 
@@ -414,8 +420,8 @@ class SpatialGaussianMixture(BaseEstimator):
         if not 0 <= self.covariance_prior < np.inf:
             raise ValueError(f"`covariance_prior` must be >= 0, got {self.covariance_prior}")
         check_choice("covariance_type", self.covariance_type, COVARIANCE_TYPES)
-        if self.n_init < 1:
-            raise ValueError(f"`n_init` must be at least 1, got {self.n_init}")
+        if self.n_init != "auto" and not (isinstance(self.n_init, Integral) and self.n_init >= 1):
+            raise ValueError(f"`n_init` must be 'auto' or a whole number >= 1, got {self.n_init!r}")
         check_seed(self.random_state)
 
     def _field(self, connectivities: sp.csr_matrix | Field | None, n: int) -> Field:
@@ -426,7 +432,8 @@ class SpatialGaussianMixture(BaseEstimator):
 
     def _best_run(self, Z: np.ndarray, field: Field) -> Run:
         """Restart from k-means, and keep the run with the best likelihood."""
-        seeds = np.random.default_rng(self.random_state).integers(2**31 - 1, size=self.n_init)
+        n_starts = n_restarts(len(Z)) if self.n_init == "auto" else int(self.n_init)
+        seeds = np.random.default_rng(self.random_state).integers(2**31 - 1, size=n_starts)
         runs = (self._run(Z, field, *self._start(Z, field, int(seed))) for seed in seeds)
         return max(runs, key=lambda run: (run.n_occupied, run.bounds[-1]))
 

@@ -258,7 +258,7 @@ def test_warns_without_convergence(stripes):
         ({"smoothness": "much"}, "`smoothness` must be 'auto' or a number"),
         ({"smoothness": -1}, "`smoothness` must be"),
         ({"covariance_prior": -1}, "`covariance_prior` must be >= 0"),
-        ({"n_init": 0}, "`n_init` must be at least 1"),
+        ({"n_init": 0}, "`n_init` must be 'auto' or a whole number"),
         ({"random_state": -1}, "`random_state` must be at least 0, got -1"),
     ],
 )

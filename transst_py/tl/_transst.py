@@ -61,7 +61,7 @@ def transst(
     penalty_rule: str = "best",
     solver: str = "eigen",
     source_start: str = "principal",
-    n_init: int = 10,
+    n_init: int | str = "auto",
     criterion: str = "auto",
     n_subsamples: int = 5,
     random_state: int = 0,
