@@ -1,7 +1,8 @@
 #' Find spatial domains, with help from a labelled reference
 #'
-#' Learns gene loadings on labelled reference data, carries them over to the target as far as they fit,
-#' and divides the target's spots into domains that are coherent in space.
+#' Learns gene loadings and classes on labelled reference data, carries them over to the target as far as
+#' they fit, and divides the target's spots into domains that are coherent in space. What was carried over
+#' is in the run record, as `transfer`.
 #'
 #' @param x The target: a [SpatialExperiment::SpatialExperiment], a
 #'   [SingleCellExperiment::SingleCellExperiment] with `coords`, or a Seurat (v5) object.
@@ -14,9 +15,10 @@
 #'   twice the number expected. The table of the choice is in the run record, as `n_domains`.
 #' @param ... Arguments of the method, which have the same names in Python in snake_case: among others
 #'   `nFactors` (15), `nTopGenes` (2000), `normalization` (`"log"`; `"none"` for values that are
-#'   normalised already), `smoothness` (`"auto"`), `seed` (0) and `verbose` (print the stages as they run;
-#'   `TRUE` in interactive sessions); for `graph` also `nNeighbors` (6) and `radius`. A name that the method
-#'   does not know is an error.
+#'   normalised already), `classTransfer` (`"auto"`: the source's classes are taken over where the target
+#'   bears them out; `"never"`: only its loadings; `"always"`), `smoothness` (`"auto"`), `seed` (0) and
+#'   `verbose` (print the stages as they run; `TRUE` in interactive sessions); for `graph` also
+#'   `nNeighbors` (6) and `radius`. A name that the method does not know is an error.
 #' @param graph Who is whose neighbour, always within a sample. `"knn"`: the `nNeighbors` nearest of every
 #'   spot, with ties, in both directions. `"radius"`: all spots within `radius`, in units of the
 #'   coordinates; without `radius` one is found such that the median number of neighbours is 4 to 6.

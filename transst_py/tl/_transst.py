@@ -73,7 +73,8 @@ def transst(
 
     A supervised factor model is fitted to the labelled sources, its loadings are transferred to the target
     as far as held-out spots confirm them, and the spots' factor scores are clustered by a Gaussian mixture
-    with a Markov random field over the tissue.
+    with a Markov random field over the tissue. The classes of the sources are taken over, too, where the
+    target bears them out.
 
     Parameters
     ----------
