@@ -135,7 +135,7 @@ def choose_n_domains(
     if graph is not None and graph.nnz == 0:
         graph = None  # as the warning has said; the fits need not repeat it
     options = {"random_state": random_state, **mixture_options}
-    field = None if graph is None else Field.from_graph(graph, random_state)
+    field = None if graph is None else Field.from_graph(graph)
 
     mixtures, complaints = {}, {}
     for K in numbers:
@@ -299,8 +299,7 @@ def stability_curve(
     starts = SUBSAMPLE_STARTS if n_init == "auto" else min(SUBSAMPLE_STARTS, n_init)
     seeds = [int(seed) for seed in rng.integers(2**31 - 1, size=n_subsamples)]
     fields = [
-        None if graph is None else Field.from_graph(graph[members][:, members], seed)
-        for members, seed in zip(subsamples, seeds, strict=True)
+        None if graph is None else Field.from_graph(graph[members][:, members]) for members in subsamples
     ]
     curve = {}
     for K in numbers:

@@ -110,18 +110,18 @@ def n_detected(X: Matrix) -> np.ndarray:
 
 
 def excess_dispersion(X: Matrix, n_bins: int = 20) -> np.ndarray:
-    """Log of variance over mean, standardised among genes of similar mean (Satija et al. 2015), (p,).
+    """Log of variance over mean, against genes of similar mean (Zheng et al. 2017), (p,).
 
-    Genes without variation get -inf.
+    In units of the median absolute deviation from the median of a bin; -inf for genes without variation.
     """
     mean, variance = column_moments(X)
     varying = (variance > 0) & (mean > 0)
     dispersion = pd.Series(np.log(variance[varying] / mean[varying]))
-    bins = pd.cut(pd.Series(np.log(mean[varying])), n_bins, labels=False)
-    spread = dispersion.groupby(bins).transform("std").fillna(0)
-    excess = (dispersion - dispersion.groupby(bins).transform("mean")) / spread.where(spread > 0, 1.0)
+    bins = pd.qcut(mean[varying], n_bins, labels=False, duplicates="drop")
+    excess = dispersion - dispersion.groupby(bins).transform("median")
+    deviation = excess.abs().groupby(bins).transform("median")
     score = np.full(X.shape[1], -np.inf)
-    score[varying] = excess
+    score[varying] = excess / deviation.where(deviation > 0, 1.0)
     return score
 
 

@@ -101,8 +101,8 @@ class Field:
     degrees: np.ndarray
 
     @classmethod
-    def from_graph(cls, graph: sp.csr_matrix, random_state: int) -> Self:
-        """Colour a symmetric graph."""
+    def from_graph(cls, graph: sp.csr_matrix, random_state: int = 0) -> Self:
+        """Colour a symmetric graph; the same graph always alike, so that only restarts depend on a seed."""
         colour = colour_classes(graph, np.random.default_rng(random_state))
         members = [np.flatnonzero(colour == c) for c in range(colour.max() + 1)]
         return cls(graph, members, np.asarray(graph.sum(axis=1)).ravel())
@@ -428,7 +428,7 @@ class SpatialGaussianMixture(BaseEstimator):
         if isinstance(connectivities, Field):
             return connectivities
         graph = sp.csr_matrix((n, n)) if connectivities is None else check_connectivities(connectivities, n)
-        return Field.from_graph(graph, self.random_state)
+        return Field.from_graph(graph)
 
     def _best_run(self, Z: np.ndarray, field: Field) -> Run:
         """Restart from k-means, and keep the run with the best likelihood."""
@@ -440,7 +440,7 @@ class SpatialGaussianMixture(BaseEstimator):
     def _run_from_patches(self, Z: np.ndarray, field: Field) -> Run:
         """Restart on patches of a large tissue, and go on from the best of these on all spots."""
         members = field.patches(_START_SPOTS, np.random.default_rng(self.random_state))
-        part = Field.from_graph(field.graph[members][:, members], self.random_state)
+        part = Field.from_graph(field.graph[members][:, members])
         best = self._best_run(Z[members], part)
         labels = field.smooth(best.components.energies(Z)).argmin(axis=1)
         return self._run(Z, field, labels, best.components, best.smoothness)

@@ -44,6 +44,8 @@ def test_criteria_by_hand():
     # q = 3 factors, K = 2: a mean of 3 and a covariance of 6 numbers each, and the smoothness: P = 19.
     assert choice.n_parameters(2, 3) == 19
     assert choice.n_parameters(7, 15) == 946
+    assert choice.n_parameters(2, 3, "tied") == 13
+    assert choice.n_parameters(2, 3, "diag") == 13
     found = criterion_values(-1000.0, 2, 97, 3, 0.5)
     # log 97 = 4.574711, log log 100 = 1.527180, log(4.574711 + 19) = 3.160173
     assert found["bic"] == pytest.approx(2000 + 9.5 * 4.574711, rel=1e-7)

@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 import scipy.sparse as sp
 
-from transst_py.genes import morans_i, n_detected, select_genes, shared_genes
+from transst_py.genes import excess_dispersion, morans_i, n_detected, select_genes, shared_genes
 from transst_py.graph import spatial_neighbors
 
 
@@ -57,3 +57,25 @@ def test_shared_genes_keep_the_order_of_the_target():
     assert list(shared) == ["a", "c"]
     with pytest.raises(ValueError, match="no gene is shared with source 'two'"):
         shared_genes(target, {"one": target, "two": pd.Index(["x"])})
+
+
+def test_variable_genes_are_those_with_much_variance_for_their_mean():
+    rng = np.random.default_rng(0)
+    means = rng.uniform(0.5, 8, size=200)
+    data = [rng.poisson(means, size=(300, 200)).astype(float) for _ in range(2)]
+    for X in data:
+        X[:, [3, 77]] = rng.negative_binomial(1, 1 / (1 + means[[3, 77]]), size=(300, 2))
+    graph = sp.csr_matrix((300, 300))
+    options = {"by": "variable", "sources": data[1:]}
+    chosen = select_genes(data[0], graph, np.ones(200, dtype=bool), 2, **options)
+    np.testing.assert_array_equal(chosen, [3, 77])
+    sparse = select_genes(sp.csr_matrix(data[0]), graph, np.ones(200, dtype=bool), 2, **options)
+    np.testing.assert_array_equal(sparse, [3, 77])
+
+
+def test_genes_without_variation_are_never_variable():
+    X = np.random.default_rng(0).poisson(3.0, (50, 30)).astype(float)
+    X[:, 5] = 2.0
+    X[:, 6] = 0.0
+    assert np.isneginf(excess_dispersion(X)[[5, 6]]).all()
+    assert np.isfinite(np.delete(excess_dispersion(X), [5, 6])).all()

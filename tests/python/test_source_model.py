@@ -3,12 +3,13 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import scipy.sparse as sp
+from scipy.linalg import subspace_angles
 from scipy.stats import multivariate_normal
 from sklearn.decomposition import FactorAnalysis
 from sklearn.exceptions import ConvergenceWarning
 
 from transst_py import SupervisedFactorAnalysis
-from transst_py.source_model import ClassStatistics, Parameters, em_update, fix_gauge
+from transst_py.source_model import ClassStatistics, Parameters, em_update, fix_gauge, initial_axes
 from transst_py.standardize import StandardizedMatrix, standardize
 
 
@@ -217,3 +218,25 @@ def test_products_with_rows_equal_gram_matrices(labelled_rows, monkeypatch):
     Z = standardize(X, center=True, scale=True)
     two.fit_datasets([(Z.rows(np.arange(60)), y[:60]), (Z.rows(np.arange(60, 150)), y[60:])])
     np.testing.assert_allclose(two.lower_bounds_, grams.lower_bounds_, rtol=1e-9)
+
+
+def test_weighted_start_reaches_the_same_model(labelled_rows):
+    X, y = labelled_rows
+    options = {"tol": 1e-11, "max_iter": 5000}
+    principal = SupervisedFactorAnalysis(2, **options).fit(X, y)
+    weighted = SupervisedFactorAnalysis(2, start="weighted", **options).fit(X, y)
+    assert weighted.lower_bounds_[0] != principal.lower_bounds_[0]
+    assert weighted.lower_bounds_[-1] == pytest.approx(principal.lower_bounds_[-1], rel=1e-6)
+    with pytest.raises(ValueError, match="`start`: unknown value"):
+        SupervisedFactorAnalysis(2, start="random").fit(X, y)
+
+
+def test_weighted_axes_equal_their_definition(labelled_rows):
+    """Section 1.9: principal axes of genes divided by their residual spread, scaled back."""
+    X, y = labelled_rows
+    X = X - X.mean(axis=0)
+    axes = initial_axes(statistics(X, y), 2, np.zeros(X.shape[1]), "weighted", 0)
+    _, _, V = np.linalg.svd(X, full_matrices=False)
+    spread = np.sqrt(np.mean((X - X @ V[:2].T @ V[:2]) ** 2, axis=0))
+    _, _, U = np.linalg.svd(X / spread, full_matrices=False)
+    assert np.rad2deg(subspace_angles(axes, spread[:, None] * U[:2].T)).max() < 1e-4

@@ -17,6 +17,7 @@ from transst_py.spatial_mixture import (
     distinct_rows,
     infer_from_neighbors,
     log_prior,
+    n_restarts,
     newton_smoothness,
     one_hot,
 )
@@ -265,3 +266,55 @@ def test_warns_without_convergence(stripes):
 def test_bad_options(stripes, options, message):
     with pytest.raises(ValueError, match=message):
         SpatialGaussianMixture(**{"n_components": 3, **options}).fit(*stripes[:2])
+
+
+@pytest.mark.parametrize("covariance_type", ["full", "tied", "diag"])
+def test_covariance_types(stripes, covariance_type):
+    V, graph, y = stripes
+    model = SpatialGaussianMixture(3, covariance_type=covariance_type, n_init=3).fit(V, graph)
+    assert adjusted_rand_score(y, model.labels_) > 0.9
+    if covariance_type == "tied":
+        np.testing.assert_allclose(model.covariances_, np.repeat(model.covariances_[:1], 3, axis=0))
+
+
+def test_diagonal_covariances_are_diagonal_along_the_principal_axes(stripes):
+    V, graph, _ = stripes
+    model = SpatialGaussianMixture(3, covariance_type="diag", n_init=2).fit(V, graph)
+    _, axes = np.linalg.eigh(np.cov(V.T))
+    for covariance in model.covariances_:
+        turned = axes.T @ covariance @ axes
+        np.testing.assert_allclose(turned, np.diag(np.diag(turned)), atol=1e-9)
+
+
+@pytest.mark.parametrize("n_start", [2, 3, 5])
+@pytest.mark.parametrize("n_domains", [2, 3, 4])
+def test_start_from_labels_of_any_number(stripes, n_start, n_domains):
+    V, graph, y = stripes
+    start = {2: y // 2, 3: y, 5: y + 3 * (np.arange(len(y)) % 2 == 0) * (y < 2)}[n_start]
+    model = SpatialGaussianMixture(n_domains).fit(V, graph, start=start)
+    assert len(np.unique(model.labels_)) == n_domains
+    again = SpatialGaussianMixture(n_domains, random_state=7).fit(V, graph, start=start)
+    np.testing.assert_array_equal(model.labels_, again.labels_)
+    if n_domains == 3:
+        assert adjusted_rand_score(y, model.labels_) > 0.9
+
+
+def test_start_has_to_fit(stripes):
+    V, graph, y = stripes
+    for start in (y[1:], y - 1):
+        with pytest.raises(ValueError, match=r"`start` must hold 360 labels 0, 1, \.\.\."):
+            SpatialGaussianMixture(3).fit(V, graph, start=start)
+
+
+def test_strong_smoothness_leaves_few_borders(stripes):
+    V, graph, y = stripes
+    edges = graph.tocoo()
+    borders = []
+    for smoothness in (0.0, 1.0, 5.0):
+        labels = SpatialGaussianMixture(3, smoothness=smoothness).fit(V, graph, start=y).labels_
+        borders.append(np.mean(labels[edges.row] != labels[edges.col]))
+    assert borders[0] > borders[1] > borders[2]
+
+
+def test_restarts_grow_on_small_tissues():
+    assert [n_restarts(n) for n in (50, 1000, 5000)] == [50, 20, 10]

@@ -231,3 +231,27 @@ def test_cross_validation_equals_its_definition(problem):
             U = orth(closed_form(X[train].T @ X[train], W0, penalty))
             left = np.sum((X[test] - X[test] @ U @ U.T) ** 2)
             assert model.cv_errors_[f, j] == pytest.approx(left / np.sum(X[test] ** 2), rel=1e-10)
+
+
+def test_one_standard_error_rule_follows_the_source_less(problem):
+    X, W0 = problem
+    best = AdaptiveLoadings(random_state=1).fit(X[:40], W0)
+    cautious = AdaptiveLoadings(penalty_rule="1se", random_state=1).fit(X[:40], W0)
+    errors = best.cv_errors_
+    differences = errors - errors[:, [errors.mean(axis=0).argmin()]]
+    standard_errors = differences.std(axis=0, ddof=1) / np.sqrt(5)
+    np.testing.assert_allclose(best.cv_standard_errors_, standard_errors)
+    allowed = errors.mean(axis=0) <= errors.mean(axis=0).min() + standard_errors
+    assert cautious.penalty_ == best.cv_penalties_[np.flatnonzero(allowed)[0]]
+    assert cautious.penalty_ < best.penalty_
+    with pytest.raises(ValueError, match="`penalty_rule`: unknown value"):
+        AdaptiveLoadings(penalty_rule="2se").fit(X, W0)
+
+
+def test_loadings_come_nearer_to_the_source_as_the_penalty_grows(problem):
+    X, W0 = problem
+    G = X.T @ X
+    path = [alternating_loadings(G, W0, penalty, W0)[0] for penalty in (0.01, 0.1, 1.0, 10.0, 1e12)]
+    distances = [np.linalg.norm(W - W0) / np.linalg.norm(W0) for W in path]
+    assert (np.diff(distances) <= 1e-9).all()
+    assert distances[-1] < 1e-6
