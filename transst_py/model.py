@@ -24,7 +24,7 @@ from transst_py.class_transfer import MIN_INFORMATION_RATIO, ClassCoordinates, s
 from transst_py.graph import check_connectivities
 from transst_py.source_model import SupervisedFactorAnalysis
 from transst_py.spatial_factors import SpatialFactors, whiten
-from transst_py.spatial_mixture import SpatialGaussianMixture
+from transst_py.spatial_mixture import Field, SpatialGaussianMixture
 from transst_py.standardize import StandardizedMatrix, column_moments
 from transst_py.transfer import DEFAULT_PENALTIES, AdaptiveLoadings
 
@@ -271,16 +271,17 @@ class TransST(BaseEstimator):
         if self.class_transfer == "always" and not has_classes:
             raise ValueError("`class_transfer`='always' needs a source with at least two classes")
         comparable = has_classes and graph is not None and graph.nnz > 0
+        field = None if graph is None else Field.from_graph(graph)
         fits = {}
         if self.class_transfer != "always":
             W = self.transfer_.loadings_
             projection = np.linalg.solve(W.T @ W, W.T).T
-            fits["loadings"] = self._domains_in(projection, self.embedding_, graph, None)
+            fits["loadings"] = self._domains_in(projection, self.embedding_, field)
         if self.class_transfer == "always" or (self.class_transfer == "auto" and comparable):
             assert model is not None
             classes = ClassCoordinates.from_model(model)
             U = target.dot(classes.projection)
-            fits["classes"] = self._domains_in(classes.projection, U, graph, classes.assign(U))
+            fits["classes"] = self._domains_in(classes.projection, U, field, classes.assign(U))
         self.spatial_information_ = {k: fit.information for k, fit in fits.items()}
         chosen = next(iter(fits))
         if len(fits) > 1:
@@ -294,16 +295,17 @@ class TransST(BaseEstimator):
             self.mixture_ = self.choice_.mixture
 
     def _domains_in(
-        self, projection: np.ndarray, V: np.ndarray, graph: sp.csr_matrix | None, start: np.ndarray | None
+        self, projection: np.ndarray, V: np.ndarray, field: Field | None, start: np.ndarray | None = None
     ) -> DomainFit:
         """Fit the mixture to the spatial factors of coordinates V (n, r) of the spots."""
         coordinates = Coordinates(projection)
+        graph = None if field is None else field.graph
         spatial = graph is not None and graph.nnz > 0
         if spatial and self.min_autocorrelation is not None:
             coordinates.spatial = SpatialFactors(self.min_autocorrelation).fit(V, graph)
         E = coordinates.smooth(V, graph)
         mixture = SpatialGaussianMixture(self._comparable_number(), **self._mixture_options())
-        mixture.fit(E, graph, start=start)
+        mixture.fit(E, field, start=start)
         information = np.nan
         if spatial:
             information = spatial_information(coordinates.alone(V), mixture.labels_, graph)
