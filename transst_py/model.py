@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 import scipy.sparse as sp
 from sklearn.base import BaseEstimator
+from sklearn.model_selection import KFold
 from sklearn.utils import check_array
 from sklearn.utils.validation import check_is_fitted
 
@@ -21,6 +22,7 @@ from transst_py._typing import Matrix
 from transst_py._validation import check_choice
 from transst_py.choice import Choice, choose_n_domains
 from transst_py.class_transfer import MIN_INFORMATION_RATIO, ClassCoordinates, spatial_information
+from transst_py.eigen import orthonormal_basis
 from transst_py.graph import check_connectivities
 from transst_py.source_model import SupervisedFactorAnalysis
 from transst_py.spatial_factors import SpatialFactors, whiten
@@ -84,6 +86,16 @@ class Coordinates:
 
 
 @dataclass
+class FactorFit:
+    """Stages 1 and 2 with the genes scaled in one way."""
+
+    scaling: str
+    target: StandardizedMatrix
+    source_model: SupervisedFactorAnalysis | None
+    transfer: AdaptiveLoadings
+
+
+@dataclass
 class DomainFit:
     """Domains found in some coordinates.
 
@@ -118,7 +130,8 @@ class TransST(BaseEstimator):
     scaling
         "per_dataset": every data set is centred and scaled to unit variance by its own genes' moments, which
         removes differences of level between patients and technologies. "joint": by the moments of all rows
-        together, as published.
+        together, as published. "auto": the one of these whose loadings leave less of held-out spots
+        unexplained, genes in units of their own spread in the target (twice the time, and more).
     penalties, n_folds, penalty_rule, solver
         See `AdaptiveLoadings`.
     source_start
@@ -149,6 +162,8 @@ class TransST(BaseEstimator):
         What the mixture was fitted to: scores, or coordinates of the source's classes; their spatial factors.
     transferred_ : str
         "classes", "loadings" or (without source) "nothing".
+    scaling_errors_ : dict
+        Held-out error with every scaling, if the scaling was chosen.
     spatial_information_ : dict
         Spatial information of the domains with "loadings" only and with "classes", where both were fitted.
     source_model_ : SupervisedFactorAnalysis or None
@@ -229,40 +244,75 @@ class TransST(BaseEstimator):
         graph = None if connectivities is None else check_connectivities(connectivities, X.shape[0])
         named = source if isinstance(source, Mapping) else dict(enumerate(source or []))
         datasets = [check_source(X_s, y_s, X.shape[1], f"source[{k!r}]") for k, (X_s, y_s) in named.items()]
-        target, sources = self._standardized(X, [X_s for X_s, _ in datasets])
+        scalings = self._scalings(with_source=bool(datasets))
         progress = Progress(self.verbose)
 
-        self.source_model_: SupervisedFactorAnalysis | None = None
-        if sources:
-            rows = sum(s.shape[0] for s in sources)
-            with progress.stage("source model", f"{rows} labelled rows, {X.shape[1]} genes"):
-                self.source_model_ = self._source_model()
-                labels = [y for _, y in datasets]
-                self.source_model_.fit_datasets(list(zip(sources, labels, strict=True)))
-        with progress.stage("transfer", f"{X.shape[0]} spots, {self.n_factors} factors"):
-            self._fit_transfer(target)
+        fits = [self._fit_factors(X, datasets, scaling, progress) for scaling in scalings]
+        self.scaling_errors_ = {
+            fit.scaling: self._held_out_error(fit, fits[0].target) for fit in fits if len(fits) > 1
+        }
+        chosen = min(fits, key=lambda fit: self.scaling_errors_.get(fit.scaling, 0.0))
+        self.source_model_, self.transfer_ = chosen.source_model, chosen.transfer
+        self.embedding_ = self.transfer_.transform(chosen.target)
         with progress.stage("spatial mixture", f"{self.n_components} domains"):
-            self._fit_domains(target, graph)
+            self._fit_domains(chosen.target, graph)
         self.labels_ = self.mixture_.labels_
         self.responsibilities_ = self.mixture_.responsibilities_
         self.seconds_ = progress.seconds
         return self
 
-    def _source_model(self) -> SupervisedFactorAnalysis:
-        return SupervisedFactorAnalysis(
-            self.n_factors, start=self.source_start, random_state=self.random_state
-        )
+    def _scalings(self, *, with_source: bool) -> tuple[str, ...]:
+        check_choice("scaling", self.scaling, ("per_dataset", "joint", "auto"))
+        if self.scaling != "auto":
+            return (self.scaling,)
+        return ("per_dataset", "joint") if with_source else ("per_dataset",)
 
-    def _fit_transfer(self, target: StandardizedMatrix) -> None:
-        self.transfer_ = AdaptiveLoadings(
+    def _fit_factors(
+        self, X: Matrix, datasets: list[tuple[Matrix, np.ndarray]], scaling: str, progress: Progress
+    ) -> FactorFit:
+        """Stages 1 and 2 on genes scaled in one way."""
+        target, sources = standardized(X, [X_s for X_s, _ in datasets], joint=scaling == "joint")
+        model = None
+        if sources:
+            rows = sum(s.shape[0] for s in sources)
+            with progress.stage("source model", f"{rows} labelled rows, {X.shape[1]} genes"):
+                model = SupervisedFactorAnalysis(
+                    self.n_factors, start=self.source_start, random_state=self.random_state
+                )
+                labels = [y for _, y in datasets]
+                model.fit_datasets(list(zip(sources, labels, strict=True)))
+        with progress.stage("transfer", f"{X.shape[0]} spots, {self.n_factors} factors"):
+            transfer = self._transfer(self.penalties, self.n_folds)
+            transfer.fit(target, None if model is None else model.loadings_)
+        return FactorFit(scaling, target, model, transfer)
+
+    def _transfer(self, penalties: tuple[float, ...], n_folds: int) -> AdaptiveLoadings:
+        return AdaptiveLoadings(
             self.n_factors,
-            penalties=self.penalties,
-            n_folds=self.n_folds,
+            penalties=penalties,
+            n_folds=n_folds,
             penalty_rule=self.penalty_rule,
             solver=self.solver,
             random_state=self.random_state,
-        ).fit(target, None if self.source_model_ is None else self.source_model_.loadings_)
-        self.embedding_ = self.transfer_.transform(target)
+        )
+
+    def _held_out_error(self, fit: FactorFit, own: StandardizedMatrix) -> float:
+        """Share of the target's variance that loadings found on other spots leave unexplained.
+
+        Genes count in units of their own spread in the target (`own`), however the fit has scaled them.
+        """
+        assert fit.source_model is not None
+        units = (fit.target.scale / own.scale)[:, None]
+        n = own.shape[0]
+        unexplained = 0.0
+        folds = KFold(self.n_folds, shuffle=True, random_state=self.random_state)
+        for others, held_out in folds.split(np.zeros(n)):
+            transfer = self._transfer((fit.transfer.penalty_,), 2)
+            transfer.fit(fit.target.rows(others), fit.source_model.loadings_)
+            rows = own.rows(held_out)
+            explained = np.sum(rows.dot(orthonormal_basis(units * transfer.loadings_)) ** 2)
+            unexplained += float(rows.row_squares().sum() - explained)
+        return unexplained / float(own.row_squares().sum())
 
     def _fit_domains(self, target: StandardizedMatrix, graph: sp.csr_matrix | None) -> None:
         """Domains with the loadings only, with the source's classes, or the one of these that tells more."""
@@ -380,23 +430,24 @@ class TransST(BaseEstimator):
         model.labels_ = model.mixture_.labels_
         return model
 
-    def _standardized(
-        self, X: Matrix, sources: list[Matrix]
-    ) -> tuple[StandardizedMatrix, list[StandardizedMatrix]]:
-        check_choice("scaling", self.scaling, ("per_dataset", "joint"))
-        moments = [column_moments(M) for M in (X, *sources)]
-        if self.scaling == "joint":
-            moments = [pooled_moments(moments, [M.shape[0] for M in (X, *sources)])] * len(moments)
-        target, *others = [
-            StandardizedMatrix(M, mean, np.where(variance > 0, np.sqrt(variance), 1.0))
-            for M, (mean, variance) in zip((X, *sources), moments, strict=True)
-        ]
-        return target, others
-
 
 _TRANSFER_STATE = ("loadings_", "mean_", "scale_", "n_features_in_")
 _SPATIAL_STATE = ("center_", "rotation_", "autocorrelations_", "weights_")
 _MIXTURE_STATE = ("labels_", "means_", "covariances_", "smoothness_")
+
+
+def standardized(
+    X: Matrix, sources: list[Matrix], *, joint: bool
+) -> tuple[StandardizedMatrix, list[StandardizedMatrix]]:
+    """Centre and scale every data set by its own moments, or by those of all rows together."""
+    moments = [column_moments(M) for M in (X, *sources)]
+    if joint:
+        moments = [pooled_moments(moments, [M.shape[0] for M in (X, *sources)])] * len(moments)
+    target, *others = [
+        StandardizedMatrix(M, mean, np.where(variance > 0, np.sqrt(variance), 1.0))
+        for M, (mean, variance) in zip((X, *sources), moments, strict=True)
+    ]
+    return target, others
 
 
 def check_expression(X: Any, name: str) -> Matrix:

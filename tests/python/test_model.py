@@ -5,8 +5,9 @@ import pytest
 import scipy.sparse as sp
 from scipy.linalg import subspace_angles
 from sklearn.metrics import adjusted_rand_score
+from sklearn.model_selection import KFold
 
-from transst_py import TransST
+from transst_py import AdaptiveLoadings, TransST
 from transst_py.graph import spatial_neighbors
 from transst_py.model import pooled_moments
 from transst_py.normalize import log_normalize
@@ -53,6 +54,27 @@ def test_joint_scaling_is_the_scaling_of_the_stack(arrays):
     model = fit(arrays, scaling="joint")
     np.testing.assert_allclose(model.transfer_.mean_, mean)
     assert adjusted_rand_score(arrays[4], model.labels_) > 0.8
+
+
+def test_scaling_is_chosen_by_held_out_error(arrays):
+    chosen = fit(arrays, scaling="auto", n_folds=3)
+    errors = chosen.scaling_errors_
+    assert set(errors) == {"per_dataset", "joint"}
+    best = fit(arrays, scaling=min(errors, key=errors.get), n_folds=3)
+    np.testing.assert_array_equal(chosen.labels_, best.labels_)
+
+    joint = fit(arrays, scaling="joint", n_folds=3)
+    X = arrays[0].toarray().astype(np.float64)
+    spread = np.where(X.std(axis=0) > 0, X.std(axis=0), 1)
+    own, other = (X - X.mean(axis=0)) / spread, (X - joint.transfer_.mean_) / joint.transfer_.scale_
+    unexplained = 0.0
+    for train, test in KFold(3, shuffle=True, random_state=0).split(X):
+        inner = AdaptiveLoadings(penalties=(joint.transfer_.penalty_,), n_folds=2, center=False)
+        W = inner.fit(other[train], joint.source_model_.loadings_).loadings_
+        Q = np.linalg.qr((joint.transfer_.scale_ / spread)[:, None] * W)[0]
+        unexplained += np.sum((own[test] - own[test] @ Q @ Q.T) ** 2)
+    assert errors["joint"] == pytest.approx(unexplained / np.sum(own**2), rel=1e-5)
+    assert fit(arrays, scaling="joint").scaling_errors_ == {}
 
 
 def test_standardized_products_equal_dense_ones(arrays):

@@ -101,7 +101,8 @@ def transst(
         "log": scale every spot to the target's median library size, then log(1 + x). "none": the data are
         normalised already.
     scaling
-        "per_dataset" or "joint" centring and scaling of the genes; see `TransST`.
+        "per_dataset" or "joint" centring and scaling of the genes, or "auto", whichever predicts held-out
+        spots better; see `TransST`.
     spatial_key, sample_key
         Key of the positions in `obsm`; column of `obs` that tells samples apart (neighbours lie within one).
     graph
@@ -457,6 +458,7 @@ def _record(
             "cv_errors": model.transfer_.cv_errors_,
             "cv_standard_errors": model.transfer_.cv_standard_errors_,
             "transferred": model.transferred_,
+            "scaling_errors": model.scaling_errors_,
             "spatial_information": model.spatial_information_,
         },
         "mixture": {
