@@ -84,7 +84,7 @@ class Components:
         inverse = np.linalg.inv(factors)
         A, offset = inverse.reshape(K * q, q).T, np.einsum("kqr,kr->kq", inverse, self.means)
         u = np.empty((len(V), K))
-        for batch in gen_batches(len(V), _BATCH):
+        for batch in gen_batches(len(V), _BATCH) if len(V) else ():
             Y = (V[batch] @ A).reshape(-1, K, q) - offset
             np.einsum("ikq,ikq->ik", Y, Y, out=u[batch])
         u *= 0.5

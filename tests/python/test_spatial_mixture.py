@@ -318,3 +318,12 @@ def test_strong_smoothness_leaves_few_borders(stripes):
 
 def test_restarts_grow_on_small_tissues():
     assert [n_restarts(n) for n in (50, 1000, 5000)] == [50, 20, 10]
+
+
+def test_a_class_that_empties_is_given_up(stripes):
+    V, graph, y = stripes
+    start = y.copy()
+    start[[50, 200]] = 3  # two spots apart: their class holds no spot once the field is settled
+    model = SpatialGaussianMixture(3, smoothness=4.0).fit(V, graph, start=start)
+    assert adjusted_rand_score(y, model.labels_) > 0.9
+    assert Components(np.zeros((2, 4)), np.stack([np.eye(4)] * 2)).energies(V[:0]).shape == (0, 2)
