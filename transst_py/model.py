@@ -22,67 +22,18 @@ from transst_py._typing import Matrix
 from transst_py._validation import check_choice
 from transst_py.choice import Choice, choose_n_domains
 from transst_py.class_transfer import MIN_INFORMATION_RATIO, ClassCoordinates, spatial_information
+from transst_py.coordinates import Coordinates
 from transst_py.eigen import orthonormal_basis
 from transst_py.graph import check_connectivities
 from transst_py.source_model import SupervisedFactorAnalysis
-from transst_py.spatial_factors import SpatialFactors, whiten
+from transst_py.spatial_factors import SpatialFactors
 from transst_py.spatial_mixture import Field, SpatialGaussianMixture
 from transst_py.standardize import StandardizedMatrix, column_moments
 from transst_py.transfer import DEFAULT_PENALTIES, AdaptiveLoadings
 
 __all__ = ["TransST"]
 
-
 CLASS_TRANSFER = ("auto", "always", "never")
-
-
-@dataclass
-class Coordinates:
-    """From standardised genes to what the mixture sees.
-
-    Attributes
-    ----------
-    projection
-        (p, r) from genes to factor scores, or to coordinates of the source's classes.
-    spatial
-        The spatial factors of these; `None` takes them as they are.
-    """
-
-    projection: np.ndarray
-    spatial: SpatialFactors | None = None
-
-    def transform(self, X: StandardizedMatrix, graph: sp.csr_matrix | None) -> np.ndarray:
-        """What the mixture sees of the spots X (n, p)."""
-        return self.smooth(X.dot(self.projection), graph)
-
-    def smooth(self, V: np.ndarray, graph: sp.csr_matrix | None) -> np.ndarray:
-        """Spatial factors of coordinates V (n, r), predicted from each spot and those around it."""
-        if self.spatial is None:
-            return V
-        return self.spatial.transform(V, sp.csr_matrix((len(V),) * 2) if graph is None else graph)
-
-    def alone(self, V: np.ndarray) -> np.ndarray:
-        """Spatial factors of coordinates V (n, r), from each spot alone, of unit variance."""
-        spatial = self.spatial
-        if spatial is None:
-            center, whitening = whiten(V)
-            return (V - center) @ whitening
-        return (V - spatial.center_) @ spatial.rotation_
-
-    def arrays(self) -> dict[str, np.ndarray]:
-        """Everything in named arrays, for a file."""
-        fitted = {} if self.spatial is None else {k: getattr(self.spatial, k) for k in _SPATIAL_STATE}
-        return {"projection": self.projection} | {f"spatial.{k}": v for k, v in fitted.items()}
-
-    @classmethod
-    def from_arrays(cls, arrays: Mapping[str, np.ndarray]) -> Self:
-        """Read what `arrays` gave."""
-        spatial = None
-        if "spatial.center_" in arrays:
-            spatial = SpatialFactors()
-            for k in _SPATIAL_STATE:
-                setattr(spatial, k, arrays[f"spatial.{k}"])
-        return cls(arrays["projection"], spatial)
 
 
 @dataclass
@@ -432,7 +383,6 @@ class TransST(BaseEstimator):
 
 
 _TRANSFER_STATE = ("loadings_", "mean_", "scale_", "n_features_in_")
-_SPATIAL_STATE = ("center_", "rotation_", "autocorrelations_", "weights_")
 _MIXTURE_STATE = ("labels_", "means_", "covariances_", "smoothness_")
 
 

@@ -1,0 +1,66 @@
+"""From standardised genes to what the mixture sees: a projection, then its spatial factors."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Self
+
+import numpy as np
+import scipy.sparse as sp
+
+from transst_py.spatial_factors import SpatialFactors, whiten
+from transst_py.standardize import StandardizedMatrix
+
+__all__ = ["Coordinates"]
+
+_SPATIAL_STATE = ("center_", "rotation_", "autocorrelations_", "weights_")
+
+
+@dataclass
+class Coordinates:
+    """A projection of the genes, and the spatial factors of its coordinates.
+
+    Attributes
+    ----------
+    projection
+        (p, r) from genes to factor scores, or to coordinates of the source's classes.
+    spatial
+        The spatial factors of these; `None` takes them as they are.
+    """
+
+    projection: np.ndarray
+    spatial: SpatialFactors | None = None
+
+    def transform(self, X: StandardizedMatrix, graph: sp.csr_matrix | None) -> np.ndarray:
+        """What the mixture sees of the spots X (n, p)."""
+        return self.smooth(X.dot(self.projection), graph)
+
+    def smooth(self, V: np.ndarray, graph: sp.csr_matrix | None) -> np.ndarray:
+        """Spatial factors of coordinates V (n, r), predicted from each spot and those around it."""
+        if self.spatial is None:
+            return V
+        return self.spatial.transform(V, sp.csr_matrix((len(V),) * 2) if graph is None else graph)
+
+    def alone(self, V: np.ndarray) -> np.ndarray:
+        """Spatial factors of coordinates V (n, r), from each spot alone, of unit variance."""
+        spatial = self.spatial
+        if spatial is None:
+            center, whitening = whiten(V)
+            return (V - center) @ whitening
+        return (V - spatial.center_) @ spatial.rotation_
+
+    def arrays(self) -> dict[str, np.ndarray]:
+        """Everything in named arrays, for a file."""
+        fitted = {} if self.spatial is None else {k: getattr(self.spatial, k) for k in _SPATIAL_STATE}
+        return {"projection": self.projection} | {f"spatial.{k}": v for k, v in fitted.items()}
+
+    @classmethod
+    def from_arrays(cls, arrays: Mapping[str, np.ndarray]) -> Self:
+        """Read what `arrays` gave."""
+        spatial = None
+        if "spatial.center_" in arrays:
+            spatial = SpatialFactors()
+            for k in _SPATIAL_STATE:
+                setattr(spatial, k, arrays[f"spatial.{k}"])
+        return cls(arrays["projection"], spatial)
