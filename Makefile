@@ -47,6 +47,7 @@ check: setup
 bench: setup .bench-venv/installed
 	.bench-venv/bin/python benchmarks/domains.py
 	.bench-venv/bin/python benchmarks/speed.py
+	$(PY) benchmarks/class_transfer.py
 	$(PY) benchmarks/markers.py
 	$(PY) benchmarks/scale.py
 

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import reduce
 from importlib.util import find_spec
+from typing import Any
 
 import anndata as ad
 import numpy as np
@@ -53,9 +54,10 @@ class Method:
 # TransST
 
 
-def transst(
+def transst_record(
     target: ad.AnnData, sources: Sources, n_domains: int, seed: int, class_transfer: str = "auto"
-) -> np.ndarray:
+) -> tuple[np.ndarray, dict[str, Any]]:
+    """Labels, and the record of the run."""
     n_shared = len(
         reduce(lambda genes, s: genes.intersection(s.var_names), sources.values(), target.var_names)
     )
@@ -69,12 +71,16 @@ def transst(
         random_state=seed,
         copy=True,
     )
-    return done.obs["transst"].to_numpy()
+    return done.obs["transst"].to_numpy(), done.uns["transst"]
+
+
+def transst(target: ad.AnnData, sources: Sources, n_domains: int, seed: int) -> np.ndarray:
+    return transst_record(target, sources, n_domains, seed)[0]
 
 
 def loadings_only(target: ad.AnnData, sources: Sources, n_domains: int, seed: int) -> np.ndarray:
     """TransST without the source's classes."""
-    return transst(target, sources, n_domains, seed, class_transfer="never")
+    return transst_record(target, sources, n_domains, seed, "never")[0]
 
 
 def no_transfer(target: ad.AnnData, sources: Sources, n_domains: int, seed: int) -> np.ndarray:

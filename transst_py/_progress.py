@@ -33,5 +33,6 @@ class Progress:
         self.say(f"{name}{': ' + detail if detail else ''} ...")
         start = time.perf_counter()
         yield
-        self.seconds[name] = time.perf_counter() - start
-        self.say(f"{name}: {self.seconds[name]:.1f} s")
+        seconds = time.perf_counter() - start
+        self.seconds[name] = self.seconds.get(name, 0.0) + seconds
+        self.say(f"{name}: {seconds:.1f} s")

@@ -5,11 +5,12 @@ Threads within narrow products gain little, and lose all of it on a busy machine
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-from sklearn.utils._openmp_helpers import _openmp_effective_n_threads
+from joblib import cpu_count  # type: ignore[import-untyped]
 from threadpoolctl import threadpool_limits
 
 __all__ = ["in_threads"]
@@ -17,6 +18,7 @@ __all__ = ["in_threads"]
 
 def in_threads(function: Callable[[Any], Any], items: Iterable[Any]) -> list[Any]:
     """Results of a function for every item, in order, on as many threads as OMP_NUM_THREADS allows."""
-    workers = _openmp_effective_n_threads()
+    allowed = os.environ.get("OMP_NUM_THREADS", "")
+    workers = int(allowed) if allowed.isdigit() and int(allowed) > 0 else cpu_count()
     with threadpool_limits(1, user_api="blas"), ThreadPoolExecutor(workers) as pool:
         return list(pool.map(function, items))

@@ -1,6 +1,7 @@
 """Choice of the number of domains K: information criteria of the spatial mixture, and its stability.
 
-For every candidate K the mixture is fitted to the transferred scores (n spots, q factors); with LL its last
+For every candidate K the mixture is fitted to scores of n spots along q factors, which must hold nothing of
+a spot's neighbours, since the criteria count spots as independent of one another; with LL its last
 pseudo log-likelihood and P = K (q + q (q+1)/2) + 1 parameters (section 1.8 of the method document)
 
     BIC  = -2 LL + w P log n
@@ -77,7 +78,7 @@ class Choice:
 
 def choose_n_domains(
     V: np.ndarray,
-    connectivities: sp.csr_matrix | None,
+    connectivities: sp.csr_matrix | Field | None,
     candidates: Iterable[int],
     *,
     start: np.ndarray | None = None,
@@ -92,13 +93,14 @@ def choose_n_domains(
     Parameters
     ----------
     V
-        (n, q) scores, after the transfer.
+        (n, q) scores, each of one spot alone.
     connectivities
-        (n, n) sparse neighbourhood graph; `None` means no neighbours.
+        (n, n) sparse neighbourhood graph, or a `Field` of it; `None` means no neighbours.
     candidates
         Numbers of domains to try.
     start
-        (n,) labels that every fit starts from; see `SpatialGaussianMixture.fit`.
+        (n,) labels that every fit starts from; see `SpatialGaussianMixture.fit`. The stability curve then
+        shows only what other spots would change: such fits have no restarts.
     criterion
         "bic", "mbic", "hbic" or "slope", of which the smallest wins; "auto" is "slope" with at least four
         candidates, otherwise "hbic". A candidate that leaves a domain without spots can win only if all do.
@@ -129,13 +131,14 @@ def choose_n_domains(
     numbers = check_candidates(candidates, n)
     if criterion == "auto":
         criterion = "slope" if len(numbers) >= MIN_SLOPE_CANDIDATES else "hbic"
-    _check_options(criterion, len(numbers), penalty_weight, n_subsamples)
+    check_choice_options(criterion, len(numbers), penalty_weight, n_subsamples)
     weight = published_weight(n) if penalty_weight is None else float(penalty_weight)
-    graph = None if connectivities is None else check_connectivities(connectivities, n)
-    if graph is not None and graph.nnz == 0:
-        graph = None  # as the warning has said; the fits need not repeat it
+    field = connectivities
+    if not (field is None or isinstance(field, Field)):
+        field = Field.from_graph(check_connectivities(field, n))
+    if field is not None and field.graph.nnz == 0:
+        field = None  # as the warning has said; the fits need not repeat it
     options = {"random_state": random_state, **mixture_options}
-    field = None if graph is None else Field.from_graph(graph)
 
     mixtures, complaints = {}, {}
     for K in numbers:
@@ -143,6 +146,7 @@ def choose_n_domains(
             warnings.simplefilter("always")
             mixtures[K] = SpatialGaussianMixture(K, **options).fit(V, field, start=start)
     table = _criterion_table(mixtures, n, q, weight)
+    graph = None if field is None else field.graph
     curve = stability_curve(V, graph, numbers, start=start, n_subsamples=n_subsamples, **options)
     table["stability"], table["stability_sd"] = np.array([curve[K] for K in numbers]).T
     chosen = _smallest(table, criterion, mixtures)
@@ -180,9 +184,16 @@ def check_candidates(candidates: Iterable[int], n: int, *, argument: str = "cand
     return sorted({int(K) for K in found})
 
 
-def _check_options(
+def check_choice_options(
     criterion: str, n_candidates: int, penalty_weight: float | None, n_subsamples: int
 ) -> None:
+    """Refuse options that do not fit the candidates.
+
+    Raises
+    ------
+    ValueError
+        An option is out of range, or there are too few candidates for the criterion.
+    """
     check_choice("criterion", criterion, ("auto", *CRITERIA))
     if criterion == "slope" and n_candidates < MIN_SLOPE_CANDIDATES:
         raise ValueError(

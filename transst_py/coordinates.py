@@ -14,7 +14,7 @@ from transst_py.standardize import StandardizedMatrix
 
 __all__ = ["Coordinates"]
 
-_SPATIAL_STATE = ("center_", "rotation_", "autocorrelations_", "weights_")
+_SPATIAL_STATE = ("center_", "rotation_", "weights_")
 
 
 @dataclass

@@ -110,13 +110,15 @@ def n_detected(X: Matrix) -> np.ndarray:
 
 
 def excess_dispersion(X: Matrix, n_bins: int = 20) -> np.ndarray:
-    """Log of variance over mean, against genes of similar mean (Zheng et al. 2017), (p,).
+    """Log of variance over mean, against genes of similar mean (cf. Zheng et al. 2017), (p,).
 
     In units of the median absolute deviation from the median of a bin; -inf for genes without variation.
     """
     mean, variance = column_moments(X)
     varying = (variance > 0) & (mean > 0)
     dispersion = pd.Series(np.log(variance[varying] / mean[varying]))
+    if dispersion.nunique() < 2:
+        return np.where(varying, 0.0, -np.inf)
     bins = pd.qcut(mean[varying], n_bins, labels=False, duplicates="drop")
     excess = dispersion - dispersion.groupby(bins).transform("median")
     deviation = excess.abs().groupby(bins).transform("median")
@@ -156,9 +158,21 @@ def select_genes(
         mean rank over target and sources.
     sources
         (n_s, p) log-normalised expression of the sources.
+
+    Warns
+    -----
+    UserWarning
+        "spatial" was asked for, but no spot has a neighbour: "variable" is taken.
     """
     positions = np.flatnonzero(candidates)
     if n_top_genes is None or len(positions) <= n_top_genes:
         return positions
+    if by == "spatial" and graph.nnz == 0:
+        warnings.warn(
+            "no spot has a neighbour: genes are chosen by their dispersion, not by their pattern in space",
+            UserWarning,
+            stacklevel=2,
+        )
+        by = "variable"
     score = (morans_i(X, graph) if by == "spatial" else variability([X, *sources]))[positions]
     return np.sort(positions[np.argsort(-score, kind="stable")[:n_top_genes]])

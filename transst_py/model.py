@@ -20,13 +20,13 @@ from sklearn.utils.validation import check_is_fitted
 from transst_py._progress import Progress
 from transst_py._typing import Matrix
 from transst_py._validation import check_choice
-from transst_py.choice import Choice, choose_n_domains
+from transst_py.choice import Choice, check_candidates, check_choice_options, choose_n_domains
 from transst_py.class_transfer import MIN_INFORMATION_RATIO, ClassCoordinates, spatial_information
 from transst_py.coordinates import Coordinates
 from transst_py.eigen import orthonormal_basis
 from transst_py.graph import check_connectivities
 from transst_py.source_model import SupervisedFactorAnalysis
-from transst_py.spatial_factors import SpatialFactors
+from transst_py.spatial_factors import SpatialFactors, check_min_autocorrelation
 from transst_py.spatial_mixture import Field, SpatialGaussianMixture
 from transst_py.standardize import StandardizedMatrix, column_moments
 from transst_py.transfer import DEFAULT_PENALTIES, AdaptiveLoadings
@@ -47,26 +47,25 @@ class FactorFit:
 
 
 @dataclass
-class DomainFit:
-    """Domains found in some coordinates.
+class View:
+    """Spots as the mixture may see them.
 
     Attributes
     ----------
-    coordinates, mixture
-        How the spots were seen, and the mixture fitted to that.
+    coordinates
+        How they come from the genes.
     embedding
-        What it was fitted to, (n, r).
+        (n, r) spatial factors, predicted from every spot and those around it.
+    alone
+        (n, r) the same of every spot alone, of unit variance.
     start
-        Labels it started from, if any.
-    information
-        Spatial information of the domains; NaN without neighbours.
+        (n,) classes of the source to start from, if any.
     """
 
     coordinates: Coordinates
-    mixture: SpatialGaussianMixture
     embedding: np.ndarray
+    alone: np.ndarray
     start: np.ndarray | None
-    information: float
 
 
 class TransST(BaseEstimator):
@@ -191,11 +190,11 @@ class TransST(BaseEstimator):
             Shapes do not fit, an option is out of range, or a source has no label at all.
         """
         X = check_expression(X, "X")
-        check_choice("class_transfer", self.class_transfer, CLASS_TRANSFER)
         graph = None if connectivities is None else check_connectivities(connectivities, X.shape[0])
         named = source if isinstance(source, Mapping) else dict(enumerate(source or []))
         datasets = [check_source(X_s, y_s, X.shape[1], f"source[{k!r}]") for k, (X_s, y_s) in named.items()]
         scalings = self._scalings(with_source=bool(datasets))
+        n_domains = self._check(X.shape[0], [y for _, y in datasets])
         progress = Progress(self.verbose)
 
         fits = [self._fit_factors(X, datasets, scaling, progress) for scaling in scalings]
@@ -206,11 +205,26 @@ class TransST(BaseEstimator):
         self.source_model_, self.transfer_ = chosen.source_model, chosen.transfer
         self.embedding_ = self.transfer_.transform(chosen.target)
         with progress.stage("spatial mixture", f"{self.n_components} domains"):
-            self._fit_domains(chosen.target, graph)
+            self._fit_domains(chosen.target, graph, n_domains)
         self.labels_ = self.mixture_.labels_
         self.responsibilities_ = self.mixture_.responsibilities_
         self.seconds_ = progress.seconds
         return self
+
+    def _check(self, n: int, labels: list[np.ndarray]) -> list[int]:
+        """Refuse bad options before any work; the candidates for the number of domains."""
+        check_choice("class_transfer", self.class_transfer, CLASS_TRANSFER)
+        if self.class_transfer == "always" and len(set().union(*labels)) < 2:
+            raise ValueError("`class_transfer`='always' needs a source with at least two classes")
+        if self.min_autocorrelation is not None:
+            check_min_autocorrelation(self.min_autocorrelation)
+        single = isinstance(self.n_components, (int, np.integer))
+        wanted: Any = [self.n_components] if single else self.n_components
+        n_domains = check_candidates(wanted, n, argument="n_components")
+        if not single:
+            check_choice_options(self.criterion, len(n_domains), None, self.n_subsamples)
+        self._mixture(max(n_domains)).check(n)
+        return n_domains
 
     def _scalings(self, *, with_source: bool) -> tuple[str, ...]:
         check_choice("scaling", self.scaling, ("per_dataset", "joint", "auto"))
@@ -265,71 +279,83 @@ class TransST(BaseEstimator):
             unexplained += float(rows.row_squares().sum() - explained)
         return unexplained / float(own.row_squares().sum())
 
-    def _fit_domains(self, target: StandardizedMatrix, graph: sp.csr_matrix | None) -> None:
+    def _fit_domains(
+        self, target: StandardizedMatrix, graph: sp.csr_matrix | None, n_domains: list[int]
+    ) -> None:
         """Domains with the loadings only, with the source's classes, or the one of these that tells more."""
-        model = self.source_model_
-        has_classes = model is not None and len(model.classes_) > 1
-        if self.class_transfer == "always" and not has_classes:
-            raise ValueError("`class_transfer`='always' needs a source with at least two classes")
-        comparable = has_classes and graph is not None and graph.nnz > 0
         field = None if graph is None else Field.from_graph(graph)
+        views = self._views(target, field)
+        self.spatial_information_: dict[str, float] = {}
         fits = {}
+        if len(views) > 1:
+            K = self._comparable_number(n_domains)
+            for name, view in views.items():
+                fits[name] = fit_silently(self._mixture(K), view, field)
+                assert graph is not None
+                information = spatial_information(view.alone, fits[name][0].labels_, graph)
+                self.spatial_information_[name] = information
+        chosen = self._more_telling(list(views))
+        self.transferred_ = "nothing" if self.source_model_ is None else chosen
+        view = views[chosen]
+        self.coordinates_ = view.coordinates
+        self.choice_: Choice | None = None
+        if not isinstance(self.n_components, (int, np.integer)):
+            self.choice_ = choose_n_domains(
+                view.alone,
+                field,
+                n_domains,
+                start=view.start,
+                criterion=self.criterion,
+                n_subsamples=self.n_subsamples,
+                **self._mixture_options(),
+            )
+            n_domains = [self.choice_.n_domains]
+        if chosen in fits and len(n_domains) == 1 and fits[chosen][0].n_components == n_domains[0]:
+            self.mixture_, caught = fits[chosen]
+        else:
+            self.mixture_, caught = fit_silently(self._mixture(n_domains[0]), view, field)
+        for message in caught:
+            warnings.warn(message.message, message.category, stacklevel=3)
+
+    def _views(self, target: StandardizedMatrix, field: Field | None) -> dict[str, View]:
+        """What the mixture may be fitted to: factor scores, coordinates of the source's classes, or both."""
+        model = self.source_model_
+        spatial = field is not None and field.graph.nnz > 0
+        views = {}
         if self.class_transfer != "always":
             W = self.transfer_.loadings_
             projection = np.linalg.solve(W.T @ W, W.T).T
-            fits["loadings"] = self._domains_in(projection, self.embedding_, field)
+            views["loadings"] = self._view(projection, self.embedding_, field, None)
+        comparable = model is not None and len(model.classes_) > 1 and spatial
         if self.class_transfer == "always" or (self.class_transfer == "auto" and comparable):
             assert model is not None
             classes = ClassCoordinates.from_model(model)
             U = target.dot(classes.projection)
-            fits["classes"] = self._domains_in(classes.projection, U, field, classes.assign(U))
-        self.spatial_information_ = {k: fit.information for k, fit in fits.items()}
-        chosen = next(iter(fits))
-        if len(fits) > 1:
-            needed = MIN_INFORMATION_RATIO * fits["loadings"].information
-            chosen = "classes" if fits["classes"].information >= needed else "loadings"
-        self.transferred_ = "nothing" if model is None else chosen
-        self.coordinates_, self.mixture_ = fits[chosen].coordinates, fits[chosen].mixture
-        self.choice_: Choice | None = None
-        if not isinstance(self.n_components, (int, np.integer)):
-            self.choice_ = self._choose(fits[chosen], graph)
-            self.mixture_ = self.choice_.mixture
+            views["classes"] = self._view(classes.projection, U, field, classes.assign(U))
+        return views
 
-    def _domains_in(
-        self, projection: np.ndarray, V: np.ndarray, field: Field | None, start: np.ndarray | None = None
-    ) -> DomainFit:
-        """Fit the mixture to the spatial factors of coordinates V (n, r) of the spots."""
+    def _view(
+        self, projection: np.ndarray, V: np.ndarray, field: Field | None, start: np.ndarray | None
+    ) -> View:
         coordinates = Coordinates(projection)
         graph = None if field is None else field.graph
-        spatial = graph is not None and graph.nnz > 0
-        if spatial and self.min_autocorrelation is not None:
+        if graph is not None and graph.nnz and self.min_autocorrelation is not None:
             coordinates.spatial = SpatialFactors(self.min_autocorrelation).fit(V, graph)
-        E = coordinates.smooth(V, graph)
-        mixture = SpatialGaussianMixture(self._comparable_number(), **self._mixture_options())
-        mixture.fit(E, field, start=start)
-        information = np.nan
-        if spatial:
-            information = spatial_information(coordinates.alone(V), mixture.labels_, graph)
-        return DomainFit(coordinates, mixture, E, start, information)
+        return View(coordinates, coordinates.smooth(V, graph), coordinates.alone(V), start)
 
-    def _comparable_number(self) -> int:
+    def _more_telling(self, names: list[str]) -> str:
+        if len(names) == 1:
+            return names[0]
+        loadings, classes = (self.spatial_information_[name] for name in ("loadings", "classes"))
+        return "classes" if classes > max(MIN_INFORMATION_RATIO * loadings, 0.0) else "loadings"
+
+    def _comparable_number(self, n_domains: list[int]) -> int:
         """Number of domains with which the kinds of transfer are compared: nearest to that of the classes."""
-        if isinstance(self.n_components, (int, np.integer)):
-            return int(self.n_components)
         n_classes = 0 if self.source_model_ is None else len(self.source_model_.classes_)
-        return min(self.n_components, key=lambda K: abs(K - n_classes))
+        return min(n_domains, key=lambda K: abs(K - n_classes))
 
-    def _choose(self, fit: DomainFit, graph: sp.csr_matrix | None) -> Choice:
-        assert isinstance(self.n_components, Sequence)
-        return choose_n_domains(
-            fit.embedding,
-            graph,
-            self.n_components,
-            start=fit.start,
-            criterion=self.criterion,
-            n_subsamples=self.n_subsamples,
-            **self._mixture_options(),
-        )
+    def _mixture(self, n_components: int) -> SpatialGaussianMixture:
+        return SpatialGaussianMixture(n_components, **self._mixture_options())
 
     def _mixture_options(self) -> dict[str, Any]:
         return {
@@ -345,7 +371,8 @@ class TransST(BaseEstimator):
         check_is_fitted(self, "mixture_")
         X = check_expression(X, "X")
         graph = None if connectivities is None else check_connectivities(connectivities, X.shape[0])
-        return self.mixture_.predict(self.coordinates_.transform(self.transfer_.standardize(X), graph), graph)
+        field = None if graph is None else Field.from_graph(graph)
+        return self.mixture_.predict(self.coordinates_.transform(self.transfer_.standardize(X), graph), field)
 
     def save(self, path: str | Path) -> None:
         """Write what `predict` needs to one file (numpy's npz format), without pickle."""
@@ -384,6 +411,16 @@ class TransST(BaseEstimator):
 
 _TRANSFER_STATE = ("loadings_", "mean_", "scale_", "n_features_in_")
 _MIXTURE_STATE = ("labels_", "means_", "covariances_", "smoothness_")
+
+
+def fit_silently(
+    mixture: SpatialGaussianMixture, view: View, field: Field | None
+) -> tuple[SpatialGaussianMixture, list[warnings.WarningMessage]]:
+    """Fit, and return the warnings too: only those of the fit that is kept are for the user."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        mixture.fit(view.embedding, field, start=view.start)
+    return mixture, caught
 
 
 def standardized(

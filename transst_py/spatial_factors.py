@@ -14,6 +14,7 @@ factor without any spatial pattern weighs as much as the strongest. Here the sco
 
 from __future__ import annotations
 
+from numbers import Real
 from typing import Self
 
 import numpy as np
@@ -36,7 +37,7 @@ class SpatialFactors(BaseEstimator):
     ----------
     min_autocorrelation
         Spatial factors whose Moran's I is below this share of the largest are left out; 0 keeps all with a
-        positive one. Two are always kept.
+        positive one. Two are always kept, where there are two.
 
     Attributes
     ----------
@@ -64,13 +65,12 @@ class SpatialFactors(BaseEstimator):
         Raises
         ------
         ValueError
-            `min_autocorrelation` is no number from 0 to 1.
+            `min_autocorrelation` is no number from 0 to 1, or the graph has no edge.
         """
-        if not 0 <= self.min_autocorrelation <= 1:
-            raise ValueError(
-                f"`min_autocorrelation` must lie between 0 and 1, got {self.min_autocorrelation!r}"
-            )
+        check_min_autocorrelation(self.min_autocorrelation)
         V = check_array(V, dtype=np.float64, ensure_min_samples=2)
+        if connectivities.nnz == 0:
+            raise ValueError("`connectivities` has no edge; without neighbours there are no spatial factors")
         self.center_, whitening = whiten(V)
         Z = (V - self.center_) @ whitening
         covariance = Z.T @ (connectivities @ Z) / connectivities.sum()
@@ -101,6 +101,12 @@ class SpatialFactors(BaseEstimator):
         return self.fit(V, connectivities).transform(V, connectivities)
 
 
+def check_min_autocorrelation(value: float) -> None:
+    """Raise a ValueError unless it is a number from 0 to 1."""
+    if not (isinstance(value, Real) and 0 <= value <= 1):
+        raise ValueError(f"`min_autocorrelation` must lie between 0 and 1, got {value!r}")
+
+
 def neighbour_average(graph: sp.csr_matrix) -> sp.csr_matrix:
     """Rows of weights that average over the neighbours of a spot."""
     degrees = np.asarray(graph.sum(axis=1)).ravel()
@@ -112,8 +118,12 @@ def kriging_weights(Z: np.ndarray, graph: sp.csr_matrix) -> np.ndarray:
 
     z = s + ε with ε independent between spots: the weights solve Cov(F) w = Cov(F, s) for the three
     predictors F. The covariances are those of the data, but for the signal's own variance, which is
-    extrapolated from first and second neighbours as if it fell geometrically with distance.
+    extrapolated from first and second neighbours as if it fell geometrically with distance. Spots without
+    neighbours say nothing.
     """
+    joined = np.diff(graph.indptr) > 0
+    if not joined.all():
+        Z, graph = Z[joined], graph[joined][:, joined]
     average = neighbour_average(graph)
     around = average @ Z
     beyond = average @ around

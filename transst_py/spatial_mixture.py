@@ -13,7 +13,7 @@ Large tissues (above 30,000 spots) take one start: the best of all restarts on p
 from __future__ import annotations
 
 import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from numbers import Integral, Real
 from typing import Self
 
@@ -115,12 +115,6 @@ class Field:
     def disagreement(self, labels: np.ndarray, n_classes: int) -> np.ndarray:
         """d_i - s_ik: neighbours of spot i outside class k, (n, K)."""
         return self.degrees[:, None] - self.graph @ one_hot(labels, n_classes)
-
-    def energy(self, labels: np.ndarray, u: np.ndarray, smoothness: float) -> float:
-        """E(y) = Σ_i u_{i,y_i} + (β/2) #{edges between classes}."""
-        rows = np.arange(len(labels))
-        broken = self.disagreement(labels, u.shape[1])[rows, labels].sum() / 2
-        return float(u[rows, labels].sum() + 0.5 * smoothness * broken)
 
     def icm(self, labels: np.ndarray, u: np.ndarray, smoothness: float, max_sweeps: int = 100) -> np.ndarray:
         """Iterated conditional modes: E(y) never rises. Ends when no label moves."""
@@ -381,7 +375,7 @@ class SpatialGaussianMixture(BaseEstimator):
             No restart converged in `max_iter` iterations.
         """
         V = check_array(V, dtype=np.float64, ensure_min_samples=2)
-        self._check(len(V))
+        self.check(len(V))
         if start is not None and (np.shape(start) != (len(V),) or np.min(start) < 0):
             raise ValueError(f"`start` must hold {len(V)} labels 0, 1, ..., got shape {np.shape(start)}")
         field = self._field(connectivities, len(V))
@@ -411,7 +405,14 @@ class SpatialGaussianMixture(BaseEstimator):
         u = Components(self.means_, self.covariances_).energies(V)
         return field.icm(u.argmin(axis=1), u, self.smoothness_)
 
-    def _check(self, n: int) -> None:
+    def check(self, n: int) -> None:
+        """Refuse options that do not fit n spots.
+
+        Raises
+        ------
+        ValueError
+            As `fit`.
+        """
         if not 1 <= self.n_components <= n:
             raise ValueError(f"`n_components` must lie between 1 and the {n} spots, got {self.n_components}")
         fixed = isinstance(self.smoothness, Real) and 0 <= self.smoothness < np.inf
@@ -471,15 +472,21 @@ class SpatialGaussianMixture(BaseEstimator):
         """Fit the classes that the labels hold, then give up or split classes until their number is right."""
         labels = np.unique(labels, return_inverse=True)[1]
         run = self._run(Z, field, *self._from_labels(Z, labels))
-        # A class may empty after any change: the number of changes is bounded, not their order.
-        for _ in range(2 * max(len(run.components.means), self.n_components)):
-            n_classes = len(run.components.means)
-            if n_classes > self.n_components or run.n_occupied < n_classes:
-                run = self._run(Z, field, *self._without_smallest(Z, run))
-            elif n_classes < self.n_components:
-                run = self._run(Z, field, *self._with_widest_split(Z, run))
-            else:
+        while len(run.components.means) > self.n_components:
+            run = self._run(Z, field, *self._without_smallest(Z, run))
+        while len(run.components.means) < self.n_components:
+            run = self._run(Z, field, *self._with_widest_split(Z, run))
+        return self._refilled(Z, field, run)
+
+    def _refilled(self, Z: np.ndarray, field: Field, run: Run) -> Run:
+        """Split the widest class in place of an empty one, as long as that leaves fewer of them empty."""
+        while run.n_occupied < self.n_components:
+            labels, components, smoothness = self._without_smallest(Z, run)
+            smaller = replace(run, labels=labels, components=components, smoothness=smoothness)
+            other = self._run(Z, field, *self._with_widest_split(Z, smaller))
+            if other.n_occupied <= run.n_occupied:
                 break
+            run = other
         return run
 
     def _without_smallest(self, Z: np.ndarray, run: Run) -> tuple[np.ndarray, Components, float]:

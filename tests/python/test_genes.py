@@ -79,3 +79,11 @@ def test_genes_without_variation_are_never_variable():
     X[:, 6] = 0.0
     assert np.isneginf(excess_dispersion(X)[[5, 6]]).all()
     assert np.isfinite(np.delete(excess_dispersion(X), [5, 6])).all()
+
+
+def test_without_neighbours_genes_are_chosen_by_dispersion():
+    X = np.random.default_rng(0).poisson(3.0, (50, 30)).astype(float)
+    graph = sp.csr_matrix((50, 50))
+    with pytest.warns(UserWarning, match="genes are chosen by their dispersion"):
+        chosen = select_genes(X, graph, np.ones(30, dtype=bool), 5)
+    np.testing.assert_array_equal(chosen, select_genes(X, graph, np.ones(30, dtype=bool), 5, by="variable"))

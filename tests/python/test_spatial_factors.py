@@ -157,3 +157,17 @@ def test_threshold_is_checked(field, value):
     V, _, graph = field
     with pytest.raises(ValueError, match="`min_autocorrelation` must lie between 0 and 1"):
         SpatialFactors(value).fit(V, graph)
+
+
+def test_spots_without_neighbours_have_no_part_in_the_weights(field):
+    V, _, graph = field
+    Z = (V - V.mean(axis=0))[:, :2]
+    far = np.random.default_rng(3).normal(size=(200, 2))
+    more = sp.block_diag([graph, sp.csr_matrix((200, 200))], format="csr")
+    np.testing.assert_allclose(kriging_weights(np.vstack([Z, far]), more), kriging_weights(Z, graph))
+
+
+def test_a_graph_without_edges_is_refused(field):
+    V, _, graph = field
+    with pytest.raises(ValueError, match="`connectivities` has no edge"):
+        SpatialFactors().fit(V, sp.csr_matrix(graph.shape))

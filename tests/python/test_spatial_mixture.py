@@ -70,15 +70,22 @@ def test_colouring_is_proper(stripes):
     assert colour.min() == 0
 
 
+def energy(field, labels, u, smoothness):
+    """E(y) = Σ_i u_{i,y_i} + (β/2) #{edges between classes}."""
+    rows = np.arange(len(labels))
+    broken = field.disagreement(labels, u.shape[1])[rows, labels].sum() / 2
+    return u[rows, labels].sum() + 0.5 * smoothness * broken
+
+
 def test_icm_energy_never_rises_and_ends_in_a_mode(stripes):
     V, graph, _ = stripes
     field = Field.from_graph(graph, 0)
     u = np.random.default_rng(2).normal(size=(len(V), 3))
     labels = u.argmin(axis=1)
-    energies = [field.energy(labels, u, 1.5)]
+    energies = [energy(field, labels, u, 1.5)]
     for _ in range(10):
         labels = field.icm(labels, u, 1.5, max_sweeps=1)
-        energies.append(field.energy(labels, u, 1.5))
+        energies.append(energy(field, labels, u, 1.5))
     assert (np.diff(energies) <= 1e-9).all()
     assert energies[-1] < energies[0]
     final = field.icm(labels, u, 1.5)
@@ -86,7 +93,7 @@ def test_icm_energy_never_rises_and_ends_in_a_mode(stripes):
         for k in range(3):
             other = final.copy()
             other[i] = k
-            assert field.energy(other, u, 1.5) >= field.energy(final, u, 1.5) - 1e-9
+            assert energy(field, other, u, 1.5) >= energy(field, final, u, 1.5) - 1e-9
 
 
 @pytest.mark.parametrize("with_graph", [False, True])
@@ -327,3 +334,27 @@ def test_a_class_that_empties_is_given_up(stripes):
     model = SpatialGaussianMixture(3, smoothness=4.0).fit(V, graph, start=start)
     assert adjusted_rand_score(y, model.labels_) > 0.9
     assert Components(np.zeros((2, 4)), np.stack([np.eye(4)] * 2)).energies(V[:0]).shape == (0, 2)
+
+
+@pytest.mark.parametrize("n_domains", [4, 7])
+@pytest.mark.parametrize("n_start", [1, 3])
+def test_more_domains_than_the_spots_allow(stripes, n_domains, n_start):
+    """Three distinct points hold three domains: a warning, and empty ones, whatever the start."""
+    _, graph, y = stripes
+    V = np.eye(3)[y]
+    start = y % n_start
+    with pytest.warns(UserWarning, match=f"of the {n_domains} domains asked for hold a spot"):
+        model = SpatialGaussianMixture(n_domains).fit(V, graph, start=start)
+    assert model.means_.shape == (n_domains, 3)
+    assert np.isfinite(model.responsibilities_).all()
+
+
+def test_noise_in_many_domains_from_labels():
+    rng = np.random.default_rng(0)
+    xy = np.array([(i, j) for i in range(14) for j in range(14)], dtype=float)
+    graph = spatial_neighbors(xy, n_neighbors=4)
+    with pytest.warns(UserWarning, match="of the 30 domains asked for hold a spot"):
+        model = SpatialGaussianMixture(30, smoothness=5.0).fit(
+            rng.normal(size=(196, 3)), graph, start=rng.integers(5, size=196)
+        )
+    assert model.responsibilities_.shape == (196, 30)
