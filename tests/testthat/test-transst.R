@@ -202,3 +202,16 @@ test_that("spots outside the tissue are warned of", {
     spe$in_tissue <- seq_len(ncol(spe)) > 2L
     expect_warning(transst(spe, nDomains = 2, nFactors = 4), "2 of [0-9]+ spots lie outside the tissue")
 })
+
+test_that("the source's classes are taken over where the target bears them out", {
+    skipWithoutPython()
+    tissue <- smallTissue()
+    transferred <- function(...) {
+        spe <- quick(tissue$target, tissue$source, ...)
+        S4Vectors::metadata(spe)$transst$transfer$transferred
+    }
+    expect_identical(transferred(), "classes")
+    expect_identical(transferred(classTransfer = "never"), "loadings")
+    expect_identical(transferred(classTransfer = "always"), "classes")
+    expect_error(transferred(classTransfer = "maybe"), "classTransfer.*'maybe'")
+})
