@@ -7,7 +7,7 @@ import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Self, TypeAlias
 
 import numpy as np
 import pandas as pd
@@ -68,8 +68,11 @@ class View:
     start: np.ndarray | None
 
 
+MixtureFit: TypeAlias = tuple[SpatialGaussianMixture, list[warnings.WarningMessage]]
+
+
 class TransST(BaseEstimator):
-    """Spatial domains of a target, with loadings transferred from labelled sources.
+    """Spatial domains of a target, with loadings and classes transferred from labelled sources.
 
     Parameters
     ----------
@@ -198,12 +201,17 @@ class TransST(BaseEstimator):
         progress = Progress(self.verbose)
 
         fits = [self._fit_factors(X, datasets, scaling, progress) for scaling in scalings]
-        self.scaling_errors_ = {
-            fit.scaling: self._held_out_error(fit, fits[0].target) for fit in fits if len(fits) > 1
-        }
+        self.scaling_errors_: dict[str, float] = {}
+        if len(fits) > 1:
+            with progress.stage("scaling", "held-out error of " + " and ".join(scalings)):
+                self.scaling_errors_ = {
+                    fit.scaling: self._held_out_error(fit, fits[0].target) for fit in fits
+                }
         chosen = min(fits, key=lambda fit: self.scaling_errors_.get(fit.scaling, 0.0))
         self.source_model_, self.transfer_ = chosen.source_model, chosen.transfer
         self.embedding_ = self.transfer_.transform(chosen.target)
+        self.choice_: Choice | None = None
+        self.spatial_information_: dict[str, float] = {}
         with progress.stage("spatial mixture", f"{self.n_components} domains"):
             self._fit_domains(chosen.target, graph, n_domains)
         self.labels_ = self.mixture_.labels_
@@ -285,37 +293,45 @@ class TransST(BaseEstimator):
         """Domains with the loadings only, with the source's classes, or the one of these that tells more."""
         field = None if graph is None else Field.from_graph(graph)
         views = self._views(target, field)
-        self.spatial_information_: dict[str, float] = {}
-        fits = {}
-        if len(views) > 1:
-            K = self._comparable_number(n_domains)
-            for name, view in views.items():
-                fits[name] = fit_silently(self._mixture(K), view, field)
-                assert graph is not None
-                information = spatial_information(view.alone, fits[name][0].labels_, graph)
-                self.spatial_information_[name] = information
-        chosen = self._more_telling(list(views))
-        self.transferred_ = "nothing" if self.source_model_ is None else chosen
+        fits = self._compare(views, field, n_domains) if len(views) > 1 else {}
+        chosen = self._more_telling() if fits else next(iter(views))
         view = views[chosen]
+        self.transferred_ = "nothing" if self.source_model_ is None else chosen
         self.coordinates_ = view.coordinates
-        self.choice_: Choice | None = None
-        if not isinstance(self.n_components, (int, np.integer)):
-            self.choice_ = choose_n_domains(
-                view.alone,
-                field,
-                n_domains,
-                start=view.start,
-                criterion=self.criterion,
-                n_subsamples=self.n_subsamples,
-                **self._mixture_options(),
-            )
-            n_domains = [self.choice_.n_domains]
-        if chosen in fits and len(n_domains) == 1 and fits[chosen][0].n_components == n_domains[0]:
-            self.mixture_, caught = fits[chosen]
-        else:
-            self.mixture_, caught = fit_silently(self._mixture(n_domains[0]), view, field)
+        K = self._number_of_domains(view, field, n_domains)
+        kept = fits.get(chosen)
+        if kept is None or kept[0].n_components != K:
+            kept = fit_silently(self._mixture(K), view, field)
+        self.mixture_, caught = kept
         for message in caught:
             warnings.warn(message.message, message.category, stacklevel=3)
+
+    def _compare(
+        self, views: dict[str, View], field: Field | None, n_domains: list[int]
+    ) -> dict[str, MixtureFit]:
+        """Fit the mixture to every view, with one number of domains, and see how much each tells."""
+        assert field is not None
+        K = self._comparable_number(n_domains)
+        fits = {name: fit_silently(self._mixture(K), view, field) for name, view in views.items()}
+        self.spatial_information_ = {
+            name: spatial_information(views[name].alone, mixture.labels_, field.graph)
+            for name, (mixture, _) in fits.items()
+        }
+        return fits
+
+    def _number_of_domains(self, view: View, field: Field | None, n_domains: list[int]) -> int:
+        if isinstance(self.n_components, (int, np.integer)):
+            return int(self.n_components)
+        self.choice_ = choose_n_domains(
+            view.alone,
+            field,
+            n_domains,
+            start=view.start,
+            criterion=self.criterion,
+            n_subsamples=self.n_subsamples,
+            **self._mixture_options(),
+        )
+        return self.choice_.n_domains
 
     def _views(self, target: StandardizedMatrix, field: Field | None) -> dict[str, View]:
         """What the mixture may be fitted to: factor scores, coordinates of the source's classes, or both."""
@@ -343,9 +359,7 @@ class TransST(BaseEstimator):
             coordinates.spatial = SpatialFactors(self.min_autocorrelation).fit(V, graph)
         return View(coordinates, coordinates.smooth(V, graph), coordinates.alone(V), start)
 
-    def _more_telling(self, names: list[str]) -> str:
-        if len(names) == 1:
-            return names[0]
+    def _more_telling(self) -> str:
         loadings, classes = (self.spatial_information_[name] for name in ("loadings", "classes"))
         return "classes" if classes > max(MIN_INFORMATION_RATIO * loadings, 0.0) else "loadings"
 
@@ -413,9 +427,7 @@ _TRANSFER_STATE = ("loadings_", "mean_", "scale_", "n_features_in_")
 _MIXTURE_STATE = ("labels_", "means_", "covariances_", "smoothness_")
 
 
-def fit_silently(
-    mixture: SpatialGaussianMixture, view: View, field: Field | None
-) -> tuple[SpatialGaussianMixture, list[warnings.WarningMessage]]:
+def fit_silently(mixture: SpatialGaussianMixture, view: View, field: Field | None) -> MixtureFit:
     """Fit, and return the warnings too: only those of the fit that is kept are for the user."""
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
