@@ -145,7 +145,9 @@ def transst(
 
     - `obs[key]`: domain of every spot, categorical "1".."K" by decreasing size
     - `obs[key + "_confidence"]`: probability of that domain given the neighbours' domains, float64
-    - `obsm["X_" + key]`: (n, q) factor scores, float64; NaN for spots without any count
+    - `obsm["X_" + key]`: (n, q) scores of the transferred factors, float64; NaN for spots without any count.
+      The domains are found in their spatial factors, or in coordinates of the source's classes
+      (`uns[key]["transfer"]["transferred"]`)
     - `obsm[key + "_prob"]`: (n, K) probabilities of the domains, float64
     - `varm[key + "_loadings"]`: (n_vars, q) loadings of the standardised genes; NaN for genes not used
     - `obsp[key + "_connectivities"]`: (n, n) neighbourhood graph
