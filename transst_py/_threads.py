@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-from joblib import cpu_count  # type: ignore[import-untyped]
+from joblib import cpu_count
 from threadpoolctl import threadpool_limits
 
 __all__ = ["in_threads"]
