@@ -103,14 +103,17 @@ find_python() {
     die "no Python >= 3.11 found (set PYTHON=...)"
 }
 
-# Debian's own python3.11 comes without ensurepip and libpython; both are packages of the same release.
+# Debian's own python3.11 comes without ensurepip, libpython and headers; all are packages of the same release.
 complete_python() {
-    "$1" -c 'import ensurepip, sysconfig, sys; sys.exit(not sysconfig.get_config_var("Py_ENABLE_SHARED"))' 2>/dev/null && return 0
+    "$1" -c '
+import ensurepip, os, sys, sysconfig
+headers = os.path.exists(os.path.join(sysconfig.get_path("include"), "Python.h"))
+sys.exit(not (headers and sysconfig.get_config_var("Py_ENABLE_SHARED")))' 2>/dev/null && return 0
     name=$("$1" -c 'import sys; print("python%d.%d" % sys.version_info[:2])')
     [ "$1" = "/usr/bin/$name" ] && [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null &&
         [ "${TRANSST_SYSTEM_PACKAGES:-yes}" != no ] ||
-        die "$1 lacks ensurepip or a shared libpython; on Debian: apt-get install $name-venv lib$name"
-    say "installing $name-venv and lib$name with apt-get"
+        die "$1 lacks ensurepip, a shared libpython or headers; on Debian: apt-get install $name-venv lib$name $name-dev"
+    say "installing $name-venv, lib$name and $name-dev with apt-get"
     apt-get update -qq >>"$LOG" 2>&1
     DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends "$name-venv" "lib$name" "$name-dev" >>"$LOG" 2>&1 ||
         { tail -n 20 "$LOG" >&2; die "apt-get install $name-venv failed"; }
