@@ -35,7 +35,6 @@ from sklearn.metrics import adjusted_rand_score
 from sklearn.utils import check_array
 
 from transst_py._validation import check_choice
-from transst_py.graph import check_connectivities
 from transst_py.spatial_mixture import Field, SpatialGaussianMixture
 
 __all__ = ["CRITERIA", "Choice", "check_candidates", "choice_record", "choose_n_domains", "criterion_values"]
@@ -133,11 +132,7 @@ def choose_n_domains(
         criterion = "slope" if len(numbers) >= MIN_SLOPE_CANDIDATES else "hbic"
     check_choice_options(criterion, len(numbers), penalty_weight, n_subsamples)
     weight = published_weight(n) if penalty_weight is None else float(penalty_weight)
-    field = connectivities
-    if not (field is None or isinstance(field, Field)):
-        field = Field.from_graph(check_connectivities(field, n))
-    if field is not None and field.graph.nnz == 0:
-        field = None  # as the warning has said; the fits need not repeat it
+    field = Field.of(connectivities, n)
     options = {"random_state": random_state, **mixture_options}
 
     mixtures, complaints = {}, {}
@@ -146,8 +141,7 @@ def choose_n_domains(
             warnings.simplefilter("always")
             mixtures[K] = SpatialGaussianMixture(K, **options).fit(V, field, start=start)
     table = _criterion_table(mixtures, n, q, weight)
-    graph = None if field is None else field.graph
-    curve = stability_curve(V, graph, numbers, start=start, n_subsamples=n_subsamples, **options)
+    curve = stability_curve(V, field.graph, numbers, start=start, n_subsamples=n_subsamples, **options)
     table["stability"], table["stability_sd"] = np.array([curve[K] for K in numbers]).T
     chosen = _smallest(table, criterion, mixtures)
     for w in complaints[chosen]:
@@ -265,14 +259,14 @@ def slope_values(log_likelihoods: np.ndarray, parameters: np.ndarray) -> np.ndar
 def _criterion_table(
     mixtures: dict[int, SpatialGaussianMixture], n: int, n_factors: int, weight: float
 ) -> pd.DataFrame:
-    types = {K: mixture.covariance_type for K, mixture in mixtures.items()}
     likelihoods = {K: mixture.lower_bounds_[-1] for K, mixture in mixtures.items()}
+    kind = next(iter(mixtures.values())).covariance_type
     table = pd.DataFrame(
         {
             "n_domains": K,
             "log_likelihood": likelihood,
-            "n_parameters": n_parameters(K, n_factors, types[K]),
-            **criterion_values(likelihood, K, n, n_factors, weight, types[K]),
+            "n_parameters": n_parameters(K, n_factors, kind),
+            **criterion_values(likelihood, K, n, n_factors, weight, kind),
         }
         for K, likelihood in likelihoods.items()
     )
@@ -288,7 +282,7 @@ def _smallest(table: pd.DataFrame, criterion: str, mixtures: dict[int, SpatialGa
 
 def stability_curve(
     V: np.ndarray,
-    graph: sp.csr_matrix | None,
+    graph: sp.csr_matrix,
     numbers: list[int],
     *,
     start: np.ndarray | None = None,
@@ -309,9 +303,7 @@ def stability_curve(
     n_init = mixture_options.pop("n_init", "auto")
     starts = SUBSAMPLE_STARTS if n_init == "auto" else min(SUBSAMPLE_STARTS, n_init)
     seeds = [int(seed) for seed in rng.integers(2**31 - 1, size=n_subsamples)]
-    fields = [
-        None if graph is None else Field.from_graph(graph[members][:, members]) for members in subsamples
-    ]
+    fields = [Field.from_graph(graph[members][:, members]) for members in subsamples]
     curve = {}
     for K in numbers:
         labels = []
@@ -328,7 +320,7 @@ def _silent_labels(
     mixture: SpatialGaussianMixture,
     V: np.ndarray,
     members: np.ndarray,
-    field: Field | None,
+    field: Field,
     start: np.ndarray | None,
 ) -> np.ndarray:
     """Labels of all spots, -1 outside the subsample."""

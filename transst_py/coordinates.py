@@ -32,23 +32,20 @@ class Coordinates:
     projection: np.ndarray
     spatial: SpatialFactors | None = None
 
-    def transform(self, X: StandardizedMatrix, graph: sp.csr_matrix | None) -> np.ndarray:
+    def transform(self, X: StandardizedMatrix, graph: sp.csr_matrix) -> np.ndarray:
         """What the mixture sees of the spots X (n, p)."""
         return self.smooth(X.dot(self.projection), graph)
 
-    def smooth(self, V: np.ndarray, graph: sp.csr_matrix | None) -> np.ndarray:
+    def smooth(self, V: np.ndarray, graph: sp.csr_matrix) -> np.ndarray:
         """Spatial factors of coordinates V (n, r), predicted from each spot and those around it."""
-        if self.spatial is None:
-            return V
-        return self.spatial.transform(V, sp.csr_matrix((len(V),) * 2) if graph is None else graph)
+        return V if self.spatial is None else self.spatial.transform(V, graph)
 
     def alone(self, V: np.ndarray) -> np.ndarray:
         """Spatial factors of coordinates V (n, r), from each spot alone, of unit variance."""
-        spatial = self.spatial
-        if spatial is None:
+        if self.spatial is None:
             center, whitening = whiten(V)
             return (V - center) @ whitening
-        return (V - spatial.center_) @ spatial.rotation_
+        return self.spatial.rotate(V)
 
     def arrays(self) -> dict[str, np.ndarray]:
         """Everything in named arrays, for a file."""

@@ -24,7 +24,6 @@ from transst_py.choice import Choice, check_candidates, check_choice_options, ch
 from transst_py.class_transfer import MIN_INFORMATION_RATIO, ClassCoordinates, spatial_information
 from transst_py.coordinates import Coordinates
 from transst_py.eigen import orthonormal_basis
-from transst_py.graph import check_connectivities
 from transst_py.source_model import SupervisedFactorAnalysis
 from transst_py.spatial_factors import SpatialFactors, check_min_autocorrelation
 from transst_py.spatial_mixture import Field, SpatialGaussianMixture
@@ -193,7 +192,7 @@ class TransST(BaseEstimator):
             Shapes do not fit, an option is out of range, or a source has no label at all.
         """
         X = check_expression(X, "X")
-        graph = None if connectivities is None else check_connectivities(connectivities, X.shape[0])
+        field = Field.of(connectivities, X.shape[0])
         named = source if isinstance(source, Mapping) else dict(enumerate(source or []))
         datasets = [check_source(X_s, y_s, X.shape[1], f"source[{k!r}]") for k, (X_s, y_s) in named.items()]
         scalings = self._scalings(with_source=bool(datasets))
@@ -213,7 +212,7 @@ class TransST(BaseEstimator):
         self.choice_: Choice | None = None
         self.spatial_information_: dict[str, float] = {}
         with progress.stage("spatial mixture", f"{self.n_components} domains"):
-            self._fit_domains(chosen.target, graph, n_domains)
+            self._fit_domains(chosen.target, field, n_domains)
         self.labels_ = self.mixture_.labels_
         self.responsibilities_ = self.mixture_.responsibilities_
         self.seconds_ = progress.seconds
@@ -287,11 +286,8 @@ class TransST(BaseEstimator):
             unexplained += float(rows.row_squares().sum() - explained)
         return unexplained / float(own.row_squares().sum())
 
-    def _fit_domains(
-        self, target: StandardizedMatrix, graph: sp.csr_matrix | None, n_domains: list[int]
-    ) -> None:
+    def _fit_domains(self, target: StandardizedMatrix, field: Field, n_domains: list[int]) -> None:
         """Domains with the loadings only, with the source's classes, or the one of these that tells more."""
-        field = None if graph is None else Field.from_graph(graph)
         views = self._views(target, field)
         fits = self._compare(views, field, n_domains) if len(views) > 1 else {}
         chosen = self._more_telling() if fits else next(iter(views))
@@ -306,11 +302,8 @@ class TransST(BaseEstimator):
         for message in caught:
             warnings.warn(message.message, message.category, stacklevel=3)
 
-    def _compare(
-        self, views: dict[str, View], field: Field | None, n_domains: list[int]
-    ) -> dict[str, MixtureFit]:
+    def _compare(self, views: dict[str, View], field: Field, n_domains: list[int]) -> dict[str, MixtureFit]:
         """Fit the mixture to every view, with one number of domains, and see how much each tells."""
-        assert field is not None
         K = self._comparable_number(n_domains)
         fits = {name: fit_silently(self._mixture(K), view, field) for name, view in views.items()}
         self.spatial_information_ = {
@@ -319,7 +312,7 @@ class TransST(BaseEstimator):
         }
         return fits
 
-    def _number_of_domains(self, view: View, field: Field | None, n_domains: list[int]) -> int:
+    def _number_of_domains(self, view: View, field: Field, n_domains: list[int]) -> int:
         if isinstance(self.n_components, (int, np.integer)):
             return int(self.n_components)
         self.choice_ = choose_n_domains(
@@ -333,16 +326,13 @@ class TransST(BaseEstimator):
         )
         return self.choice_.n_domains
 
-    def _views(self, target: StandardizedMatrix, field: Field | None) -> dict[str, View]:
+    def _views(self, target: StandardizedMatrix, field: Field) -> dict[str, View]:
         """What the mixture may be fitted to: factor scores, coordinates of the source's classes, or both."""
         model = self.source_model_
-        spatial = field is not None and field.graph.nnz > 0
         views = {}
         if self.class_transfer != "always":
-            W = self.transfer_.loadings_
-            projection = np.linalg.solve(W.T @ W, W.T).T
-            views["loadings"] = self._view(projection, self.embedding_, field, None)
-        comparable = model is not None and len(model.classes_) > 1 and spatial
+            views["loadings"] = self._view(self.transfer_.projection(), self.embedding_, field, None)
+        comparable = model is not None and len(model.classes_) > 1 and field.graph.nnz > 0
         if self.class_transfer == "always" or (self.class_transfer == "auto" and comparable):
             assert model is not None
             classes = ClassCoordinates.from_model(model)
@@ -350,14 +340,11 @@ class TransST(BaseEstimator):
             views["classes"] = self._view(classes.projection, U, field, classes.assign(U))
         return views
 
-    def _view(
-        self, projection: np.ndarray, V: np.ndarray, field: Field | None, start: np.ndarray | None
-    ) -> View:
+    def _view(self, projection: np.ndarray, V: np.ndarray, field: Field, start: np.ndarray | None) -> View:
         coordinates = Coordinates(projection)
-        graph = None if field is None else field.graph
-        if graph is not None and graph.nnz and self.min_autocorrelation is not None:
-            coordinates.spatial = SpatialFactors(self.min_autocorrelation).fit(V, graph)
-        return View(coordinates, coordinates.smooth(V, graph), coordinates.alone(V), start)
+        if field.graph.nnz and self.min_autocorrelation is not None:
+            coordinates.spatial = SpatialFactors(self.min_autocorrelation).fit(V, field.graph)
+        return View(coordinates, coordinates.smooth(V, field.graph), coordinates.alone(V), start)
 
     def _more_telling(self) -> str:
         loadings, classes = (self.spatial_information_[name] for name in ("loadings", "classes"))
@@ -384,9 +371,9 @@ class TransST(BaseEstimator):
         """Label the spots of another slice, (n_new,), standardised as the target was."""
         check_is_fitted(self, "mixture_")
         X = check_expression(X, "X")
-        graph = None if connectivities is None else check_connectivities(connectivities, X.shape[0])
-        field = None if graph is None else Field.from_graph(graph)
-        return self.mixture_.predict(self.coordinates_.transform(self.transfer_.standardize(X), graph), field)
+        field = Field.of(connectivities, X.shape[0])
+        E = self.coordinates_.transform(self.transfer_.standardize(X), field.graph)
+        return self.mixture_.predict(E, field)
 
     def save(self, path: str | Path) -> None:
         """Write what `predict` needs to one file (numpy's npz format), without pickle."""
@@ -427,7 +414,7 @@ _TRANSFER_STATE = ("loadings_", "mean_", "scale_", "n_features_in_")
 _MIXTURE_STATE = ("labels_", "means_", "covariances_", "smoothness_")
 
 
-def fit_silently(mixture: SpatialGaussianMixture, view: View, field: Field | None) -> MixtureFit:
+def fit_silently(mixture: SpatialGaussianMixture, view: View, field: Field) -> MixtureFit:
     """Fit, and return the warnings too: only those of the fit that is kept are for the user."""
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")

@@ -84,10 +84,14 @@ class SpatialFactors(BaseEstimator):
         self.weights_[:, :smoothed] = kriging_weights(Z @ vectors[:, ::-1][:, :smoothed], connectivities)
         return self
 
+    def rotate(self, V: np.ndarray) -> np.ndarray:
+        """Return the spatial factors of each spot alone, (n, r)."""
+        check_is_fitted(self)
+        return (check_array(V, dtype=np.float64) - self.center_) @ self.rotation_
+
     def transform(self, V: np.ndarray, connectivities: sp.csr_matrix) -> np.ndarray:
         """Predict the spatial factors of spots, (n, r); a spot without neighbours keeps its own values."""
-        check_is_fitted(self)
-        Z = (check_array(V, dtype=np.float64) - self.center_) @ self.rotation_
+        Z = self.rotate(V)
         average = neighbour_average(connectivities)
         around = average @ Z
         own, first, second = self.weights_

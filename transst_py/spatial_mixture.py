@@ -107,6 +107,15 @@ class Field:
         members = [np.flatnonzero(colour == c) for c in range(colour.max() + 1)]
         return cls(graph, members, np.asarray(graph.sum(axis=1)).ravel())
 
+    @classmethod
+    def of(cls, connectivities: sp.csr_matrix | Self | None, n: int) -> Self:
+        """Field of a graph of n spots, checked; without edges for `None`; a field as it is."""
+        if isinstance(connectivities, cls):
+            return connectivities
+        if connectivities is None:
+            return cls.from_graph(sp.csr_matrix((n, n)))
+        return cls.from_graph(check_connectivities(connectivities, n))
+
     def smooth(self, Z: np.ndarray) -> np.ndarray:
         """Average each spot half with its neighbours; a spot without any keeps its value."""
         around = (self.graph @ Z) / np.maximum(self.degrees, 1)[:, None]
@@ -378,7 +387,7 @@ class SpatialGaussianMixture(BaseEstimator):
         self.check(len(V))
         if start is not None and (np.shape(start) != (len(V),) or np.min(start) < 0):
             raise ValueError(f"`start` must hold {len(V)} labels 0, 1, ..., got shape {np.shape(start)}")
-        field = self._field(connectivities, len(V))
+        field = Field.of(connectivities, len(V))
         center, whitening = whiten(V)
         Z = (V - center) @ whitening
         # The products are too narrow for threads to pay, and one thread makes them repeatable.
@@ -393,7 +402,7 @@ class SpatialGaussianMixture(BaseEstimator):
         self._warn(best)
         return self
 
-    def predict(self, V: np.ndarray, connectivities: sp.csr_matrix | None = None) -> np.ndarray:
+    def predict(self, V: np.ndarray, connectivities: sp.csr_matrix | Field | None = None) -> np.ndarray:
         """Label the spots of another slice with the fitted classes and smoothness, (n,).
 
         The labels are a mode of the field, found from the classes alone: on the slice of the fit they may
@@ -401,7 +410,7 @@ class SpatialGaussianMixture(BaseEstimator):
         """
         check_is_fitted(self)
         V = check_array(V, dtype=np.float64)
-        field = self._field(connectivities, len(V))
+        field = Field.of(connectivities, len(V))
         u = Components(self.means_, self.covariances_).energies(V)
         return field.icm(u.argmin(axis=1), u, self.smoothness_)
 
@@ -424,12 +433,6 @@ class SpatialGaussianMixture(BaseEstimator):
         if self.n_init != "auto" and not (isinstance(self.n_init, Integral) and self.n_init >= 1):
             raise ValueError(f"`n_init` must be 'auto' or a whole number >= 1, got {self.n_init!r}")
         check_seed(self.random_state)
-
-    def _field(self, connectivities: sp.csr_matrix | Field | None, n: int) -> Field:
-        if isinstance(connectivities, Field):
-            return connectivities
-        graph = sp.csr_matrix((n, n)) if connectivities is None else check_connectivities(connectivities, n)
-        return Field.from_graph(graph)
 
     def _best_run(self, Z: np.ndarray, field: Field) -> Run:
         """Restart from k-means, and keep the run with the best likelihood."""

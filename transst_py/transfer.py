@@ -247,10 +247,13 @@ class AdaptiveLoadings(TransformerMixin, BaseEstimator):
 
     def transform(self, X: Any) -> np.ndarray:
         """Return the (n, q) projection scores v = X W (W'W)⁻¹ of standardised rows."""
+        return self.standardize(X).dot(self.projection())
+
+    def projection(self) -> np.ndarray:
+        """Return W (W'W)⁻¹, (p, q), which takes standardised genes to scores."""
         check_is_fitted(self)
-        X = self.standardize(X)
         W = self.loadings_
-        return X.dot(np.linalg.solve(W.T @ W, W.T).T)
+        return np.asarray(np.linalg.solve(W.T @ W, W.T).T)
 
     def standardize(self, X: Any) -> StandardizedMatrix:
         """Centre and scale rows by the moments of the fit.
