@@ -22,7 +22,7 @@ from pathlib import Path
 import matplotlib
 import numpy as np
 import pandas as pd
-from methods import METHODS, Method
+from methods import METHODS, Method, installed
 from peers import PEERS
 from sklearn import metrics
 from tissues import Tissue, tissues
@@ -186,10 +186,7 @@ def main() -> None:
     args.out.mkdir(parents=True, exist_ok=True)
     path = args.out / "domains.csv"
 
-    missing = {name: ALL[name].missing for name in args.methods if ALL[name].missing}
-    for name, packages in missing.items():
-        print(f"left out, {name}: not installed: {', '.join(packages)} (make bench installs them)")
-    methods = [name for name in args.methods if name not in missing]
+    methods = installed(args.methods, ALL)
     with warnings.catch_warnings():
         warnings.simplefilter(
             "ignore"

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import reduce
 from importlib.util import find_spec
 from typing import Any
 
@@ -21,7 +20,7 @@ from sklearn.mixture import GaussianMixture
 from sklearn.neighbors import KNeighborsClassifier
 
 import transst_py as tst
-from transst_py.genes import n_detected, select_genes
+from transst_py.genes import n_detected, select_genes, shared_genes
 from transst_py.graph import spatial_neighbors
 from transst_py.normalize import log_normalize, median_total
 from transst_py.reference import ReferenceTransST
@@ -51,6 +50,15 @@ class Method:
         return [name for name in self.packages if find_spec(name) is None]
 
 
+def installed(names: list[str], methods: dict[str, Method]) -> list[str]:
+    """Names of the methods that can run; say of the others what is missing."""
+    for name in names:
+        if methods[name].missing:
+            packages = ", ".join(methods[name].missing)
+            print(f"left out, {name}: not installed: {packages} (make bench installs them)")
+    return [name for name in names if not methods[name].missing]
+
+
 # TransST
 
 
@@ -58,9 +66,7 @@ def transst_record(
     target: ad.AnnData, sources: Sources, n_domains: int, seed: int, class_transfer: str = "auto"
 ) -> tuple[np.ndarray, dict[str, Any]]:
     """Labels, and the record of the run."""
-    n_shared = len(
-        reduce(lambda genes, s: genes.intersection(s.var_names), sources.values(), target.var_names)
-    )
+    n_shared = len(shared_genes(target.var_names, {name: s.var_names for name, s in sources.items()}))
     done = tst.tl.transst(
         target,
         sources or None,
@@ -109,7 +115,7 @@ def expression(target: ad.AnnData, sources: Sources) -> tuple[np.ndarray, list[n
     X, sources_X, y
         (n, p) target; (n_s, p) and (n_s,) of every source.
     """
-    genes = reduce(lambda common, s: common[common.isin(s.var_names)], sources.values(), target.var_names)
+    genes = shared_genes(target.var_names, {name: s.var_names for name, s in sources.items()})
     labelled = [s[s.obs["label"].notna()] for s in sources.values()]
     counts = [sp.csr_matrix(a[:, genes].X, dtype=np.float64) for a in (target, *labelled)]
     X, *sources_X = (log_normalize(C, target_sum=median_total(counts[0])) for C in counts)

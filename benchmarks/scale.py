@@ -11,10 +11,6 @@ time and memory on log-log scale, and the adjusted Rand index.
 from __future__ import annotations
 
 import argparse
-import json
-import resource
-import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -23,6 +19,7 @@ import matplotlib
 import numpy as np
 import pandas as pd
 import scipy.sparse as sp
+from processes import apart, peak_gib
 from scipy.spatial import cKDTree
 from sklearn.metrics import adjusted_rand_score
 
@@ -82,10 +79,6 @@ def run(n: int) -> dict[str, float]:
     }
 
 
-def peak_gib() -> float:
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
-
-
 def slopes(results: pd.DataFrame) -> dict[str, float]:
     """Exponent of n in time and in peak memory, between the smallest and the largest size."""
     ends = np.log(results.iloc[[0, -1]][["spots", "seconds", "peak GiB"]].to_numpy())
@@ -111,17 +104,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--sizes", type=int, nargs="+", default=[62_500, 250_000, 1_000_000])
     parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results")
-    parser.add_argument("--one", type=int, help=argparse.SUPPRESS)
     args = parser.parse_args()
-    if args.one:
-        print(json.dumps(run(args.one)))
-        return
     rows = []
     for n in args.sizes:
-        child = subprocess.run(
-            [sys.executable, __file__, "--one", str(n)], check=True, stdout=subprocess.PIPE, text=True
-        )
-        rows.append(json.loads(child.stdout.splitlines()[-1]))
+        rows.append(apart(run, n))
         print(pd.Series(rows[-1]).round(3).to_string(), "\n", flush=True)
     results = pd.DataFrame(rows)
     args.out.mkdir(parents=True, exist_ok=True)

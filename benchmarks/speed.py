@@ -16,23 +16,18 @@ from __future__ import annotations
 
 import argparse
 import os
-import resource
-import sys
 import tempfile
 import time
 import warnings
-from collections.abc import Callable
-from concurrent.futures import ProcessPoolExecutor
 from importlib import import_module
-from multiprocessing import get_context
 from pathlib import Path
-from typing import TypeVar
 
 import anndata as ad
 import numpy as np
 import pandas as pd
-from methods import METHODS, Method, pca_gmm_stacked
+from methods import METHODS, Method, installed, pca_gmm_stacked
 from peers import PEERS
+from processes import apart, peak_gib
 
 import transst_py as tst
 
@@ -42,7 +37,6 @@ ALL = {
     **{name: METHODS[name] for name in ("TransST", "no transfer", "reference mode")},
     **PEERS,
 }
-T = TypeVar("T")
 N_DOMAINS, N_FACTORS, N_GENES = 7, 15, 2000
 TARGET_SIDE, SOURCE_SIDE = 60, 105
 
@@ -74,19 +68,12 @@ def run_here(name: str, folder: Path, seed: int) -> dict[str, float]:
         warnings.simplefilter("ignore")
         labels = ALL[name].run(target, {"source": source}, N_DOMAINS, seed)
     seconds, cpu_seconds = time.perf_counter() - start, time.process_time() - cpu_start
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (2**30 if sys.platform == "darwin" else 2**20)
     return {
         "seconds": seconds,
         "cpu_seconds": cpu_seconds,
-        "peak_gib": peak,
+        "peak_gib": peak_gib(),
         "n_found": len(np.unique(labels)),
     }
-
-
-def apart(function: Callable[..., T], *args: object) -> T:
-    """Call in a process of its own, started afresh: this one stays small, since a child inherits its peak."""
-    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
-        return pool.submit(function, *args).result()
 
 
 def measure(methods: list[str], repeats: int, folder: Path) -> pd.DataFrame:
@@ -117,12 +104,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results")
     args = parser.parse_args()
     args.out.mkdir(parents=True, exist_ok=True)
-    for name in args.methods:
-        if ALL[name].missing:
-            print(
-                f"left out, {name}: not installed: {', '.join(ALL[name].missing)} (make bench installs them)"
-            )
-    methods = [name for name in args.methods if not ALL[name].missing]
+    methods = installed(args.methods, ALL)
     threads = os.environ.get("OMP_NUM_THREADS", "not set")
     print(f"{os.cpu_count()} cores, OMP_NUM_THREADS {threads}")
     with tempfile.TemporaryDirectory() as folder:

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from grids import square_grid
 from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 from sklearn.metrics import adjusted_rand_score, mutual_info_score
 
@@ -43,7 +44,7 @@ def test_nearest_class_agrees_with_discriminant_analysis(labelled_rows):
 
 def test_information_is_that_of_spots_judged_alone():
     rng = np.random.default_rng(0)
-    xy = np.array([(i, j) for i in range(12) for j in range(12)], dtype=float)
+    xy = square_grid(12, 12).astype(float)
     graph = spatial_neighbors(xy, n_neighbors=4)
     labels = (xy[:, 0] > 5).astype(int)
     V = np.column_stack([np.where(labels, 1.0, -1.0) * 50, rng.normal(size=144)])
@@ -57,7 +58,7 @@ def test_information_is_that_of_spots_judged_alone():
 @pytest.mark.parametrize("n_domains", [2, 6, 12])
 def test_domains_in_random_places_have_no_information(n_domains):
     rng = np.random.default_rng(0)
-    xy = np.array([(i, j) for i in range(14) for j in range(14)], dtype=float)
+    xy = square_grid(14, 14).astype(float)
     graph = spatial_neighbors(xy, n_neighbors=4)
     values = [
         spatial_information(rng.normal(size=(196, 3)), rng.integers(n_domains, size=196), graph)

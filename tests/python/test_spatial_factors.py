@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import scipy.sparse as sp
+from grids import square_grid
 
 from transst_py.graph import spatial_neighbors
 from transst_py.spatial_factors import (
@@ -17,7 +18,7 @@ from transst_py.spatial_factors import (
 
 def lattice(side: int) -> tuple[np.ndarray, sp.csr_matrix]:
     """Positions and 4-neighbour graph of a square lattice."""
-    xy = np.array([(i, j) for i in range(side) for j in range(side)], dtype=float)
+    xy = square_grid(side, side).astype(float)
     return xy, spatial_neighbors(xy, n_neighbors=4)
 
 

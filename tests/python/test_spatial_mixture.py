@@ -3,6 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import scipy.sparse as sp
+from grids import square_grid
 from scipy.sparse.csgraph import connected_components
 from scipy.stats import multivariate_normal
 from sklearn.exceptions import ConvergenceWarning
@@ -351,7 +352,7 @@ def test_more_domains_than_the_spots_allow(stripes, n_domains, n_start):
 
 def test_noise_in_many_domains_from_labels():
     rng = np.random.default_rng(0)
-    xy = np.array([(i, j) for i in range(14) for j in range(14)], dtype=float)
+    xy = square_grid(14, 14).astype(float)
     graph = spatial_neighbors(xy, n_neighbors=4)
     with pytest.warns(UserWarning, match="of the 30 domains asked for hold a spot"):
         model = SpatialGaussianMixture(30, smoothness=5.0).fit(
