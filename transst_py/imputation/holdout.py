@@ -1,0 +1,250 @@
+"""Which measured spots to hide, so that what is imputed there can be compared with what was measured.
+
+Every pattern is a logical array (n,), True for a spot that is hidden. Patterns are drawn from where the spots
+lie, never from their expression. A `comb` is the task of making a lattice finer, `holes` are damage,
+`random_spots` are failed spots: a method may be good at one and poor at another.
+"""
+
+from __future__ import annotations
+
+from itertools import product
+
+import numpy as np
+from scipy.spatial import cKDTree
+
+from transst_py._validation import check_choice, check_whole_number
+from transst_py.imputation.smoothers import TIE_TOLERANCE
+
+__all__ = ["comb", "comb_phases", "dense_index", "holes", "random_spots", "spatial_folds"]
+
+KINDS = ("square", "hexagonal")
+
+
+def comb(index: np.ndarray, kind: str, *, stride: int = 2, phase: tuple[int, int] = (0, 0)) -> np.ndarray:
+    """Hide all spots but those of one sub-lattice, which is of the same kind with `stride` times the pitch.
+
+    On whole lattices, 1 spot in stride² is kept, and every spot is kept in exactly one phase.
+
+    Parameters
+    ----------
+    index
+        (row, col) of each spot, integers (n, 2), as in `transst_py.lattice.Lattice.index`.
+    kind
+        "square" or "hexagonal".
+    stride
+        Spacing of the kept spots, in sites; at least 2.
+    phase
+        Which sub-lattice: remainders, each from 0 to stride - 1, of the two numbers from `dense_index`.
+
+    Returns
+    -------
+    Logical (n,), True for hidden spots.
+
+    Raises
+    ------
+    TypeError, ValueError
+        No such lattice; a stride or phase out of range; no spot is kept, or none is hidden.
+    """
+    check_whole_number("stride", stride, at_least=2)
+    if tuple(phase) not in comb_phases(stride):
+        raise ValueError(f"`phase` must be two whole numbers from 0 to {stride - 1}, got {phase!r}")
+    hidden = (dense_index(index, kind) % stride != phase).any(axis=1)
+    return _check_hidden(hidden, f"`stride`={stride} with `phase`={phase}")
+
+
+def comb_phases(stride: int) -> list[tuple[int, int]]:
+    """All phases of a comb: stride² sub-lattices that share no site and together are the lattice."""
+    return list(product(range(stride), range(stride)))
+
+
+def dense_index(index: np.ndarray, kind: str) -> np.ndarray:
+    """Number the sites of a lattice such that every pair of whole numbers is a site.
+
+    A square lattice's (row, col) already are such numbers. On a hexagonal one, row + col has one parity, and
+    the axial coordinates (row, (col - row) // 2) take its place: neighbours differ by ±(0, 1), ±(1, 0) or
+    ±(1, -1).
+
+    Parameters
+    ----------
+    index
+        (row, col) of each spot, integers (n, 2), as in `transst_py.lattice.Lattice.index`.
+    kind
+        "square" or "hexagonal".
+
+    Returns
+    -------
+    int64 (n, 2).
+
+    Raises
+    ------
+    TypeError
+        `index` holds no integers.
+    ValueError
+        `index` is no (n, 2) array, has common steps, or is not of this kind.
+    """
+    check_choice("kind", kind, KINDS)
+    index = np.asarray(index)
+    if index.dtype.kind not in "iu":
+        raise TypeError(f"`index` must hold integers, got dtype {index.dtype}")
+    if index.ndim != 2 or index.shape[1] != 2 or len(index) == 0:
+        raise ValueError(f"`index` must be of shape (n, 2), one row per spot, got {index.shape}")
+    row, col = index.astype(np.int64).T
+    _check_kind(row, col, kind)
+    return np.column_stack([row, col if kind == "square" else (col - row) // 2])
+
+
+def random_spots(n: int, *, fraction: float, rng: np.random.Generator) -> np.ndarray:
+    """Hide a fraction of n spots, rounded to whole spots, each equally likely.
+
+    Returns
+    -------
+    Logical (n,), True for hidden spots.
+
+    Raises
+    ------
+    TypeError, ValueError
+        `fraction` is not between 0 and 1, or so near to one of them that nothing or everything is hidden;
+        `rng` is no Generator.
+    """
+    check_whole_number("n", n, at_least=2)
+    _check_fraction(fraction)
+    _check_rng(rng)
+    hidden = np.zeros(n, dtype=bool)
+    hidden[rng.choice(n, size=round(fraction * n), replace=False)] = True
+    return _check_hidden(hidden, f"`fraction`={fraction:g}")
+
+
+def holes(positions: np.ndarray, *, fraction: float, radius: float, rng: np.random.Generator) -> np.ndarray:
+    """Hide all spots within a radius of randomly chosen spots, until about a fraction of them is hidden.
+
+    Centres are spots that are not hidden yet; holes may overlap and reach over the border of the tissue. The
+    last hole is made only if that brings the number of hidden spots closer to what was asked for.
+
+    Parameters
+    ----------
+    positions
+        float (n, 2).
+    fraction
+        Between 0 and 1.
+    radius
+        In units of the positions, the border included.
+    rng
+        Source of the centres.
+
+    Returns
+    -------
+    Logical (n,), True for hidden spots.
+
+    Raises
+    ------
+    TypeError, ValueError
+        A position is missing; `fraction` is not between 0 and 1; `radius` is no positive number, or one hole
+        is too large for the fraction, so that nothing or everything would be hidden; `rng` is no Generator.
+    """
+    positions = _check_positions(positions)
+    _check_fraction(fraction)
+    _check_rng(rng)
+    if not 0 < radius < np.inf:
+        raise ValueError(f"`radius` must be a positive number, got {radius!r}")
+    tree = cKDTree(positions)
+    hidden = np.zeros(len(positions), dtype=bool)
+    missing = fraction * len(positions)
+    for center in rng.permutation(len(positions)):
+        if hidden[center]:
+            continue
+        hole = np.array(tree.query_ball_point(positions[center], radius * (1 + TIE_TOLERANCE)))
+        new = hole[~hidden[hole]]
+        if abs(missing - len(new)) >= abs(missing):
+            break
+        hidden[new] = True
+        missing -= len(new)
+    return _check_hidden(hidden, f"`fraction`={fraction:g} with `radius`={radius:g}")
+
+
+def spatial_folds(positions: np.ndarray, *, n_folds: int, rng: np.random.Generator, size: int) -> np.ndarray:
+    """Deal small contiguous clumps of spots out to folds at random, to validate with one fold hidden.
+
+    A clump is what lies nearest to one of n / size randomly chosen spots. Every fold gets equally many, or
+    one more; with clumps of one spot the folds are random.
+
+    Parameters
+    ----------
+    positions
+        float (n, 2).
+    n_folds
+        At least 2.
+    rng
+        Source of the clumps and their folds.
+    size
+        Mean number of spots in a clump.
+
+    Returns
+    -------
+    Fold of each spot, 0 to n_folds - 1, int64 (n,). No fold is empty.
+
+    Raises
+    ------
+    TypeError, ValueError
+        A position is missing; `n_folds` or `size` is no whole number in range; there are fewer clumps than
+        folds; `rng` is no Generator.
+    """
+    positions = _check_positions(positions)
+    check_whole_number("n_folds", n_folds, at_least=2)
+    check_whole_number("size", size, at_least=1)
+    _check_rng(rng)
+    # Of spots that share a position one only: else a clump could be empty.
+    distinct = np.unique(positions, axis=0)
+    n_clumps = min(round(len(positions) / size), len(distinct))
+    if n_clumps < n_folds:
+        raise ValueError(
+            f"`size`={size} makes {n_clumps} clumps of {len(positions)} spots, fewer than "
+            f"`n_folds`={n_folds}; make the clumps smaller"
+        )
+    centers = distinct[rng.choice(len(distinct), size=n_clumps, replace=False)]
+    clump = cKDTree(centers).query(positions)[1]
+    return rng.permutation(np.arange(n_clumps, dtype=np.int64) % n_folds)[clump]
+
+
+def _check_kind(row: np.ndarray, col: np.ndarray, kind: str) -> None:
+    steps = [int(np.gcd.reduce(numbers - numbers[0])) for numbers in (row, col)]
+    if max(steps) > 1:
+        raise ValueError(
+            f"`index` has common steps {steps} between rows and columns, so not every site is named; take "
+            "the indices without them (`Lattice.index`)"
+        )
+    one_parity = np.ptp((row + col) % 2) == 0
+    if kind == "hexagonal" and not one_parity:
+        raise ValueError(
+            "`index` is no hexagonal lattice: row + column is even for some spots, odd for others"
+        )
+    if kind == "square" and one_parity and len(row) > 1:
+        raise ValueError(
+            "`index` is no square lattice: row + column has one parity, so no two spots are neighbours; use "
+            "kind='hexagonal'"
+        )
+
+
+def _check_positions(positions: np.ndarray) -> np.ndarray:
+    positions = np.asarray(positions, dtype=np.float64)
+    if positions.ndim != 2 or positions.shape[1] != 2 or len(positions) < 2:
+        raise ValueError(f"`positions` must be of shape (n, 2) with n >= 2, got {positions.shape}")
+    if not np.isfinite(positions).all():
+        raise ValueError("`positions` has missing or infinite values; remove these spots first")
+    return positions
+
+
+def _check_fraction(fraction: float) -> None:
+    if not 0 < fraction < 1:
+        raise ValueError(f"`fraction` must lie between 0 and 1, both excluded, got {fraction!r}")
+
+
+def _check_rng(rng: np.random.Generator) -> None:
+    if not isinstance(rng, np.random.Generator):
+        raise TypeError(f"`rng` must be a numpy Generator (numpy.random.default_rng(seed)), got {rng!r}")
+
+
+def _check_hidden(hidden: np.ndarray, what: str) -> np.ndarray:
+    if hidden.all() or not hidden.any():
+        amount = "all" if hidden.all() else "none"
+        raise ValueError(f"{what} hides {amount} of the {len(hidden)} spots; some must stay, some be hidden")
+    return hidden
