@@ -355,16 +355,16 @@ def test_dense_block_and_cascade_are_their_equations():
 
 class TestBadInput:
     @pytest.mark.parametrize(
-        ("options", "match"),
+        ("error", "match", "options"),
         [
-            ({"blocks": 0}, "`blocks`"),
-            ({"in_channels": 1.5}, "`in_channels`"),
-            ({"attention": "some"}, "`attention` must be one of"),
-            ({"width": 30}, "4 heads for width 30"),
+            (ValueError, "`blocks` must be at least 1", {"blocks": 0}),
+            (TypeError, "`in_channels` must be one whole number", {"in_channels": 1.5}),
+            (ValueError, "`attention`: unknown value 'some'", {"attention": "some"}),
+            (ValueError, "4 heads for width 30", {"width": 30}),
         ],
     )
-    def test_config(self, options, match):
-        with pytest.raises(ValueError, match=match):
+    def test_config(self, error, match, options):
+        with pytest.raises(error, match=match):
             NetworkConfig(**options)
 
     def test_heads_do_not_matter_without_attention(self):

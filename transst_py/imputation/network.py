@@ -14,6 +14,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from transst_py._validation import check_choice, check_whole_number
+
 __all__ = ["CDCIN", "PRESETS", "NetworkConfig", "data_consistency"]
 
 ATTENTION = ("all", "tail", "none")
@@ -45,6 +47,8 @@ class NetworkConfig:
 
     Raises
     ------
+    TypeError
+        A number is no whole number.
     ValueError
         A number is below 1, `attention` is unknown, or the heads do not divide the width.
     """
@@ -62,11 +66,8 @@ class NetworkConfig:
 
     def __post_init__(self) -> None:
         for name in ("in_channels", "width", "blocks", "layers", "cascades", "window", "heads"):
-            value = getattr(self, name)
-            if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-                raise ValueError(f"`{name}` must be a whole number of at least 1, got {value!r}")
-        if self.attention not in ATTENTION:
-            raise ValueError(f"`attention` must be one of {ATTENTION}, got {self.attention!r}")
+            check_whole_number(name, getattr(self, name), at_least=1)
+        check_choice("attention", self.attention, ATTENTION)
         if self.attention != "none" and self.width % self.heads:
             raise ValueError(f"`heads` must divide `width`, got {self.heads} heads for width {self.width}")
 
