@@ -92,8 +92,10 @@ def check_matrix(adata: AnnData, layer: str | None, *, what: str = "adata") -> M
     return X
 
 
-def check_counts(X: Matrix, *, what: str = "adata") -> None:
+def check_counts(X: Matrix, *, what: str = "adata", or_normalized: bool = True) -> None:
     """Refuse negative values and warn when X does not look like counts.
+
+    `or_normalized` says whether the caller takes normalised data too, with `normalization='none'`.
 
     Raises
     ------
@@ -110,15 +112,16 @@ def check_counts(X: Matrix, *, what: str = "adata") -> None:
         return
     if values.min() < 0:
         raise ValueError(
-            f"`{what}` has negative expression values, so it holds no counts; "
-            "pass raw counts (see `layer`), or normalised data with `normalization='none'`"
+            f"`{what}` has negative expression values, so it holds no counts; pass raw counts (see `layer`)"
+            + (", or normalised data with `normalization='none'`" if or_normalized else "")
         )
     sample = values[:: max(1, values.size // 1_000_000)]
     sample = sample[sample > 0]
     if sample.size and np.mean(sample != np.round(sample)) > 0.01:
         warnings.warn(
             f"`{what}` holds fractional values (largest {sample.max():.3g}) where raw counts are expected; "
-            "pass raw counts (see `layer`), or set normalization='none' if the data are normalised already",
+            "pass raw counts (see `layer`)"
+            + (", or set normalization='none' if the data are normalised already" if or_normalized else ""),
             UserWarning,
             stacklevel=3,
         )

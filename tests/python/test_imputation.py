@@ -52,7 +52,11 @@ class TestSmoothers:
     def test_leaving_one_out_is_removing_it(self, cloud):
         measured, _ = cloud
         without = smoothers.find_neighbours(measured, n_neighbors=100)
-        for weights_of in (smoothers.nearest_weights, lambda near: smoothers.kernel_weights(near, 0.1)):
+        for weights_of in (
+            smoothers.nearest_weights,
+            lambda near: smoothers.kernel_weights(near, 0.1),
+            lambda near: smoothers.knn_weights(near, 4),
+        ):
             found = weights_of(without).toarray()
             for i in range(len(measured)):
                 others = np.delete(np.arange(len(measured)), i)
@@ -75,6 +79,53 @@ class TestSmoothers:
         other = smoothers.nearest_weights(smoothers.find_neighbours(measured[shuffled], sites, n_neighbors=9))
         np.testing.assert_array_equal(straight.toarray()[:, shuffled], other.toarray())
         assert (straight.toarray().sum(axis=1) == 1).all()
+
+    def test_knn_is_the_mean_of_the_nearest(self, cloud):
+        measured, sites = cloud
+        around = smoothers.find_neighbours(measured, sites, n_neighbors=9)
+        distance = np.linalg.norm(sites[:, None] - measured[None], axis=-1)
+        for k in (1, 5):
+            nearest = distance <= np.sort(distance, axis=1)[:, [k - 1]]
+            np.testing.assert_allclose(smoothers.knn_weights(around, k).toarray(), nearest / k, rtol=1e-6)
+
+    def test_knn_shares_the_last_places_between_equally_near_spots(self):
+        measured = square_grid(7, 7).astype(float)
+        middle = 3 * 7 + 3
+        noise = np.random.default_rng(0).normal(scale=1e-9, size=measured.shape)
+        shuffled = np.random.default_rng(1).permutation(len(measured))
+        for positions in (measured, measured + noise):
+            near = smoothers.find_neighbours(positions, n_neighbors=20)
+            weights = smoothers.knn_weights(near, 6).toarray()
+            assert weights[middle, middle] == 0
+            at = weights[middle].reshape(7, 7)
+            np.testing.assert_allclose(at[[2, 4, 3, 3], [3, 3, 2, 4]], 1 / 6, rtol=1e-6)
+            # Two places are left for the four diagonal neighbours.
+            np.testing.assert_allclose(at[[2, 2, 4, 4], [2, 4, 2, 4]], 0.5 / 6, rtol=1e-6)
+            assert np.count_nonzero(at) == 8
+            other = smoothers.find_neighbours(positions[shuffled], n_neighbors=20)
+            np.testing.assert_allclose(
+                smoothers.knn_weights(other, 6).toarray(), weights[np.ix_(shuffled, shuffled)], rtol=1e-6
+            )
+
+    def test_knn_of_few_spots_is_their_mean(self, cloud):
+        measured, sites = cloud
+        all_of_them = smoothers.find_neighbours(measured[:4], sites, n_neighbors=9)
+        np.testing.assert_allclose(smoothers.knn_weights(all_of_them, 9).toarray(), 1 / 4)
+        without = smoothers.find_neighbours(measured[:4], n_neighbors=9)
+        np.testing.assert_allclose(
+            smoothers.knn_weights(without, 9).toarray(), (1 - np.eye(4)) / 3, rtol=1e-6
+        )
+
+    def test_knn_refuses_what_may_cut_equally_near_spots(self):
+        measured = square_grid(6, 6).astype(float)
+        near = smoothers.find_neighbours(measured, n_neighbors=7)
+        with pytest.raises(ValueError, match=r"`k`: .* among those as far as the 6-th nearest; find more"):
+            smoothers.knn_weights(near, 6)
+        near = smoothers.find_neighbours(measured, n_neighbors=12)
+        with pytest.raises(ValueError, match="`k` must be at least 1"):
+            smoothers.knn_weights(near, 0)
+        with pytest.raises(TypeError, match="`k` must be one whole number"):
+            smoothers.knn_weights(near, 2.0)
 
     def test_coinciding_spots(self):
         with pytest.raises(ValueError, match="share their position"):

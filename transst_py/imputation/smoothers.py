@@ -13,7 +13,16 @@ import numpy as np
 import scipy.sparse as sp
 from scipy.spatial import cKDTree
 
-__all__ = ["Neighbourhood", "find_neighbours", "kernel_weights", "nearest_weights", "typical_spacing"]
+from transst_py._validation import check_whole_number
+
+__all__ = [
+    "Neighbourhood",
+    "find_neighbours",
+    "kernel_weights",
+    "knn_weights",
+    "nearest_weights",
+    "typical_spacing",
+]
 
 # Distances that agree to this relative precision count as equal: lattice positions carry rounding noise.
 TIE_TOLERANCE = 1e-6
@@ -95,6 +104,41 @@ def kernel_weights(neighbours: Neighbourhood, bandwidth: float) -> sp.csr_matrix
     distance = neighbours.distance
     exponent = (distance**2 - distance[:, :1] ** 2) / (2.0 * bandwidth**2)
     return neighbours.as_matrix(np.exp(-exponent))
+
+
+def knn_weights(neighbours: Neighbourhood, k: int) -> sp.csr_matrix:
+    """Weigh the k nearest spots equally.
+
+    Spots that are equally far at the k-th place share the weight that is left: with 2 places for 4 of them,
+    each counts half. So the result depends neither on the order of the spots nor on rounding noise.
+
+    Parameters
+    ----------
+    neighbours
+        Must reach beyond the k-th nearest spot and those as far as it, or hold all spots.
+    k
+        Spots that count, cut to what there is.
+
+    Raises
+    ------
+    TypeError, ValueError
+        `k` is no whole number from 1 on; the neighbourhood may end among spots that are equally far.
+    """
+    check_whole_number("k", k, at_least=1)
+    distance = neighbours.distance
+    n_found = np.isfinite(distance).sum(axis=1)
+    last = np.take_along_axis(distance, n_found[:, None] - 1, axis=1)
+    kth = np.take_along_axis(distance, np.minimum(k, n_found)[:, None] - 1, axis=1)
+    cut = distance.shape[1] < neighbours.priority.size
+    if cut and (last <= kth * (1.0 + TIE_TOLERANCE)).any():
+        raise ValueError(
+            f"`k`: neighbourhoods of {distance.shape[1]} spots end among those as far as the {k}-th nearest; "
+            "find more neighbours"
+        )
+    nearer = distance < kth * (1.0 - TIE_TOLERANCE)
+    tied = ~nearer & (distance <= kth * (1.0 + TIE_TOLERANCE))
+    left = np.minimum(k, n_found)[:, None] - nearer.sum(axis=1, keepdims=True)
+    return neighbours.as_matrix(nearer + tied * (left / tied.sum(axis=1, keepdims=True)))
 
 
 def typical_spacing(measured: np.ndarray) -> float:

@@ -1,0 +1,130 @@
+"""Linear and cubic interpolation between measured spots, registered on their lattice."""
+
+from __future__ import annotations
+
+import numpy as np
+from scipy.interpolate import LinearNDInterpolator, NdBSpline, NearestNDInterpolator, make_interp_spline
+
+from transst_py._validation import check_choice
+
+__all__ = ["ORDERS", "interpolate"]
+
+ORDERS = {"linear": 1, "cubic": 3}
+# Below this share of measured sites in their bounding box, the indices are hardly those of a lattice, and the
+# box would not fit into memory.
+MIN_MEASURED = 0.02
+
+
+def interpolate(values: np.ndarray, index: np.ndarray, sites: np.ndarray, *, order: str) -> np.ndarray:
+    """Interpolate expression on the lattice of the measured spots.
+
+    The measured lattice is the bounding box of `index` with the common step of either axis, so that a
+    measured spot keeps its place among the finer sites. Holes in it are filled linearly from the spots
+    around them (on a Delaunay triangulation), and outside the convex hull with the nearest measured value,
+    both by distance in steps of the lattice. Then a tensor product of splines through all values is evaluated
+    at the sites: bilinear, or bicubic with not-a-knot ends. Sites outside the box get the value at the
+    nearest point of it.
+
+    Parameters
+    ----------
+    values
+        Expression of the measured spots, finite, (n, p).
+    index
+        Their indices, integers (n, 2): (row, col) of a square lattice, or axial coordinates of a hexagonal
+        one (for Visium row and (col - row) / 2), in which every index pair is a site.
+    sites
+        Indices of the sites in the same units, integers (m, 2).
+    order
+        "linear" or "cubic".
+
+    Returns
+    -------
+    float32 (m, p). Cubic values may overshoot: a gene that is nowhere negative may be interpolated below 0.
+
+    Raises
+    ------
+    TypeError
+        Indices that are no integers.
+    ValueError
+        Unknown `order`; wrong shapes; missing values; two spots on one site; spots that lie on one line, or
+        are scattered over a box they hardly fill; "cubic" with fewer than 4 sites along an axis.
+    """
+    check_choice("order", order, tuple(ORDERS))
+    _check_arrays(values, index, sites)
+    # One order for the triangulation, whose choice between equal diagonals depends on it.
+    by_position = np.lexsort(index.T[::-1])
+    index, values = index[by_position].astype(np.int64), values[by_position].astype(np.float64)
+    _check_layout(index)
+    origin = index.min(axis=0)
+    step = np.gcd.reduce(index - origin, axis=0)
+    grid = _complete(values, (index - origin) // step)
+    if order == "cubic" and min(grid.shape[:2]) < 4:
+        raise ValueError(
+            f"`order`: cubic interpolation needs 4 or more sites along both axes of the lattice, found "
+            f"{grid.shape[0]} x {grid.shape[1]}; use order='linear'"
+        )
+    inside = np.clip((sites - origin) / step, 0, np.array(grid.shape[:2]) - 1)
+    return _spline(grid, ORDERS[order])(np.ascontiguousarray(inside)).astype(np.float32)
+
+
+def _check_arrays(values: np.ndarray, index: np.ndarray, sites: np.ndarray) -> None:
+    for name, pairs in (("index", index), ("sites", sites)):
+        if pairs.ndim != 2 or pairs.shape[1] != 2:
+            raise ValueError(f"`{name}` must have two columns (row, col), got shape {pairs.shape}")
+        if pairs.dtype.kind not in "iu":
+            raise TypeError(f"`{name}` must hold integers, got {pairs.dtype}; round lattice indices first")
+    if values.ndim != 2 or len(values) != len(index):
+        raise ValueError(f"`values` must have a row for each of {len(index)} spots, got shape {values.shape}")
+    if not np.isfinite(values).all():
+        raise ValueError(
+            "`values` has missing or infinite values; leave these spots out of the measured ones"
+        )
+
+
+def _check_layout(index: np.ndarray) -> None:
+    """Refuse spots that share a site or lie on one line; `index` is sorted by row and column."""
+    n_twice = (np.diff(index, axis=0) == 0).all(axis=1).sum()
+    if n_twice:
+        raise ValueError(
+            f"`index`: {n_twice} spots share their site with another; are these several sections?"
+        )
+    if len(index) < 3 or np.linalg.matrix_rank(index - index[0]) < 2:
+        raise ValueError(
+            f"`index`: all {len(index)} spots lie on one line of the lattice; interpolation needs two "
+            "dimensions"
+        )
+
+
+def _complete(values: np.ndarray, index: np.ndarray) -> np.ndarray:
+    """Lay the values on their bounding box and fill its holes: float64 (rows, cols, p)."""
+    shape = index.max(axis=0) + 1
+    if len(index) < MIN_MEASURED * shape.astype(float).prod():
+        raise ValueError(
+            f"`index`: only {len(index)} of {shape[0]} x {shape[1]} sites of the lattice are measured; these "
+            "are no indices of neighbouring spots, or are of several sections"
+        )
+    grid = np.empty((*shape, values.shape[1]))
+    grid[tuple(index.T)] = values
+    hole = np.ones(shape, dtype=bool)
+    hole[tuple(index.T)] = False
+    if not hole.any():
+        return grid
+    places = np.argwhere(hole)
+    filled = LinearNDInterpolator(index, values)(places)
+    outside = np.isnan(filled).any(axis=1)
+    if outside.any():
+        filled[outside] = NearestNDInterpolator(index, values)(places[outside])
+    grid[hole] = filled
+    return grid
+
+
+def _spline(grid: np.ndarray, degree: int) -> NdBSpline:
+    """Return the tensor product spline through the values on a full grid, one axis after the other."""
+    # RegularGridInterpolator solves for cubic coefficients by iteration, to about 1e-4, and scipy.ndimage
+    # bends ramps at the ends. On 80 x 100 spots and 300 genes both take 3 to 4 times as long.
+    knots, coefficients = [], grid
+    for n in grid.shape[:2]:
+        spline = make_interp_spline(np.arange(n), coefficients, k=degree)
+        knots.append(spline.t)
+        coefficients = spline.c.swapaxes(0, 1)
+    return NdBSpline(tuple(knots), np.ascontiguousarray(coefficients), degree)
