@@ -1,0 +1,164 @@
+"""Kriging of expression: every gene by itself, or the factors that genes share."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Self
+
+import numpy as np
+from sklearn.utils.extmath import randomized_svd
+
+from transst_py.imputation.gaussian_process import GaussianProcess
+from transst_py.imputation.spots import Imputer, Prediction, Section, Sites
+
+__all__ = ["FactorKriging", "Factors", "GeneKriging"]
+
+# Genes at once: float64 (spots, genes), twice.
+BLOCK_GENES = 512
+# Genes that enter the factors: those of the largest variance.
+MAX_FACTOR_GENES = 2000
+# One factor for so many spots, between these bounds.
+SPOTS_PER_FACTOR, MIN_FACTORS, MAX_FACTORS = 10, 10, 50
+# Keeps a gene that is nowhere expressed from a division by 0; in units of log expression.
+SD_FLOOR = 1e-3
+
+
+class GeneKriging(Imputer):
+    """A Gaussian process for every gene, each with its own length-scale, roughness and noise."""
+
+    def fit(self, sections: Sequence[Section], sites: Sequence[Sites], genes: np.ndarray) -> Self:
+        """Choose every gene's process by maximum likelihood."""
+        positions = [section.sites.positions for section in sections]
+        noise = [section.noise for section in sections]
+        self._blocks = []
+        for start in range(0, len(genes), BLOCK_GENES):
+            columns = [section.dense(genes[start : start + BLOCK_GENES]) for section in sections]
+            self._blocks.append(GaussianProcess().fit(columns, positions, noise))
+        return self
+
+    def predict(self, section: int, sites: Sites) -> Prediction:
+        """Posterior mean, and the standard deviation of a new measurement."""
+        means, sds = [], []
+        for process in self._blocks:
+            mean, variance = process.predict(section, sites.positions)
+            means.append(mean.astype(np.float32))
+            noise = process.variance_ * process.noise_ratio_
+            sds.append(np.sqrt(variance + noise).astype(np.float32))
+        return Prediction(np.concatenate(means, axis=1), np.concatenate(sds, axis=1))
+
+    def describe(self) -> dict[str, Any]:
+        """Return the processes' hyperparameters, one per gene."""
+        return _hyperparameters(self._blocks)
+
+
+class Factors:
+    """Principal factors of log expression, fitted to spots weighted by their precision.
+
+    Genes are divided by the square root of their standard deviation: in between all genes alike, which lets
+    noise in, and as they are, which lets few genes rule.
+
+    Attributes
+    ----------
+    scores_
+        Scores of the spots of each section, float64 (n_s, r).
+    loadings_
+        Loadings of the wanted genes, float64 (r, genes): regression on the scores, so a gene need not be
+        among those that the factors are made of.
+    means_
+        Weighted mean of the wanted genes in each section, float64 (sections, genes).
+    residual_variance_
+        Weighted variance of the wanted genes around `means_ + scores_ @ loadings_`, float64 (genes,).
+    """
+
+    def fit(self, sections: Sequence[Section], genes: np.ndarray) -> Factors:
+        """Find the factors of all genes, and the loadings of the wanted ones."""
+        self._columns = _most_variable(sections)
+        root = [1.0 / np.sqrt(section.noise)[:, None] for section in sections]
+        blocks = [section.dense(self._columns).astype(np.float64) for section in sections]
+        self._centers = [_weighted_mean(Y, w) for Y, w in zip(blocks, root, strict=True)]
+        centered = [Y - mean for Y, mean in zip(blocks, self._centers, strict=True)]
+        self._scale = np.sqrt(np.concatenate(centered).std(axis=0) + SD_FLOOR)
+        weighted = np.concatenate([w * Y for w, Y in zip(root, centered, strict=True)]) / self._scale
+        self._basis = _leading_directions(weighted, _n_factors(*weighted.shape))
+        self.scores_ = [Y / self._scale @ self._basis for Y in centered]
+        self._regress(sections, genes, root)
+        return self
+
+    def _regress(self, sections: Sequence[Section], genes: np.ndarray, root: list[np.ndarray]) -> None:
+        design = np.concatenate([w * scores for w, scores in zip(root, self.scores_, strict=True)])
+        solve = np.linalg.pinv(design)
+        loadings, variances, means = [], [], []
+        for start in range(0, len(genes), BLOCK_GENES):
+            wanted = [section.dense(genes[start : start + BLOCK_GENES]) for section in sections]
+            mean = [_weighted_mean(Y, w) for Y, w in zip(wanted, root, strict=True)]
+            rows = np.concatenate([w * (Y - m) for w, Y, m in zip(root, wanted, mean, strict=True)])
+            coefficients = solve @ rows
+            loadings.append(coefficients)
+            variances.append(((rows - design @ coefficients) ** 2).mean(axis=0))
+            means.append(mean)
+        self.loadings_ = np.concatenate(loadings, axis=1)
+        self.residual_variance_ = np.concatenate(variances)
+        self.means_ = np.concatenate(means, axis=1)
+
+    def score(self, section: int, values: Section) -> np.ndarray:
+        """Scores of other spots of a section, float64 (n, r)."""
+        centered = values.dense(self._columns) - self._centers[section]
+        return centered / self._scale @ self._basis
+
+
+class FactorKriging(Imputer):
+    """A Gaussian process for every principal factor; genes follow by their loadings.
+
+    What genes share is kriged with less noise than any one of them has. The residuals of genes beyond the
+    factors are taken for noise.
+    """
+
+    def fit(self, sections: Sequence[Section], sites: Sequence[Sites], genes: np.ndarray) -> Self:
+        """Find the factors, and choose each one's process by maximum likelihood."""
+        self.factors_ = Factors().fit(sections, genes)
+        positions = [section.sites.positions for section in sections]
+        noise = [section.noise for section in sections]
+        self.process_ = GaussianProcess().fit(self.factors_.scores_, positions, noise)
+        return self
+
+    def predict(self, section: int, sites: Sites) -> Prediction:
+        """Posterior mean, and the standard deviation of a new measurement."""
+        scores, variance = self.process_.predict(section, sites.positions)
+        mean = self.factors_.means_[section] + scores @ self.factors_.loadings_
+        noise = self.process_.variance_ * self.process_.noise_ratio_
+        squared = self.factors_.loadings_**2
+        spread = (variance + noise) @ squared + self.factors_.residual_variance_
+        return Prediction(mean.astype(np.float32), np.sqrt(spread).astype(np.float32))
+
+    def describe(self) -> dict[str, Any]:
+        """Return the processes' hyperparameters, one per factor."""
+        return {"n_factors": len(self.process_.variance_), **_hyperparameters([self.process_])}
+
+
+def _hyperparameters(processes: Sequence[GaussianProcess]) -> dict[str, Any]:
+    names = ("correlation", "length_scale", "noise_ratio")
+    return {name: np.concatenate([getattr(p, name + "_") for p in processes]) for name in names}
+
+
+def _most_variable(sections: Sequence[Section]) -> np.ndarray:
+    """Numbers of the genes that enter the factors, ascending."""
+    variance = np.zeros(sections[0].values.shape[1])
+    for section in sections:
+        values = section.values.astype(np.float64)
+        mean = np.asarray(values.mean(axis=0)).ravel()
+        variance += np.asarray(values.multiply(values).sum(axis=0)).ravel() - len(section) * mean**2
+    return np.sort(np.argsort(-variance, kind="stable")[:MAX_FACTOR_GENES])
+
+
+def _weighted_mean(Y: np.ndarray, root: np.ndarray) -> np.ndarray:
+    return np.average(Y, axis=0, weights=root.ravel() ** 2)
+
+
+def _n_factors(n: int, p: int) -> int:
+    wanted = int(np.clip(n // SPOTS_PER_FACTOR, MIN_FACTORS, MAX_FACTORS))
+    return max(1, min(wanted, n - 1, p))
+
+
+def _leading_directions(Y: np.ndarray, n_factors: int) -> np.ndarray:
+    """Leading right singular vectors, float64 (p, n_factors)."""
+    return randomized_svd(Y, n_factors, n_iter=7, random_state=0)[2].T

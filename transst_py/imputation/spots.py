@@ -1,0 +1,123 @@
+"""What an imputation method is given: measured spots, and sites without any expression."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Self
+
+import numpy as np
+import scipy.sparse as sp
+
+__all__ = ["Imputer", "Prediction", "Section", "Sites"]
+
+
+@dataclass(frozen=True)
+class Sites:
+    """Places of one section.
+
+    Attributes
+    ----------
+    positions
+        Coordinates in units of the typical distance of measured neighbours, float64 (m, d).
+    index
+        Whole-number pairs that name the sites of the section's lattice (`holdout.dense_index`), int64
+        (m, 2); None off a lattice.
+    """
+
+    positions: np.ndarray
+    index: np.ndarray | None = None
+
+    def __len__(self) -> int:
+        return len(self.positions)
+
+    def subset(self, rows: np.ndarray) -> Sites:
+        """Some of the sites; `rows` is logical or holds numbers."""
+        return Sites(self.positions[rows], None if self.index is None else self.index[rows])
+
+    def join(self, other: Sites) -> Sites:
+        """These sites, then the others."""
+        both = None
+        if self.index is not None and other.index is not None:
+            both = np.concatenate([self.index, other.index])
+        return Sites(np.concatenate([self.positions, other.positions]), both)
+
+
+@dataclass(frozen=True)
+class Section:
+    """The measured spots of one section. Nothing else of the data reaches a method.
+
+    Attributes
+    ----------
+    values
+        Expression of all genes on the scale to impute, csc float32 (n, p).
+    sites
+        Where they lie.
+    noise
+        Variance of each spot's noise relative to a typical spot's, float64 (n,), positive.
+    kind
+        "square" or "hexagonal"; None off a lattice.
+    """
+
+    values: sp.csc_matrix
+    sites: Sites
+    noise: np.ndarray
+    kind: str | None = None
+
+    def __len__(self) -> int:
+        return len(self.sites)
+
+    def subset(self, keep: np.ndarray) -> Section:
+        """The section with some of its spots only; `keep` is logical."""
+        return Section(self.values[keep], self.sites.subset(keep), self.noise[keep], self.kind)
+
+    def dense(self, genes: np.ndarray) -> np.ndarray:
+        """Values of some genes, float32 (n, genes)."""
+        return np.asarray(self.values[:, genes].toarray(), dtype=np.float32)
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """Imputed values at m sites.
+
+    Attributes
+    ----------
+    mean
+        float32 (m, genes).
+    sd
+        Standard deviation of what would be measured there around `mean`, float32 (m, genes), up to one
+        factor per gene; None if a method has no idea where it is less sure.
+    """
+
+    mean: np.ndarray
+    sd: np.ndarray | None = None
+
+
+class Imputer(ABC):
+    """A method that predicts expression at sites from the measured spots of one or more sections."""
+
+    @abstractmethod
+    def fit(self, sections: Sequence[Section], sites: Sequence[Sites], genes: np.ndarray) -> Self:
+        """Learn from the sections what is needed to predict `genes` (column numbers) at their `sites`."""
+
+    @abstractmethod
+    def predict(self, section: int, sites: Sites) -> Prediction:
+        """Predict the genes at sites of one of the sections."""
+
+    def validate(
+        self,
+        sections: Sequence[Section],
+        sites: Sequence[Sites],
+        genes: np.ndarray,
+        held_out: Sequence[np.ndarray],
+    ) -> list[Prediction]:
+        """Predict held-out measured spots (logical, one array a section) from the other ones."""
+        kept = [section.subset(~hidden) for section, hidden in zip(sections, held_out, strict=True)]
+        wanted = [section.sites.subset(hidden) for section, hidden in zip(sections, held_out, strict=True)]
+        fitted = self.fit(kept, wanted, genes)
+        return [fitted.predict(number, places) for number, places in enumerate(wanted)]
+
+    def describe(self) -> dict[str, Any]:
+        """What was chosen while fitting, as plain values for the record."""
+        return {}
