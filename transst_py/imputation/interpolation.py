@@ -2,17 +2,51 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Self
+
 import numpy as np
 from scipy.interpolate import LinearNDInterpolator, NdBSpline, NearestNDInterpolator, make_interp_spline
 
 from transst_py._validation import check_choice
+from transst_py.imputation.spots import Imputer, Prediction, Section, Sites
 
-__all__ = ["ORDERS", "interpolate"]
+__all__ = ["ORDERS", "Interpolator", "interpolate"]
 
 ORDERS = {"linear": 1, "cubic": 3}
 # Below this share of measured sites in their bounding box, the indices are hardly those of a lattice, and the
 # box would not fit into memory.
 MIN_MEASURED = 0.02
+# Genes at once: the splines are float64.
+BLOCK_GENES = 512
+
+
+class Interpolator(Imputer):
+    """Bilinear or bicubic interpolation between the measured spots of a lattice, see `interpolate`.
+
+    Parameters
+    ----------
+    order
+        "linear" or "cubic".
+    """
+
+    def __init__(self, order: str) -> None:
+        self.order = order
+
+    def fit(self, sections: Sequence[Section], sites: Sequence[Sites], genes: np.ndarray) -> Self:
+        """Keep the measured spots: there is nothing to choose."""
+        self._sections, self._genes = list(sections), genes
+        return self
+
+    def predict(self, section: int, sites: Sites) -> Prediction:
+        """Interpolate; values below the smallest measured one are raised to it."""
+        measured = self._sections[section]
+        parts = []
+        for start in range(0, len(self._genes), BLOCK_GENES):
+            values = measured.dense(self._genes[start : start + BLOCK_GENES])
+            found = interpolate(values, measured.sites.index, sites.index, order=self.order)
+            parts.append(np.maximum(found, values.min(axis=0)))
+        return Prediction(np.concatenate(parts, axis=1))
 
 
 def interpolate(values: np.ndarray, index: np.ndarray, sites: np.ndarray, *, order: str) -> np.ndarray:

@@ -1,0 +1,63 @@
+"""Imputation by domains: a site gets the mean expression of the domains around it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Self
+
+import numpy as np
+import scipy.sparse as sp
+
+from transst_py.graph import spatial_neighbors
+from transst_py.imputation.smoothers import find_neighbours, knn_weights
+from transst_py.imputation.spots import Imputer, Prediction, Section, Sites
+from transst_py.model import TransST
+
+__all__ = ["DomainMeans"]
+
+# Spots that vote on the domain of a site.
+N_VOTES = 4
+# Spots looked up, so that ties at the last vote are seen.
+N_NEIGHBORS = 16
+
+
+class DomainMeans(Imputer):
+    """Mean expression of spatial domains, found by TransST (without source) in the measured spots.
+
+    A site between domains gets a mean of theirs, weighted by the nearest measured spots. Domains are found
+    anew from the measured spots alone: labels that were computed with spots to predict would tell of them.
+
+    Parameters
+    ----------
+    n_domains
+        Number of domains, over all sections.
+    random_state
+        Seed of the mixture.
+    """
+
+    def __init__(self, n_domains: int = 8, *, random_state: int = 0) -> None:
+        self.n_domains = n_domains
+        self.random_state = random_state
+
+    def fit(self, sections: Sequence[Section], sites: Sequence[Sites], genes: np.ndarray) -> Self:
+        """Find the domains, and their means."""
+        self._positions = [section.sites.positions for section in sections]
+        graph = sp.block_diag([spatial_neighbors(x) for x in self._positions], format="csr")
+        values = sp.vstack([section.values for section in sections], format="csr")
+        model = TransST(self.n_domains, random_state=self.random_state)
+        labels = model.fit(values, graph).labels_
+        member = np.eye(labels.max() + 1)[labels]
+        wanted = values.tocsc()[:, genes]
+        self._means = (wanted.T @ member / np.maximum(member.sum(axis=0), 1.0)).T
+        self._members = np.split(member, np.cumsum([len(section) for section in sections])[:-1])
+        return self
+
+    def predict(self, section: int, sites: Sites) -> Prediction:
+        """Mix the domains' means by the votes of the nearest spots."""
+        neighbours = find_neighbours(self._positions[section], sites.positions, n_neighbors=N_NEIGHBORS)
+        votes = knn_weights(neighbours, min(N_VOTES, neighbours.index.shape[1])) @ self._members[section]
+        return Prediction((votes @ self._means).astype(np.float32))
+
+    def describe(self) -> dict[str, Any]:
+        """Return the number of domains."""
+        return {"n_domains": len(self._means)}

@@ -1,0 +1,134 @@
+"""How far off a method is, and which is least, by measured spots that are held out."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from transst_py.imputation.holdout import random_spots
+from transst_py.imputation.spots import Imputer, Prediction, Section, Sites
+
+__all__ = ["Calibrated", "Selection", "held_out_spots", "select"]
+
+HELD_OUT = 0.15
+# Below this share of its mean square, the variance of a gene is rounding noise.
+VARIES = 1e-6
+
+
+@dataclass(frozen=True)
+class Calibrated:
+    """A fitted method whose standard deviations have the size of its held-out errors.
+
+    Attributes
+    ----------
+    imputer
+        Fitted to all measured spots.
+    factor
+        What its standard deviations are multiplied with, float32 (genes,).
+    """
+
+    imputer: Imputer
+    factor: np.ndarray
+
+    def predict(self, section: int, sites: Sites) -> Prediction:
+        """Predict; `sd` is never None."""
+        found = self.imputer.predict(section, sites)
+        sd = np.ones_like(found.mean) if found.sd is None else found.sd
+        return Prediction(found.mean, sd * self.factor)
+
+
+@dataclass(frozen=True)
+class Selection:
+    """What was chosen, and from what.
+
+    Attributes
+    ----------
+    method
+        Name of the method.
+    fitted
+        The method itself.
+    table
+        A row per method that competed: `method`, `relative_error` (mean squared error at held-out spots over
+        the gene's variance there, mean over genes: 1 is no better than the gene's mean), `n_best` (genes for
+        which it is the best), `n_spots` (held out), `seconds`.
+    """
+
+    method: str
+    fitted: Calibrated
+    table: pd.DataFrame
+
+
+def held_out_spots(sections: Sequence[Section], rng: np.random.Generator) -> list[np.ndarray]:
+    """Choose the measured spots to hold out, scattered: logical arrays, one a section."""
+    hidden = []
+    for section in sections:
+        # At least one, and at least half stay.
+        n = len(section)
+        fraction = min(max(HELD_OUT, 1.0 / n), 0.5)
+        hidden.append(random_spots(n, fraction=fraction, rng=rng) if n > 2 else np.zeros(n, dtype=bool))
+    return hidden
+
+
+def select(
+    imputers: Mapping[str, Imputer],
+    sections: Sequence[Section],
+    sites: Sequence[Sites],
+    genes: np.ndarray,
+    *,
+    rng: np.random.Generator,
+) -> Selection:
+    """Fit every method without some measured spots, and the one that predicts these best to all of them.
+
+    Parameters
+    ----------
+    imputers
+        The methods that compete; one of them has won already, but its errors are still measured.
+    sections, sites
+        Measured spots, and where to predict.
+    genes
+        Column numbers of the genes that are predicted and compared.
+    rng
+        Chooses the spots.
+    """
+    held_out = held_out_spots(sections, rng)
+    truth = [section.subset(hidden).dense(genes) for section, hidden in zip(sections, held_out, strict=True)]
+    variance = _variance(truth)
+    rows, errors, factors = [], [], []
+    for name, imputer in imputers.items():
+        start = time.perf_counter()
+        predicted = imputer.validate(sections, sites, genes, held_out)
+        squares, ratios = _errors(truth, predicted)
+        errors.append(squares)
+        factors.append(np.sqrt(ratios))
+        rows.append({"method": name, "seconds": time.perf_counter() - start})
+    relative = np.array(errors)[:, variance > 0] / variance[variance > 0]
+    best = int(relative.mean(axis=1).argmin()) if relative.size else 0
+    table = pd.DataFrame(rows)
+    table.insert(1, "relative_error", relative.mean(axis=1) if relative.size else np.nan)
+    table.insert(2, "n_best", np.bincount(relative.argmin(axis=0), minlength=len(rows)) if relative.size else 0)
+    table.insert(3, "n_spots", sum(int(hidden.sum()) for hidden in held_out))
+    method = list(imputers)[best]
+    fitted = imputers[method].fit(sections, sites, genes)
+    return Selection(method, Calibrated(fitted, factors[best].astype(np.float32)), table)
+
+
+def _variance(truth: Sequence[np.ndarray]) -> np.ndarray:
+    """Variance of every gene within sections; exactly 0 for constant ones."""
+    n = sum(len(values) for values in truth)
+    squares = sum((values.astype(np.float64) ** 2).sum(axis=0) for values in truth) / n
+    within = sum(len(values) * values.astype(np.float64).var(axis=0) for values in truth if len(values)) / n
+    return np.where(within > VARIES * squares, within, 0.0)
+
+
+def _errors(truth: Sequence[np.ndarray], predicted: Sequence[Prediction]) -> tuple[np.ndarray, np.ndarray]:
+    """Mean squared error, and that in units of the predicted variance, of every gene: float64 (genes,)."""
+    error = np.concatenate([t - p.mean for t, p in zip(truth, predicted, strict=True)]).astype(np.float64)
+    if predicted[0].sd is None:
+        mean = (error**2).mean(axis=0)
+        return mean, mean
+    sd = np.concatenate([p.sd for p in predicted])
+    return (error**2).mean(axis=0), (error**2 / np.maximum(sd, VARIES) ** 2).mean(axis=0)
