@@ -16,6 +16,10 @@ setGeneric(
     function(x, task = c("densify", "fill"), method = "auto", ...) standardGeneric("imputeSpots")
 )
 
+#' @rdname binCells
+#' @export
+setGeneric("binCells", function(x, binSize, ...) standardGeneric("binCells"))
+
 #' @rdname plotDomains
 #' @export
 setGeneric("plotDomains", function(x, ...) standardGeneric("plotDomains"))
@@ -36,4 +40,4 @@ setGeneric(".ownCoordinates", function(x) standardGeneric(".ownCoordinates"))
 setGeneric(".ownSamples", function(x) standardGeneric(".ownSamples"))
 setGeneric(".graftDomains", function(x, result, choice, name) standardGeneric(".graftDomains"))
 setGeneric(".graftImputed", function(x, m, record, choice) standardGeneric(".graftImputed"))
-setGeneric(".likeTarget", function(x, finer, choice, coords) standardGeneric(".likeTarget"))
+setGeneric(".likeTarget", function(x, made, choice, coords, layer) standardGeneric(".likeTarget"))

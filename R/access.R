@@ -75,6 +75,13 @@
     if (is.null(xy) || !ncol(xy)) NULL else .checkCoordinates(xy, x)
 }
 
+# Cell data with the samples, if there are several, under the name that a SpatialExperiment of the results
+# knows them by.
+.withSamples <- function(cells, x, sampleId) {
+    cells$sample_id <- .samples(x, sampleId)
+    cells
+}
+
 # The sample of every spot as a factor, or NULL if there is only one.
 .samples <- function(x, sampleId = NULL) {
     samples <- if (is.null(sampleId)) .ownSamples(x) else .cellColumn(x, sampleId, "sampleId")

@@ -33,3 +33,81 @@
     rownames(frame) <- names
     frame
 }
+
+# ---- New objects of the class of the user's --------------------------------------------------------
+
+# What Python left in the exchange, with a record in its metadata (a list of one, by name), in the class of
+# `x` and with its description of the genes. The one assay becomes this `layer` of a Seurat object.
+.makeLike <- function(x, record, choice, coords, layer) {
+    made <- .assembleSpatialExperiment(.exchange$result)
+    metadata(made) <- record
+    genes <- .geneData(x)
+    if (!is.null(genes)) SummarizedExperiment::rowData(made) <- genes[rownames(made), , drop = FALSE]
+    .likeTarget(x, made, choice, coords, layer)
+}
+
+setMethod(".likeTarget", "SpatialExperiment", function(x, made, choice, coords, layer) {
+    own <- colnames(spatialCoords(x))
+    if (length(own) == ncol(spatialCoords(made))) colnames(spatialCoords(made)) <- own
+    made
+})
+
+setMethod(".likeTarget", "SingleCellExperiment", function(x, made, choice, coords, layer) {
+    xy <- spatialCoords(made)
+    columns <- if (is.character(coords)) coords else colnames(xy)
+    made <- as(made, "SingleCellExperiment")
+    for (i in seq_along(columns)) made[[columns[[i]]]] <- xy[, i]
+    made
+})
+
+setMethod(".likeTarget", "Seurat", function(x, made, choice, coords, layer) {
+    cells <- as.data.frame(colData(made))
+    record <- metadata(made)
+    seurat <- .quietlyWithoutCounts(SeuratObject::CreateSeuratObject(
+        .assay5(as(assay(made), "dgCMatrix"), layer),
+        assay = choice$assay, meta.data = cells
+    ))
+    samples <- if (!is.null(record[[1L]]$samples)) cells$sample_id
+    seurat <- .addImages(seurat, as.data.frame(spatialCoords(made)), samples, choice$assay)
+    .setMisc(seurat, names(record), record[[1L]])
+})
+
+# An assay with one layer. CreateAssay5Object() fails with one gene (SeuratObject 5.0.2: its setter of layers
+# drops the dimension), so the layer is put in its slot.
+.assay5 <- function(m, layer) {
+    layers <- stats::setNames(list(m), layer)
+    if (nrow(m) > 1L) {
+        return(do.call(SeuratObject::CreateAssay5Object, layers))
+    }
+    features <- SeuratObject::LogMap(rownames(m))
+    features[[layer]] <- rownames(m)
+    cells <- SeuratObject::LogMap(colnames(m))
+    cells[[layer]] <- colnames(m)
+    new(
+        methods::getClass("Assay5", where = asNamespace("SeuratObject")), layers = lapply(layers, unname),
+        default = 1L, features = features, cells = cells, meta.data = SeuratObject::EmptyDF(1L)
+    )
+}
+
+# The image `lattice`, or one image for each sample, as `.ownSamples()` reads them.
+.addImages <- function(seurat, xy, samples, assay) {
+    samples <- factor(samples %||% rep("lattice", nrow(xy)))
+    levels(samples) <- make.names(levels(samples), unique = TRUE)
+    for (name in levels(samples)) {
+        # The default, the key of the assay, can be taken once only.
+        key <- if (nlevels(samples) > 1L) paste0("lattice", match(name, levels(samples)), "_")
+        seurat[[name]] <- SeuratObject::CreateFOV(
+            SeuratObject::CreateCentroids(xy[samples == name, , drop = FALSE]), assay = assay, key = key
+        )
+    }
+    seurat
+}
+
+# Seurat warns that an assay has no counts; that of imputed values has none by intent.
+.quietlyWithoutCounts <- function(expr) {
+    withCallingHandlers(expr, warning = function(w) {
+        if (grepl("No layers found|Cannot find the layer", conditionMessage(w))) {
+            invokeRestart("muffleWarning")
+        }
+    })
+}

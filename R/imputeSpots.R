@@ -64,18 +64,14 @@ setMethod("imputeSpots", "Seurat", function(
     .checkImputedGenes(genes, x)
     options <- c(options, list(task = task, method = method))
     options$genes <- genes
-    cells <- .cellData(x)
-    # The name that a SpatialExperiment of the results knows samples by.
-    cells$sample_id <- .samples(x, sampleId)
+    cells <- .withSamples(.cellData(x), x, sampleId)
     if (!is.null(cells$sample_id)) options$sampleId <- "sample_id"
     target <- .flattenTarget(x, choice, cells, .coordinates(x, coords))
     .callPython("impute", options, target, collect = function(value) {
         if (task == "fill") {
             return(.graftImputed(x, .exchange$result, value$record, choice))
         }
-        finer <- .assembleSpatialExperiment(.exchange$result)
-        metadata(finer)$imputation <- value$record
-        .likeTarget(x, finer, choice, coords)
+        .makeLike(x, list(imputation = value$record), choice, coords, layer = "data")
     })
 }
 
@@ -86,74 +82,9 @@ setMethod("imputeSpots", "Seurat", function(
     }
 }
 
-# Bring a new SpatialExperiment into the class of the user's object.
-setMethod(".likeTarget", "SpatialExperiment", function(x, finer, choice, coords) {
-    own <- colnames(spatialCoords(x))
-    if (length(own) == ncol(spatialCoords(finer))) colnames(spatialCoords(finer)) <- own
-    finer
-})
-
-setMethod(".likeTarget", "SingleCellExperiment", function(x, finer, choice, coords) {
-    xy <- spatialCoords(finer)
-    columns <- if (is.character(coords)) coords else colnames(xy)
-    finer <- as(finer, "SingleCellExperiment")
-    for (i in seq_along(columns)) finer[[columns[[i]]]] <- xy[, i]
-    finer
-})
-
-setMethod(".likeTarget", "Seurat", function(x, finer, choice, coords) {
-    cells <- as.data.frame(colData(finer))
-    samples <- if (!is.null(metadata(finer)$imputation$samples)) cells$sample_id
-    seurat <- .quietlyWithoutCounts(SeuratObject::CreateSeuratObject(
-        .assay5(as(assay(finer, "imputed"), "dgCMatrix")),
-        assay = choice$assay, meta.data = cells
-    ))
-    seurat <- .addImages(seurat, as.data.frame(spatialCoords(finer)), samples, choice$assay)
-    .setMisc(seurat, "imputation", metadata(finer)$imputation)
-})
-
-# An assay with one layer, `data`. CreateAssay5Object() fails with one gene (SeuratObject 5.0.2: its setter
-# of layers drops the dimension), so the layer is put in its slot.
-.assay5 <- function(m) {
-    if (nrow(m) > 1L) {
-        return(SeuratObject::CreateAssay5Object(data = m))
-    }
-    features <- SeuratObject::LogMap(rownames(m))
-    features[["data"]] <- rownames(m)
-    cells <- SeuratObject::LogMap(colnames(m))
-    cells[["data"]] <- colnames(m)
-    new(
-        methods::getClass("Assay5", where = asNamespace("SeuratObject")), layers = list(data = unname(m)),
-        default = 1L, features = features, cells = cells, meta.data = SeuratObject::EmptyDF(1L)
-    )
-}
-
-# The image `lattice`, or one image for each sample, as `.ownSamples()` reads them.
-.addImages <- function(seurat, xy, samples, assay) {
-    samples <- factor(samples %||% rep("lattice", nrow(xy)))
-    levels(samples) <- make.names(levels(samples), unique = TRUE)
-    for (name in levels(samples)) {
-        # The default, the key of the assay, can be taken once only.
-        key <- if (nlevels(samples) > 1L) paste0("lattice", match(name, levels(samples)), "_")
-        seurat[[name]] <- SeuratObject::CreateFOV(
-            SeuratObject::CreateCentroids(xy[samples == name, , drop = FALSE]), assay = assay, key = key
-        )
-    }
-    seurat
-}
-
 # `"fill"` writes the assay `imputed` if layers cannot be added, which must not replace its own input.
 .checkRoomForImputed <- function(x, choice) {
     if (choice$assay == "imputed" && choice$assay %in% SeuratObject::Assays(x) && .isAssay3(x, "imputed")) {
         .stop("`assay`: the result would replace the assay 'imputed' that it is computed from; rename that")
     }
-}
-
-# Seurat warns that an assay has no counts; that of imputed values has none by intent.
-.quietlyWithoutCounts <- function(expr) {
-    withCallingHandlers(expr, warning = function(w) {
-        if (grepl("No layers found|Cannot find the layer", conditionMessage(w))) {
-            invokeRestart("muffleWarning")
-        }
-    })
 }

@@ -105,7 +105,7 @@ class TestBothOrders:
 
 
 class TestAxialIndices:
-    """A section of Visium: a ramp over the tissue is one in axial indices too, whose box is filled in part."""
+    """A section of Visium: a ramp over the tissue is one in axial indices too, which fill part of a box."""
 
     def test_linear_ramp_in_cells_of_measured_spots(self):
         coarse, fine = visium_grid(9, 8), visium_grid(17, 16)

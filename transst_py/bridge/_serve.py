@@ -32,6 +32,7 @@ _FUNCTIONS: dict[str, Callable[..., Any]] = {
     "transst": tl.transst,
     "markers": tl.rank_domain_genes,
     "impute": tl.impute,
+    "bin": tl.bin_cells,
     "simulate": datasets.simulated_tissue,
     "her2st": datasets.her2st,
     "write": AnnData.write_h5ad,
@@ -139,6 +140,12 @@ def _impute(options: Options) -> dict[str, Any]:
     return {"record": _plain(adata.uns["imputation"])}
 
 
+def _bin(options: Options) -> dict[str, Any]:
+    binned = tl.bin_cells(target(), **options)
+    hand_over(binned)
+    return {"record": _plain(binned.uns["binning"])}
+
+
 def _simulate(options: Options) -> None:
     target, source = datasets.simulated_tissue(**options)
     hand_over(target)
@@ -178,6 +185,7 @@ _TASKS: dict[str, Callable[[Options], Any]] = {
     "transst": _transst,
     "markers": _markers,
     "impute": _impute,
+    "bin": _bin,
     "simulate": _simulate,
     "her2st": _her2st,
     "write": _write,

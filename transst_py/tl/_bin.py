@@ -81,9 +81,9 @@ def bin_cells(
     `var`
         As in `adata`.
     `uns["binning"]`
-        dict: `bin_size`, `units` (whose), `min_cells`, `n_cells` (cells given), `n_dropped` (cells in squares
-        that were left out), `origin` (corner of the lattice, float64 (2,)). With `sample_key` also that and
-        `samples` (their names, sorted), and `origin` has a row for each.
+        dict: `bin_size`, `units` (of `bin_size` and `origin`), `min_cells`, `n_cells` (cells given),
+        `n_dropped` (cells in squares that were left out), `origin` (corner of the lattice, float64 (2,)).
+        With `sample_key` also that and `samples` (their names, sorted), and `origin` has a row for each.
 
     Raises
     ------
@@ -122,7 +122,7 @@ def bin_cells(
     given = adata.X if layer is None else adata.layers[layer]
     record = {
         "bin_size": float(bin_size),
-        "units": f"those of obsm[{spatial_key!r}]",
+        "units": "those of the coordinates",
         "min_cells": int(min_cells),
         "n_cells": adata.n_obs,
         "n_dropped": int(bins.n_cells[~kept].sum()),
