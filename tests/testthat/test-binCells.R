@@ -62,16 +62,6 @@ test_that("every class gets the same squares", {
     expect_identical(SeuratObject::Misc(seurat, "binning"), S4Vectors::metadata(binned)$binning)
 })
 
-test_that("one gene makes a Seurat object too", {
-    skipWithoutPython()
-    spe <- smallTissue()$target
-    binned <- binCells(spe["gene7", ], 300)
-    # SeuratObject warns about its own subsetting
-    seurat <- binCells(suppressWarnings(asSeurat(spe)["gene7", ]), 300)
-    expect_true(methods::validObject(seurat))
-    expect_equal(as.matrix(SeuratObject::LayerData(seurat, layer = "counts")), binnedCounts(binned))
-})
-
 test_that("samples have lattices of their own", {
     skipWithoutPython()
     a <- smallTissue()$target
