@@ -6,10 +6,10 @@ import pandas as pd
 import pytest
 import scipy.sparse as sp
 from grids import square_grid, visium_grid, visium_xy
+from transst_py.imputation.baselines import BaselineImputer
 
 import transst_py as tst
 from transst_py.imputation import baselines, smoothers
-from transst_py.imputation.baselines import BaselineImputer
 from transst_py.tl import _impute
 
 real_data = pytest.mark.skipif(

@@ -13,12 +13,14 @@ from transst_py.imputation.smoothers import find_neighbours, knn_weights
 from transst_py.imputation.spots import Imputer, Prediction, Section, Sites
 from transst_py.model import TransST
 
-__all__ = ["DomainMeans"]
+__all__ = ["MIN_SPOTS", "DomainMeans"]
 
 # Spots that vote on the domain of a site.
 N_VOTES = 4
 # Spots looked up, so that ties at the last vote are seen.
 N_NEIGHBORS = 16
+# Fewer measured spots hold no domains to speak of.
+MIN_SPOTS = 50
 
 
 class DomainMeans(Imputer):

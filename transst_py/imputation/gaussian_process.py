@@ -61,7 +61,8 @@ class _Spots:
         """Eigenvalues w and vectors V of D K D, and D as a column."""
         root = 1.0 / np.sqrt(self.noise)[:, None]
         correlation = _correlation(candidate, self.positions, self.positions)
-        values, vectors = eigh(correlation * root * root.T, overwrite_a=True, check_finite=False, driver="evd")
+        whitened = correlation * root * root.T
+        values, vectors = eigh(whitened, overwrite_a=True, check_finite=False, driver="evd")
         return np.maximum(values, 0.0), vectors, root
 
 

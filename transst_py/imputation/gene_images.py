@@ -1,13 +1,13 @@
-"""Spots of a lattice as images, one per gene, and back."""
+"""Spots of a lattice as images, and back."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import ArrayLike
 
-__all__ = ["Frame", "GeneImages", "common_step"]
+__all__ = ["Frame", "common_step"]
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,7 @@ class Frame:
     shape: tuple[int, int]
 
     @classmethod
-    def around(cls, index: np.ndarray, step: Sequence[int] = (1, 1)) -> Frame:
+    def around(cls, index: np.ndarray, step: ArrayLike = (1, 1)) -> Frame:
         """Return the smallest frame with all the given sites, (n, 2), every `step` of them a pixel."""
         origin = index.min(axis=0)
         height, width = (index.max(axis=0) - origin) // np.asarray(step) + 1
@@ -57,33 +57,6 @@ class Frame:
         """Values of images (p, height, width) at sites (n, 2): (n, p)."""
         row, col = self.pixels(index)
         return images[:, row, col].T
-
-
-@dataclass(frozen=True)
-class GeneImages:
-    """Images of genes, with what is known about every pixel kept apart.
-
-    Attributes
-    ----------
-    frame
-        Which site a pixel is.
-    values
-        float32 (genes, height, width); 0 where nothing was measured.
-    measured
-        Pixels whose values were measured, logical (height, width).
-    tissue
-        Pixels of the tissue, measured or not. Others lie beyond its border, or are none of its sites.
-    """
-
-    frame: Frame
-    values: np.ndarray
-    measured: np.ndarray
-    tissue: np.ndarray
-
-    @classmethod
-    def of(cls, values: np.ndarray, index: np.ndarray, tissue: np.ndarray, frame: Frame) -> GeneImages:
-        """Lay out measured values (n, genes) at sites (n, 2); `tissue` (m, 2) lists the tissue's sites."""
-        return cls(frame, frame.lay(values, index), frame.mark(index), frame.mark(tissue))
 
 
 def common_step(index: np.ndarray) -> np.ndarray:

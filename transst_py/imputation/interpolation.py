@@ -44,7 +44,7 @@ class Interpolator(Imputer):
         parts = []
         for start in range(0, len(self._genes), BLOCK_GENES):
             values = measured.dense(self._genes[start : start + BLOCK_GENES])
-            found = interpolate(values, measured.sites.index, sites.index, order=self.order)
+            found = interpolate(values, measured.sites.lattice, sites.lattice, order=self.order)
             parts.append(np.maximum(found, values.min(axis=0)))
         return Prediction(np.concatenate(parts, axis=1))
 

@@ -1,26 +1,31 @@
-"""The imputation methods by name."""
+"""The imputation methods by name, and which of them the data allow."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from transst_py._validation import check_choice
+import numpy as np
+
+from transst_py.imputation.domain_means import MIN_SPOTS as MIN_SPOTS_DOMAINS
 from transst_py.imputation.domain_means import DomainMeans
 from transst_py.imputation.interpolation import Interpolator
 from transst_py.imputation.kriging import FactorKriging, GeneKriging
+from transst_py.imputation.s2s import MIN_SPOTS as MIN_SPOTS_S2S
 from transst_py.imputation.s2s import S2SImputer
-from transst_py.imputation.smoothing import SMOOTHERS, Smoother
-from transst_py.imputation.spots import Imputer
+from transst_py.imputation.smoothing import Smoother
+from transst_py.imputation.spots import Imputer, Section
 
-__all__ = ["LATTICE_METHODS", "METHODS", "make_imputer"]
+__all__ = ["LATTICE_METHODS", "METHODS", "make_imputers"]
 
 _MAKERS: dict[str, Callable[..., Imputer]] = {
-    **{name: lambda name=name: Smoother(name) for name in SMOOTHERS},
-    "bilinear": lambda: Interpolator("linear"),
-    "bicubic": lambda: Interpolator("cubic"),
-    "gp": GeneKriging,
-    "svd_gp": FactorKriging,
+    "nearest": lambda **_: Smoother("nearest"),
+    "knn": lambda **_: Smoother("knn"),
+    "kernel": lambda **_: Smoother("kernel"),
+    "bilinear": lambda **_: Interpolator("linear"),
+    "bicubic": lambda **_: Interpolator("cubic"),
+    "gp": lambda **_: GeneKriging(),
+    "svd_gp": lambda **_: FactorKriging(),
     "domain_means": DomainMeans,
     "s2s": S2SImputer,
 }
@@ -29,15 +34,44 @@ METHODS = tuple(_MAKERS)
 LATTICE_METHODS = ("bilinear", "bicubic", "s2s")
 
 
-def make_imputer(method: str, **options: Any) -> Imputer:
-    """Make an imputer by its method's name.
+def make_imputers(
+    names: Sequence[str],
+    sections: Sequence[Section],
+    *,
+    options: Mapping[str, Mapping[str, Any]] | None = None,
+    random_state: int = 0,
+    insist: bool = True,
+) -> dict[str, Imputer]:
+    """Make the imputers of the given methods.
 
-    Raises
-    ------
-    ValueError
-        Unknown method.
-    TypeError
-        An option that the method does not take.
+    Parameters
+    ----------
+    names
+        Methods.
+    sections
+        What they are to be fitted to.
+    options
+        Further arguments, by method.
+    random_state
+        Seed of those that are random.
+    insist
+        Make all; else leave those out that the sections are too small for, or on no lattice for.
     """
-    check_choice("method", method, METHODS)
-    return _MAKERS[method](**options)
+    allowed = [name for name in names if insist or _possible(name, sections)]
+    options = options or {}
+    return {name: _MAKERS[name](**options.get(name, {}), random_state=random_state) for name in allowed}
+
+
+def _possible(name: str, sections: Sequence[Section]) -> bool:
+    """Whether a method can do its work on all sections, also when some of their spots are held out."""
+    smallest = min(len(section) for section in sections)
+    if name in LATTICE_METHODS and any(section.sites.index is None for section in sections):
+        return False
+    if name in ("bilinear", "bicubic"):
+        return min(_extent(section) for section in sections) >= (6 if name == "bicubic" else 3)
+    return smallest >= {"s2s": MIN_SPOTS_S2S, "domain_means": MIN_SPOTS_DOMAINS}.get(name, 3)
+
+
+def _extent(section: Section) -> int:
+    """Number of rows or of columns of the section, whichever is less."""
+    return min(len(np.unique(axis)) for axis in section.sites.lattice.T)

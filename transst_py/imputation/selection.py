@@ -109,7 +109,9 @@ def select(
     best = int(relative.mean(axis=1).argmin()) if relative.size else 0
     table = pd.DataFrame(rows)
     table.insert(1, "relative_error", relative.mean(axis=1) if relative.size else np.nan)
-    table.insert(2, "n_best", np.bincount(relative.argmin(axis=0), minlength=len(rows)) if relative.size else 0)
+    table.insert(
+        2, "n_best", np.bincount(relative.argmin(axis=0), minlength=len(rows)) if relative.size else 0
+    )
     table.insert(3, "n_spots", sum(int(hidden.sum()) for hidden in held_out))
     method = list(imputers)[best]
     fitted = imputers[method].fit(sections, sites, genes)

@@ -19,8 +19,8 @@ from transst_py.imputation.spots import Imputer, Prediction, Section, Sites
 
 __all__ = ["SMOOTHERS", "Smoother"]
 
-# What each method chooses from, for every gene: k, or the bandwidth in units of the spacing. Below a bandwidth
-# of 0.5 the kernel is the nearest spot, at 4 the neighbours are nearly equal, and between two of these values
+# What each method chooses from, for every gene: k, or the bandwidth in units of the spacing. Below one of
+# 0.5 the kernel is the nearest spot, at 4 the neighbours are nearly equal, and between two of these values
 # the error is flat.
 SMOOTHERS: dict[str, tuple[float, ...]] = {
     "nearest": (1,),

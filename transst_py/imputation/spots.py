@@ -32,6 +32,22 @@ class Sites:
     def __len__(self) -> int:
         return len(self.positions)
 
+    @property
+    def lattice(self) -> np.ndarray:
+        """`index`, which has to be there.
+
+        Raises
+        ------
+        ValueError
+            The sites are on no lattice.
+        """
+        if self.index is None:
+            raise ValueError(
+                "these methods need a lattice: bilinear, bicubic, s2s. Store obs['array_row'] and "
+                "obs['array_col'], or bin the cells with transst_py.tl.bin_cells"
+            )
+        return self.index
+
     def subset(self, rows: np.ndarray) -> Sites:
         """Some of the sites; `rows` is logical or holds numbers."""
         return Sites(self.positions[rows], None if self.index is None else self.index[rows])

@@ -1,4 +1,4 @@
-"""Training examples for the imputation network, made of measured spots only.
+"""Sections as the imputation network sees them: training examples made of measured spots only.
 
 Sparser to sparse: some measured spots are shown, the others asked for. Where sites are wanted between
 measured ones (a comb), the shown spots are a comb of the measured ones, so that a step from sparser to sparse
@@ -8,59 +8,42 @@ Sparse to dense: all spots are shown, the whole lattice is filled, and the measu
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import product
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from transst_py.imputation.gene_images import Frame, common_step
 from transst_py.imputation.holdout import holes, random_spots
-from transst_py.imputation.spots import Imputer, Section, Sites
+from transst_py.imputation.spots import Section, Sites
 
-__all__ = ["Channels", "View", "make_view", "sparser_masks"]
+__all__ = ["Layout", "View", "sparser_masks"]
 
 # Fewer shown spots teach nothing about the tissue.
 MIN_SHOWN = 12
-N_RANDOM_VIEWS = 6
-
-
-@dataclass(frozen=True)
-class Channels:
-    """What the images show: genes, or factors of them, in units of their spread.
-
-    Attributes
-    ----------
-    project
-        Maps a section (its number, its spots) to float32 (n, channels) in network units.
-    start
-        Maps (number, sites) to the filled values there, float32 (m, channels) in network units.
-    """
-
-    project: Callable[[int, Section], np.ndarray]
-    start: Callable[[int, Sites], np.ndarray]
+# Where there is no comb: how often spots are hidden, what share of them, and in holes of which radius.
+N_RANDOM = 6
+HIDDEN_SHARE = (0.1, 0.5)
+HOLE_RADIUS = 2.0
 
 
 @dataclass(frozen=True)
 class View:
-    """One section as the network sees it.
+    """Images of a section, float32 (channels, h, w), and of what is known about each pixel, (h, w).
 
     Attributes
     ----------
-    frame
-        Which sites the pixels are.
     start, observed, target
-        Filled values, shown values (0 elsewhere), and values asked for (0 elsewhere), float32
-        (channels, h, w) in network units.
+        Filled values, shown values (0 elsewhere), and values asked for (0 elsewhere), in network units.
     shown, tissue
-        Logical (h, w).
+        Logical.
     weight
-        Precision of what is asked for, float32 (h, w); 0 where nothing is.
+        Precision of what is asked for, float32; 0 where nothing is.
     kind
         Kind of the lattice: decides which symmetries it has.
     """
 
-    frame: Frame
     start: np.ndarray
     observed: np.ndarray
     target: np.ndarray
@@ -69,67 +52,69 @@ class View:
     weight: np.ndarray
     kind: str
 
+    def asking(self, layout: Layout, asked: Section, values: np.ndarray) -> View:
+        """The view with other spots asked for; `values` are theirs, (spots, channels)."""
+        frame, index = layout.frame, asked.sites.lattice
+        weight = frame.lay(1.0 / asked.noise[:, None], index)[0]
+        return replace(self, target=frame.lay(values, index), weight=weight)
 
-def make_view(
-    number: int,
-    shown: Section,
-    asked: Section,
-    sites: Sites,
-    channels: Channels,
-    step: Sequence[int] = (1, 1),
-) -> View:
-    """Lay out a section.
 
-    Parameters
+@dataclass(frozen=True)
+class Layout:
+    """Which spots of a section are shown and asked for, and where all of them lie in the image.
+
+    Attributes
     ----------
-    number
-        Number of the section.
     shown, asked
         Spots whose values the network is given, and those it is scored on.
-    sites
-        All sites to fill; with the spots they are the tissue.
-    channels
-        What the images show.
-    step
-        Sites from a pixel to the next.
+    everywhere
+        Sites of the tissue: those spots and the sites to fill.
+    frame
+        Which sites the pixels are.
     """
-    everywhere = shown.sites.join(asked.sites).join(sites)
-    _, first = np.unique(everywhere.index, axis=0, return_index=True)
-    everywhere = everywhere.subset(first)
-    frame = Frame.around(everywhere.index, step)
-    values = channels.project(number, asked)
-    return View(
-        frame,
-        frame.lay(channels.start(number, everywhere), everywhere.index),
-        frame.lay(channels.project(number, shown), shown.sites.index),
-        frame.lay(values, asked.sites.index),
-        frame.mark(shown.sites.index),
-        frame.mark(everywhere.index),
-        frame.lay(1.0 / asked.noise[:, None], asked.sites.index)[0],
-        shown.kind or "square",
-    )
+
+    shown: Section
+    asked: Section
+    everywhere: Sites
+    frame: Frame
+
+    @classmethod
+    def of(cls, shown: Section, asked: Section, sites: Sites, step: ArrayLike = (1, 1)) -> Layout:
+        """Lay out spots and sites, every `step` sites a pixel."""
+        places = shown.sites.join(asked.sites).join(sites)
+        _, first = np.unique(places.lattice, axis=0, return_index=True)
+        everywhere = places.subset(first)
+        return cls(shown, asked, everywhere, Frame.around(everywhere.lattice, step))
+
+    def view(self, start: np.ndarray, observed: np.ndarray, target: np.ndarray) -> View:
+        """Make the view; values are of `everywhere`, `shown` and `asked`, (spots, channels) each."""
+        frame, shown, asked = self.frame, self.shown.sites.lattice, self.asked.sites.lattice
+        return View(
+            start=frame.lay(start, self.everywhere.lattice),
+            observed=frame.lay(observed, shown),
+            target=frame.lay(target, asked),
+            shown=frame.mark(shown),
+            tissue=frame.mark(self.everywhere.lattice),
+            weight=frame.lay(1.0 / self.asked.noise[:, None], asked)[0],
+            kind=self.shown.kind or "square",
+        )
 
 
-def sparser_masks(section: Section, rng: np.random.Generator) -> Iterator[np.ndarray]:
-    """Yield which measured spots to show, logical (n,): combs where the spots are one, else random."""
-    step = common_step(section.sites.index)
+def sparser_masks(section: Section, rng: np.random.Generator) -> list[np.ndarray]:
+    """Choose which measured spots to show: logical (n,) each; all phases of the comb, or random ones."""
+    index = section.sites.lattice
+    step = common_step(index)
     if (step > 1).any():
-        coarse = (section.sites.index - section.sites.index.min(axis=0)) // step
-        for phase in product(*(range(s) for s in step)):
-            shown = (coarse % step == phase).all(axis=1)
-            if MIN_SHOWN <= shown.sum() < len(section):
-                yield shown
-        return
-    for number in range(N_RANDOM_VIEWS):
-        fraction = rng.uniform(0.1, 0.5)
-        if number % 2 == 0:
-            hidden = random_spots(len(section), fraction=fraction, rng=rng)
-        else:
-            hidden = holes(section.sites.positions, fraction=fraction, radius=2.0, rng=rng)
-        if (~hidden).sum() >= MIN_SHOWN:
-            yield ~hidden
+        coarse = (index - index.min(axis=0)) // step
+        masks = [(coarse % step == phase).all(axis=1) for phase in product(*(range(s) for s in step))]
+    else:
+        masks = [~_hidden(section, number, rng) for number in range(N_RANDOM)]
+    return [mask for mask in masks if MIN_SHOWN <= mask.sum() < len(section)]
 
 
-def fit_start(imputer: Imputer, sections: Sequence[Section], genes: np.ndarray) -> Imputer:
-    """Fit what fills the images."""
-    return imputer.fit(sections, [section.sites for section in sections], genes)
+def _hidden(section: Section, number: int, rng: np.random.Generator) -> np.ndarray:
+    """Hide random spots or holes, by turns."""
+    fraction = rng.uniform(*HIDDEN_SHARE)
+    if number % 2 == 0:
+        return random_spots(len(section), fraction=fraction, rng=rng)
+    return holes(section.sites.positions, fraction=fraction, radius=HOLE_RADIUS, rng=rng)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,20 +17,35 @@ from transst_py._validation import (
     LATTICE_COLUMNS,
     check_choice,
     check_coordinates,
-    check_lattice_columns,
-    check_matrix,
-    check_samples,
     check_unique_genes,
-    list_some,
 )
-from transst_py.imputation.baselines import BaselineImputer, check_method
-from transst_py.lattice import Lattice, halve_pitch, infer_square_indices
-from transst_py.normalize import NORMALIZATIONS, log_expression, median_total
+from transst_py.imputation.holdout import dense_index
+from transst_py.imputation.methods import LATTICE_METHODS, METHODS, make_imputers
+from transst_py.imputation.selection import Selection, select
+from transst_py.imputation.spots import Prediction, Section, Sites
+from transst_py.lattice import Lattice, halve_pitch
+from transst_py.normalize import NORMALIZATIONS
+from transst_py.tl._sections import (
+    Expression,
+    Places,
+    check_in_tissue,
+    gene_columns,
+    lattice_places,
+    lay_lattice,
+    make_sections,
+    measured_expression,
+    measured_mask,
+    one_kind,
+    rows_of_samples,
+    sample_names,
+)
 
 __all__ = ["impute"]
 
 TASKS = ("densify", "fill")
 MAX_OUTPUT_BYTES = 4 * 2**30
+# What the result's layers are called.
+LAYER, SD_LAYER = "imputed", "imputed_sd"
 
 
 def impute(
@@ -37,18 +53,25 @@ def impute(
     *,
     task: str = "densify",
     method: str = "auto",
+    candidates: Sequence[str] | None = None,
     genes: Sequence[str] | None = None,
     layer: str | None = None,
     normalization: str = "log",
     spatial_key: str = "spatial",
     sample_key: str | None = None,
+    preset: str = "lite",
+    natural_images: Any = None,
+    device: str = "auto",
+    checkpoint: str | Path | None = None,
+    n_domains: int = 8,
     random_state: int = 0,
+    verbose: bool = False,
 ) -> AnnData | None:
     """Predict expression between the measured spots, or at spots without a measurement.
 
     Values are imputed on the log-normalised scale, and measured values are kept as they are. Imputed
-    values are weighted means of neighbours: fine to look at, but not independent observations, so do not
-    test on them.
+    values are estimates from other spots: fine to look at, but not independent observations, so
+    `rank_domain_genes` refuses to test on them.
 
     Parameters
     ----------
@@ -59,13 +82,19 @@ def impute(
         "densify": put sites between the spots of a lattice, with half its pitch (see
         `transst_py.lattice.halve_pitch` for which sites count as tissue). The lattice is read
         from `obs["array_row"]` and `obs["array_col"]`, square or hexagonal (Visium: row + column even);
-        without these columns, a square lattice is recognised from the coordinates.
-        "fill": impute the spots that are not measured. Needs coordinates only.
+        without these columns, a square lattice is recognised from the coordinates. Cells, or small bins, are
+        first put on a lattice with `bin_cells`.
+        "fill": impute the spots that are not measured. Needs coordinates only (the methods "bilinear",
+        "bicubic" and "s2s" need the lattice columns).
     method
-        "nearest" (value of the nearest measured spot), "kernel" (Gaussian kernel with a bandwidth for
-        each gene) or "auto" (the one with the lower leave-one-out error on the measured spots).
+        "nearest", "knn" (mean of the k nearest), "kernel" (Gaussian kernel), "bilinear", "bicubic", "gp" (a
+        Gaussian process for each gene), "svd_gp" (one for each principal factor), "domain_means", "s2s" (the
+        sparser-to-sparse network, see `transst_py.imputation.s2s.S2SImputer`), or "auto": the one that best
+        predicts measured spots which are held out.
+    candidates
+        What "auto" chooses from; None is every method that the data allow.
     genes
-        Genes to impute; None is all.
+        Genes to impute; None is all. Those left out still inform "svd_gp", "domain_means" and "s2s".
     layer
         Layer with the expression; None is `adata.X`.
     normalization
@@ -76,9 +105,15 @@ def impute(
     sample_key
         Column of `adata.obs` that says which sample (section) a spot is of; None: all spots are of one. Spots
         are imputed from their own sample only, "densify" lays a lattice for each. The scale, the method and
-        each gene's bandwidth (in units of the sample's spacing) are chosen over all samples together.
+        what it learns (widths, factors, the network) are of all samples together.
+    preset, natural_images, device, checkpoint
+        Of "s2s": see `S2SImputer`.
+    n_domains
+        Of "domain_means".
     random_state
-        Seed, recorded; the present methods draw nothing.
+        Seed of everything that is random: held-out spots, network, domains.
+    verbose
+        Show the progress of training.
 
     Returns
     -------
@@ -89,6 +124,9 @@ def impute(
         None: there are no counts between spots. The counts of measured spots stay in `adata`.
     `layers["imputed"]`
         float32 (sites, genes); the measured values at measured spots.
+    `layers["imputed_sd"]`
+        float32 (sites, genes): standard deviation of what would be measured there around the imputed value,
+        scaled to the errors at held-out measured spots; 0 at measured spots.
     `obs["measured"]`, `obs["in_tissue"]`
         bool; every site of the result is in the tissue.
     `obs["array_row"]`, `obs["array_col"]`
@@ -104,17 +142,18 @@ def impute(
 
     task="fill": None; `adata` gets
 
-    `layers["imputed"]`
-        csr float32 (spots, all genes); imputed at the spots to fill, log-normalised values elsewhere. Genes
-        that were not asked for are NaN at the spots to fill.
+    `layers["imputed"]`, `layers["imputed_sd"]`
+        csr float32 (spots, all genes); imputed at the spots to fill, elsewhere log-normalised values, with
+        standard deviation 0. Genes that were not asked for are NaN at the spots to fill.
     `obs["measured"]`
         bool; False at the filled spots.
     `uns["imputation"]`
         dict: `task`, `method`, `scale` (which scale the values are on), `target_sum` (NaN if not
-        normalised), `spacing` (median distance of neighbouring measured spots), `candidates` (table of
-        leave-one-out errors, see `transst_py.imputation.baselines.BaselineImputer`), `genes`, `bandwidth`
-        (of each of them, in units of `spacing`), `random_state`. With `sample_key` also that and `samples`
-        (their names, sorted), and `spacing` is an array along them.
+        normalised), `spacing` (median distance of neighbouring measured spots), `candidates` (table of the
+        errors at held-out spots, see `transst_py.imputation.selection.Selection`), `genes`, `details` (what
+        the method chose, such as the width or length-scale of each gene), `layers` (their names),
+        `random_state`. With `sample_key` also that and `samples` (their names, sorted), and `spacing` is an
+        array along them.
 
     Raises
     ------
@@ -124,69 +163,118 @@ def impute(
         `genes` is a single text.
     ValueError
         Unknown option; spots outside the tissue or of no sample; fewer than two measured spots (in a
-        sample); no lattice; nothing to fill; negative or missing values at measured spots; a result too
-        large for memory.
+        sample); no lattice; too few spots for the method; nothing to fill; negative or missing values at
+        measured spots; a result too large for memory.
 
     Warns
     -----
     UserWarning
-        Spots without counts were taken as not measured; or the counts look normalised.
+        Spots without counts were taken as not measured; the counts look normalised; or "auto" leaves out
+        methods because the lattice columns cannot be used.
     """
     check_choice("task", task, TASKS)
     check_choice("normalization", normalization, NORMALIZATIONS)
-    check_method(method)
+    names = _competitors(method, candidates)
     check_unique_genes(adata)
-    _check_in_tissue(adata)
-    columns = _gene_columns(adata, genes)
+    check_in_tissue(adata)
+    columns = gene_columns(adata, genes)
     xy = check_coordinates(adata, spatial_key)
-    measured = _measured_mask(adata, layer)
-    samples = _sample_names(adata, sample_key, measured)
-    expression, scale = _expression(adata[measured], layer, normalization)
-    record = {"task": task, **scale, "random_state": random_state}
+    measured = measured_mask(adata, layer)
+    samples = sample_names(adata, sample_key, measured)
+    network = {
+        "preset": preset,
+        "natural_images": natural_images,
+        "device": device,
+        "checkpoint": checkpoint,
+        "verbose": verbose,
+    }
+    options = {"s2s": network, "domain_means": {"n_domains": n_domains}}
+    expression = measured_expression(adata[measured], layer, normalization)
+    request = _Request(names, method != "auto" or candidates is not None, options, columns, random_state)
+    record = {"task": task, "scale": expression.scale, "target_sum": expression.target_sum}
     if samples is not None:
         record["sample_key"] = sample_key
     if task == "densify":
         samples = None if samples is None else samples[measured]
-        return _densify(
-            adata[measured, columns],
-            expression[:, columns],
-            xy[measured],
-            samples,
-            spatial_key,
-            method,
-            record,
-        )
-    _fill(adata, expression, xy, samples, measured, columns, method, record)
+        return _densify(adata[measured], expression, xy[measured], samples, spatial_key, request, record)
+    _fill(adata, expression, xy, samples, measured, request, record)
     return None
+
+
+@dataclass(frozen=True)
+class _Request:
+    """What to impute with: method names, whether each must be possible, their options, and the genes."""
+
+    names: tuple[str, ...]
+    insist: bool
+    options: dict[str, dict[str, Any]]
+    columns: np.ndarray
+    random_state: int
+
+    @property
+    def needs_lattice(self) -> bool:
+        return self.insist and any(name in LATTICE_METHODS for name in self.names)
+
+    def select(self, sections: list[Section], sites: list[Sites]) -> Selection:
+        imputers = make_imputers(
+            self.names,
+            sections,
+            options=self.options,
+            random_state=self.random_state,
+            insist=self.insist,
+        )
+        rng = np.random.default_rng(self.random_state)
+        return select(imputers, sections, sites, self.columns, rng=rng)
+
+
+def _competitors(method: str, candidates: Sequence[str] | None) -> tuple[str, ...]:
+    check_choice("method", method, ("auto", *METHODS))
+    if method != "auto":
+        if candidates is not None:
+            raise ValueError(f"`candidates` are for method='auto', got method={method!r}")
+        return (method,)
+    if candidates is None:
+        return METHODS
+    if isinstance(candidates, str) or not len(candidates):
+        raise ValueError(f"`candidates` must be a list of methods, got {candidates!r}")
+    for name in candidates:
+        check_choice("candidates", name, METHODS)
+    return tuple(candidates)
 
 
 def _densify(
     adata: AnnData,
-    expression: sp.csc_matrix,
+    expression: Expression,
     xy: np.ndarray,
     samples: np.ndarray | None,
     spatial_key: str,
-    method: str,
+    request: _Request,
     record: dict[str, Any],
 ) -> AnnData:
-    """Return the AnnData of the finer lattice; all arguments are of the measured spots and wanted genes."""
+    """Return the AnnData of the finer lattice; all arguments are of the measured spots."""
     lattices, fine = _lay_lattices(adata, xy, samples)
-    n_measured, n_sites = len(xy), len(fine.sites)
-    _check_memory(n_sites, expression.shape[1], bytes_per_value=4)
-    imputer = BaselineImputer(method).fit(expression, xy, samples)
-    imputed = np.empty((n_sites, expression.shape[1]), dtype=np.float32)
-    imputed[:n_measured] = expression.toarray()
-    new_samples = None if samples is None else samples[fine.like[n_measured:]]
-    imputer.predict(fine.positions[n_measured:], new_samples, out=imputed[n_measured:])
+    n_measured, n_sites, columns = len(xy), len(fine.sites), request.columns
+    _check_memory(n_sites, len(columns), bytes_per_value=8)
+    groups = [rows for _, rows in rows_of_samples(samples, n_measured)]
+    sections, spacing = make_sections(expression, fine.places, groups)
+    new = [n_measured + np.flatnonzero(np.isin(fine.like[n_measured:], rows)) for rows in groups]
+    sites = [fine.places.sites(rows, length) for rows, length in zip(new, spacing, strict=True)]
+    chosen = request.select(sections, sites)
+    imputed = np.empty((n_sites, len(columns)), dtype=np.float32)
+    imputed[:n_measured] = expression.values[:, columns].toarray()
+    sd = np.zeros_like(imputed)
+    for number, rows in enumerate(new):
+        found = chosen.fitted.predict(number, sites[number])
+        imputed[rows], sd[rows] = found.mean, found.sd
     return AnnData(
         X=None,
         obs=_fine_obs(adata.obs, fine, samples, record.get("sample_key")),
-        var=adata.var.copy(),
-        layers={"imputed": imputed},
-        obsm={spatial_key: fine.positions},
+        var=adata.var.iloc[columns].copy(),
+        layers={LAYER: imputed, SD_LAYER: sd},
+        obsm={spatial_key: fine.places.xy},
         uns={
             "imputation": {
-                **_describe(imputer, adata.var_names, record),
+                **_describe(chosen, adata.var_names[columns], spacing, samples, request, record),
                 "lattice": _describe_lattices(lattices, samples),
             }
         },
@@ -195,13 +283,13 @@ def _densify(
 
 @dataclass(frozen=True)
 class _FineSites:
-    """Sites of the finer lattices, the measured spots first: (row, col), and coordinates.
+    """Sites of the finer lattices, the measured spots first: (row, col), and where they lie.
 
     `like` is the number of a measured spot of the same sample.
     """
 
     sites: np.ndarray
-    positions: np.ndarray
+    places: Places
     like: np.ndarray
 
 
@@ -210,27 +298,23 @@ def _lay_lattices(
 ) -> tuple[list[Lattice], _FineSites]:
     """Lay the finer lattice of each sample; all arguments are of the measured spots."""
     lattices = []
-    own = np.empty((len(xy), 2), dtype=np.int64)
-    sites, positions, like = [own], [xy], [np.arange(len(xy))]
-    for name in [None] if samples is None else np.unique(samples):
-        rows = np.arange(len(xy)) if samples is None else np.flatnonzero(samples == name)
-        lattice = _read_lattice(adata[rows], xy[rows], name)
+    own, own_index = np.empty((2, len(xy), 2), dtype=np.int64)
+    sites, index, positions, like = [own], [own_index], [xy], [np.arange(len(xy))]
+    for name, rows in rows_of_samples(samples, len(xy)):
+        lattice = lay_lattice(adata[rows], xy[rows], name)
         fine = halve_pitch(lattice)
+        number = dense_index(fine, lattice.kind)
         own[rows], new = fine[: len(rows)], fine[len(rows) :]
+        own_index[rows] = number[: len(rows)]
         lattices.append(lattice)
         sites.append(new)
+        index.append(number[len(rows) :])
         positions.append(lattice.positions(new / 2.0))
         like.append(np.full(len(new), rows[0]))
-    return lattices, _FineSites(np.concatenate(sites), np.concatenate(positions), np.concatenate(like))
-
-
-def _read_lattice(adata: AnnData, xy: np.ndarray, sample: str | None) -> Lattice:
-    try:
-        return Lattice.from_indices(_lattice_indices(adata, xy), xy)
-    except ValueError as error:
-        if sample is None:
-            raise
-        raise ValueError(f"sample {str(sample)!r}: {error}") from error
+    places = Places(
+        np.concatenate(positions), np.concatenate(index), one_kind({lattice.kind for lattice in lattices})
+    )
+    return lattices, _FineSites(np.concatenate(sites), places, np.concatenate(like))
 
 
 def _fine_obs(
@@ -261,41 +345,95 @@ def _fine_obs(
 
 def _fill(
     adata: AnnData,
-    expression: sp.csc_matrix,
+    expression: Expression,
     xy: np.ndarray,
     samples: np.ndarray | None,
     measured: np.ndarray,
-    columns: np.ndarray,
-    method: str,
+    request: _Request,
     record: dict[str, Any],
 ) -> None:
-    """Write the layer with imputed values at the spots that are not measured."""
+    """Write the layers with imputed values at the spots that are not measured."""
     if measured.all():
         raise ValueError("nothing to fill: every spot is measured (obs['measured'], or else has counts)")
-    n_missing = int((~measured).sum())
-    _check_memory(n_missing, adata.n_vars, bytes_per_value=12)
-    known, missing = (None, None) if samples is None else (samples[measured], samples[~measured])
-    imputer = BaselineImputer(method).fit(expression[:, columns], xy[measured], known)
-    imputed = np.full((n_missing, adata.n_vars), np.nan, dtype=np.float32)
-    imputed[:, columns] = imputer.predict(xy[~measured], missing)
-    stacked = sp.vstack([sp.csr_matrix(expression, dtype=np.float32), sp.csr_matrix(imputed)], format="csr")
-    place = np.argsort(np.concatenate([np.flatnonzero(measured), np.flatnonzero(~measured)]))
-    adata.layers["imputed"] = stacked[place]
+    _check_memory(int((~measured).sum()), adata.n_vars, bytes_per_value=24)
+    places = _places(adata, xy, samples, request)
+    rank = np.cumsum(measured) - 1  # row of a measured spot among the measured ones
+    shown, hidden = [], []
+    for _, rows in rows_of_samples(samples, adata.n_obs):
+        shown.append(rows[measured[rows]])
+        hidden.append(rows[~measured[rows]])
+    of_measured = Places(xy[measured], None if places.index is None else places.index[measured], places.kind)
+    sections, spacing = make_sections(expression, of_measured, [rank[rows] for rows in shown])
+    sites = [places.sites(rows, length) for rows, length in zip(hidden, spacing, strict=True)]
+    chosen = request.select(sections, sites)
+    found = [chosen.fitted.predict(number, wanted) for number, wanted in enumerate(sites)]
+    layers = _filled_layers(adata.shape, expression.values, measured, np.concatenate(hidden), found, request)
+    adata.layers.update(layers)
     adata.obs["measured"] = measured
-    adata.uns["imputation"] = _describe(imputer, adata.var_names[columns], record)
+    genes = adata.var_names[request.columns]
+    adata.uns["imputation"] = _describe(chosen, genes, spacing, samples, request, record)
 
 
-def _describe(imputer: BaselineImputer, genes: pd.Index, record: dict[str, Any]) -> dict[str, Any]:
+def _filled_layers(
+    shape: tuple[int, int],
+    values: sp.csc_matrix,
+    measured: np.ndarray,
+    hidden: np.ndarray,
+    found: list[Prediction],
+    request: _Request,
+) -> dict[str, sp.csr_matrix]:
+    """Join measured and imputed rows; `hidden` are the rows that `found` is of."""
+    place = np.argsort(np.concatenate([np.flatnonzero(measured), hidden]))
+    zeros = sp.csr_matrix((int(measured.sum()), shape[1]), dtype=np.float32)
+    layers = {}
+    for name, known, parts in (
+        (LAYER, sp.csr_matrix(values), [part.mean for part in found]),
+        (SD_LAYER, zeros, [np.asarray(part.sd) for part in found]),
+    ):
+        rows = np.full((len(hidden), shape[1]), np.nan, dtype=np.float32)
+        rows[:, request.columns] = np.concatenate(parts)
+        layers[name] = sp.vstack([known, sp.csr_matrix(rows)], format="csr")[place]
+    return layers
+
+
+def _places(adata: AnnData, xy: np.ndarray, samples: np.ndarray | None, request: _Request) -> Places:
+    """Where the spots to fill from and to fill lie, with their lattice if it is wanted and there."""
+    wanted = any(name in LATTICE_METHODS for name in request.names)
+    if not wanted or (not request.insist and not all(name in adata.obs for name in LATTICE_COLUMNS)):
+        return Places(xy)
+    try:
+        return lattice_places(adata, xy, samples)
+    except ValueError as error:
+        if request.needs_lattice:
+            raise
+        warnings.warn(
+            f"the lattice columns cannot be used, so methods that need a lattice are left out: {error}",
+            UserWarning,
+            stacklevel=4,
+        )
+        return Places(xy)
+
+
+def _describe(
+    chosen: Selection,
+    genes: pd.Index,
+    spacing: np.ndarray,
+    samples: np.ndarray | None,
+    request: _Request,
+    record: dict[str, Any],
+) -> dict[str, Any]:
     described = {
         **record,
-        "method": imputer.method_,
-        "spacing": imputer.spacing_,
-        "candidates": imputer.errors_,
+        "method": chosen.method,
+        "spacing": float(spacing[0]) if samples is None else spacing,
+        "candidates": chosen.table,
         "genes": genes.to_numpy(dtype=str),
-        "bandwidth": imputer.bandwidth_,
+        "details": chosen.fitted.imputer.describe(),
+        "layers": np.array([LAYER, SD_LAYER]),
+        "random_state": request.random_state,
     }
-    if imputer.samples_ is not None:
-        described["samples"] = imputer.samples_
+    if samples is not None:
+        described["samples"] = np.unique(samples)
     return described
 
 
@@ -306,94 +444,6 @@ def _describe_lattices(lattices: list[Lattice], samples: np.ndarray | None) -> d
         return {name: getattr(lattices[0], name) for name in names}
     # Not a dict by sample: a name with "/" cannot be a key in an AnnData file.
     return {name: np.array([getattr(lattice, name) for lattice in lattices]) for name in names}
-
-
-def _expression(
-    adata: AnnData, layer: str | None, normalization: str
-) -> tuple[sp.csc_matrix, dict[str, Any]]:
-    """Return the measured spots' expression on the imputation scale, and what that scale is.
-
-    Only measured spots enter: what is to be predicted has no part in the library size either.
-    """
-    if adata.n_obs < 2:
-        raise ValueError(f"{adata.n_obs} measured spot(s); imputation needs at least two")
-    X = check_matrix(adata, layer)
-    scaled = sp.csc_matrix(log_expression(X, normalization))
-    if normalization == "none":
-        return scaled, {"scale": "as given", "target_sum": np.nan}
-    return scaled, {"scale": "log(1 + counts * target_sum / total)", "target_sum": median_total(X)}
-
-
-def _measured_mask(adata: AnnData, layer: str | None) -> np.ndarray:
-    """Tell which spots are measured: by `obs["measured"]`, or else by having counts."""
-    if "measured" in adata.obs:
-        return _as_flags(adata, "measured")
-    X = check_matrix(adata, layer)
-    empty = np.asarray(X.astype(bool).sum(axis=1)).ravel() == 0
-    if empty.any():
-        warnings.warn(
-            f"{empty.sum()} of {empty.size} spots have no counts and are taken as not measured "
-            f"({list_some(adata.obs_names[empty])}); say which are in adata.obs['measured']",
-            UserWarning,
-            stacklevel=3,
-        )
-    return ~empty
-
-
-def _sample_names(adata: AnnData, sample_key: str | None, measured: np.ndarray) -> np.ndarray | None:
-    """Return the name of each spot's sample, or None if all spots are of one."""
-    if sample_key is None:
-        return None
-    samples = check_samples(adata, sample_key).astype(str).to_numpy(dtype=str)
-    names, codes = np.unique(samples, return_inverse=True)
-    few = np.bincount(codes, weights=measured, minlength=len(names)) < 2
-    if few.any():
-        raise ValueError(
-            f"`sample_key`: fewer than two measured spots in {few.sum()} of {len(names)} samples "
-            f"({list_some(names[few].tolist())}); spots are imputed from their own sample only: remove these"
-        )
-    return samples
-
-
-def _check_in_tissue(adata: AnnData) -> None:
-    if "in_tissue" not in adata.obs:
-        return
-    outside = ~_as_flags(adata, "in_tissue")
-    if outside.any():
-        raise ValueError(
-            f"{outside.sum()} of {outside.size} spots lie outside the tissue (obs['in_tissue']) and would "
-            "blur its border; remove them first: adata[adata.obs['in_tissue'].astype(bool)].copy()"
-        )
-
-
-def _as_flags(adata: AnnData, column: str) -> np.ndarray:
-    """Return a column of `adata.obs` that holds True/False or 1/0 as a bool array."""
-    values = adata.obs[column]
-    if not values.isin([0, 1]).all():
-        raise ValueError(f"adata.obs[{column!r}] must hold True or False (or 1 or 0) for every spot")
-    return values.to_numpy(dtype=bool)
-
-
-def _gene_columns(adata: AnnData, genes: Sequence[str] | None) -> np.ndarray:
-    """Return the column numbers of the wanted genes."""
-    if genes is None:
-        return np.arange(adata.n_vars)
-    if isinstance(genes, str):
-        raise TypeError(f"`genes` must be a list of names, got the text {genes!r}; write [{genes!r}]")
-    wanted = pd.Index(genes)
-    if wanted.empty or not wanted.is_unique:
-        raise ValueError("`genes` must name at least one gene, and none twice")
-    columns = adata.var_names.get_indexer(wanted)
-    if (columns < 0).any():
-        raise KeyError(f"`genes`: adata has no {list_some(wanted[columns < 0])}")
-    return columns
-
-
-def _lattice_indices(adata: AnnData, xy: np.ndarray) -> np.ndarray:
-    """Return (row, col) of each spot from `adata.obs`, or else from the coordinates."""
-    if not any(name in adata.obs for name in LATTICE_COLUMNS):
-        return infer_square_indices(xy)
-    return check_lattice_columns(adata)
 
 
 def _check_memory(n_spots: int, n_genes: int, *, bytes_per_value: int) -> None:

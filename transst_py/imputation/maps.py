@@ -1,0 +1,162 @@
+"""What the channels of the network's images are: genes, or factors of them; and how they are filled first."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from typing import Any, Self
+
+import numpy as np
+
+from transst_py.imputation.kriging import FactorKriging, GeneKriging
+from transst_py.imputation.smoothing import Smoother
+from transst_py.imputation.spots import Imputer, Prediction, Section, Sites
+
+__all__ = ["STARTS", "FactorMaps", "GeneMaps", "Maps"]
+
+STARTS: dict[str, Callable[[], Imputer]] = {
+    "svd_gp": FactorKriging,
+    "gp": GeneKriging,
+    "nearest": lambda: Smoother("nearest"),
+}
+# Units of a map that is nowhere but 0.
+MIN_UNIT = 1e-3
+
+
+class Maps(ABC):
+    """Maps of sections in network units, fitted to the measured spots that may be known."""
+
+    start_: Imputer
+
+    @abstractmethod
+    def fit(self, sections: Sequence[Section]) -> Self:
+        """Fit the start, and find the units."""
+
+    @abstractmethod
+    def values(self, number: int, spots: Section) -> np.ndarray:
+        """Measured values of spots of a section, float32 (n, channels)."""
+
+    @abstractmethod
+    def filled(self, number: int, sites: Sites) -> np.ndarray:
+        """Start values at sites of a section, float32 (m, channels)."""
+
+    @abstractmethod
+    def restore(self, number: int, sites: Sites, filled: np.ndarray) -> Prediction:
+        """Turn values of all channels at sites, (m, channels), into expression of the wanted genes."""
+
+    @property
+    @abstractmethod
+    def importance(self) -> np.ndarray:
+        """Variance of the wanted genes that a unit of each channel stands for, float64 (channels,)."""
+
+    @property
+    def processes(self) -> list[tuple[str, float, float]]:
+        """Correlation, length-scale and noise ratio of the start's processes; empty if it has none."""
+        found: dict[str, Any] = self.start_.describe()
+        if "correlation" not in found:
+            return []
+        return list(
+            zip(
+                found["correlation"].tolist(),
+                found["length_scale"].tolist(),
+                found["noise_ratio"].tolist(),
+                strict=True,
+            )
+        )
+
+
+class GeneMaps(Maps):
+    """One map per gene.
+
+    Parameters
+    ----------
+    genes
+        Column numbers of the genes.
+    start
+        A key of `STARTS`.
+    scale
+        Unit of all maps, from 0; None is each gene's standard deviation, around its mean.
+    """
+
+    def __init__(self, genes: np.ndarray, start: str, scale: float | None) -> None:
+        self.genes, self.start, self.scale = genes, start, scale
+
+    def fit(self, sections: Sequence[Section]) -> Self:
+        """Fit the start, and find the units."""
+        self.start_ = STARTS[self.start]().fit(sections, [section.sites for section in sections], self.genes)
+        n_genes = len(self.genes)
+        if self.scale is not None:
+            self._mean, self._unit = np.zeros(n_genes), np.full(n_genes, self.scale)
+            return self
+        n = sum(len(section) for section in sections)
+        sums = np.zeros((2, n_genes))
+        for section in sections:
+            values = section.values[:, self.genes].astype(np.float64)
+            sums += [np.asarray(power.sum(axis=0)).ravel() for power in (values, values.multiply(values))]
+        self._mean = sums[0] / n
+        variance = np.maximum(sums[1] / n - self._mean**2, 0.0)
+        self._unit = np.maximum(np.sqrt(variance), MIN_UNIT)
+        return self
+
+    def values(self, number: int, spots: Section) -> np.ndarray:
+        """Measured values of spots of a section, float32 (n, genes)."""
+        return self._scaled(spots.dense(self.genes))
+
+    def filled(self, number: int, sites: Sites) -> np.ndarray:
+        """Start values at sites of a section, float32 (m, genes)."""
+        return self._scaled(self.start_.predict(number, sites).mean)
+
+    def restore(self, number: int, sites: Sites, filled: np.ndarray) -> Prediction:
+        """Return to the scale of expression; uncertainty is that of the start."""
+        mean = (filled * self._unit + self._mean).astype(np.float32)
+        return Prediction(mean, self.start_.predict(number, sites).sd)
+
+    @property
+    def importance(self) -> np.ndarray:
+        """The same for all genes."""
+        return np.ones(len(self.genes))
+
+    def _scaled(self, values: np.ndarray) -> np.ndarray:
+        return ((values - self._mean) / self._unit).astype(np.float32)
+
+
+class FactorMaps(Maps):
+    """One map per principal factor: few maps for any number of genes, with less noise than a gene's.
+
+    Parameters
+    ----------
+    genes
+        Column numbers of the genes to restore; the factors are of all genes.
+    """
+
+    start_: FactorKriging
+
+    def __init__(self, genes: np.ndarray) -> None:
+        self.genes = genes
+
+    def fit(self, sections: Sequence[Section]) -> Self:
+        """Find the factors, fit their processes, and take the factors' standard deviations for units."""
+        self.start_ = FactorKriging().fit(sections, [section.sites for section in sections], self.genes)
+        scores = np.concatenate(self.start_.factors_.scores_)
+        self._unit = np.maximum(scores.std(axis=0), MIN_UNIT)
+        return self
+
+    def values(self, number: int, spots: Section) -> np.ndarray:
+        """Scores of spots of a section, float32 (n, factors)."""
+        return (self.start_.factors_.score(number, spots) / self._unit).astype(np.float32)
+
+    def filled(self, number: int, sites: Sites) -> np.ndarray:
+        """Kriged scores at sites of a section, float32 (m, factors)."""
+        scores, _ = self.start_.process_.predict(number, sites.positions)
+        return (scores / self._unit).astype(np.float32)
+
+    def restore(self, number: int, sites: Sites, filled: np.ndarray) -> Prediction:
+        """Multiply with the loadings; uncertainty is that of the start."""
+        factors = self.start_.factors_
+        mean = factors.means_[number] + (filled * self._unit) @ factors.loadings_
+        return Prediction(mean.astype(np.float32), self.start_.predict(number, sites).sd)
+
+    @property
+    def importance(self) -> np.ndarray:
+        """Variance of the factors."""
+        return self._unit**2

@@ -1,0 +1,241 @@
+"""From AnnData to what imputation methods are given: measured spots on one scale, section by section."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+import scipy.sparse as sp
+from anndata import AnnData
+
+from transst_py._validation import (
+    LATTICE_COLUMNS,
+    check_lattice_columns,
+    check_matrix,
+    check_samples,
+    list_some,
+)
+from transst_py.imputation.holdout import dense_index
+from transst_py.imputation.smoothers import typical_spacing
+from transst_py.imputation.spots import Section, Sites
+from transst_py.lattice import Lattice, infer_square_indices
+from transst_py.normalize import log_expression, median_total
+
+__all__ = [
+    "Expression",
+    "Places",
+    "check_in_tissue",
+    "gene_columns",
+    "lattice_places",
+    "lay_lattice",
+    "make_sections",
+    "measured_expression",
+    "measured_mask",
+    "one_kind",
+    "rows_of_samples",
+    "sample_names",
+]
+
+
+@dataclass(frozen=True)
+class Expression:
+    """Measured spots on the scale that is imputed.
+
+    Attributes
+    ----------
+    values
+        csc float32 (n, p).
+    noise
+        Variance of each spot's noise relative to a spot of median total, float64 (n,). That of counts is
+        inverse to the total, that of what makes spots differ at random is the same for all: in between, the
+        square root.
+    target_sum
+        Total that spots are scaled to; NaN if they are not.
+    """
+
+    values: sp.csc_matrix
+    noise: np.ndarray
+    target_sum: float
+
+    @property
+    def scale(self) -> str:
+        """Name of the scale."""
+        return "as given" if np.isnan(self.target_sum) else "log(1 + counts * target_sum / total)"
+
+
+def measured_expression(adata: AnnData, layer: str | None, normalization: str) -> Expression:
+    """Bring measured spots to the scale that is imputed.
+
+    Only measured spots may be in `adata`: what is to be predicted has no part in the library size either.
+    """
+    if adata.n_obs < 2:
+        raise ValueError(f"{adata.n_obs} measured spot(s); imputation needs at least two")
+    X = check_matrix(adata, layer)
+    values = sp.csc_matrix(log_expression(X, normalization), dtype=np.float32)
+    if normalization == "none":
+        return Expression(values, np.ones(adata.n_obs), np.nan)
+    target_sum = median_total(X)
+    totals = np.asarray(X.sum(axis=1), dtype=np.float64).ravel()
+    return Expression(values, np.sqrt(target_sum / np.maximum(totals, 1.0)), target_sum)
+
+
+@dataclass(frozen=True)
+class Places:
+    """Where spots lie: coordinates, float64 (n, d); site numbers, int64 (n, 2), if on a lattice; its kind."""
+
+    xy: np.ndarray
+    index: np.ndarray | None = None
+    kind: str | None = None
+
+    def sites(self, rows: np.ndarray, spacing: float) -> Sites:
+        """Some of the places in units of the spacing."""
+        return Sites(self.xy[rows] / spacing, None if self.index is None else self.index[rows])
+
+
+def make_sections(
+    expression: Expression, places: Places, groups: Sequence[np.ndarray]
+) -> tuple[list[Section], np.ndarray]:
+    """Cut measured spots into sections, and return them with the spacing of each.
+
+    Parameters
+    ----------
+    expression
+        Of the measured spots.
+    places
+        Theirs, in the same order; rows beyond them are ignored.
+    groups
+        Row numbers of each section's measured spots.
+    """
+    sections, spacings = [], []
+    for rows in groups:
+        spacing = typical_spacing(places.xy[rows])
+        sites = places.sites(rows, spacing)
+        sections.append(Section(expression.values[rows], sites, expression.noise[rows], places.kind))
+        spacings.append(spacing)
+    return sections, np.array(spacings)
+
+
+def lay_lattice(adata: AnnData, xy: np.ndarray, sample: str | None = None) -> Lattice:
+    """Read the lattice of one section from its columns, or a square one from the coordinates.
+
+    Raises
+    ------
+    ValueError
+        There is none.
+    """
+    try:
+        if any(name in adata.obs for name in LATTICE_COLUMNS):
+            indices = check_lattice_columns(adata)
+        else:
+            indices = infer_square_indices(xy)
+        return Lattice.from_indices(indices, xy)
+    except ValueError as error:
+        if sample is None:
+            raise
+        raise ValueError(f"sample {str(sample)!r}: {error}") from error
+
+
+def lattice_places(adata: AnnData, xy: np.ndarray, samples: np.ndarray | None) -> Places:
+    """Number the sites of all spots, section by section.
+
+    Raises
+    ------
+    ValueError
+        A section is on no lattice, or they are on different kinds of lattice.
+    """
+    index = np.empty((adata.n_obs, 2), dtype=np.int64)
+    kinds = set()
+    for name, rows in rows_of_samples(samples, adata.n_obs):
+        lattice = lay_lattice(adata[rows], xy[rows], name)
+        index[rows] = dense_index(lattice.index, lattice.kind)
+        kinds.add(lattice.kind)
+    return Places(xy, index, one_kind(kinds))
+
+
+def one_kind(kinds: set[str]) -> str:
+    """Return the kind of lattice that all sections have.
+
+    Raises
+    ------
+    ValueError
+        They differ.
+    """
+    if len(kinds) > 1:
+        raise ValueError("the samples lie on both square and hexagonal lattices; impute them one by one")
+    return kinds.pop()
+
+
+def rows_of_samples(samples: np.ndarray | None, n: int) -> list[tuple[str | None, np.ndarray]]:
+    """Return name and row numbers of each sample, by name; without samples one, without a name."""
+    if samples is None:
+        return [(None, np.arange(n))]
+    return [(str(name), np.flatnonzero(samples == name)) for name in np.unique(samples)]
+
+
+def measured_mask(adata: AnnData, layer: str | None) -> np.ndarray:
+    """Tell which spots are measured: by `obs["measured"]`, or else by having counts."""
+    if "measured" in adata.obs:
+        return _as_flags(adata, "measured")
+    X = check_matrix(adata, layer)
+    empty = np.asarray(X.astype(bool).sum(axis=1)).ravel() == 0
+    if empty.any():
+        warnings.warn(
+            f"{empty.sum()} of {empty.size} spots have no counts and are taken as not measured "
+            f"({list_some(adata.obs_names[empty])}); say which are in adata.obs['measured']",
+            UserWarning,
+            stacklevel=3,
+        )
+    return ~empty
+
+
+def sample_names(adata: AnnData, sample_key: str | None, measured: np.ndarray) -> np.ndarray | None:
+    """Return the name of each spot's sample, or None if all spots are of one."""
+    if sample_key is None:
+        return None
+    samples = check_samples(adata, sample_key).astype(str).to_numpy(dtype=str)
+    names, codes = np.unique(samples, return_inverse=True)
+    few = np.bincount(codes, weights=measured, minlength=len(names)) < 2
+    if few.any():
+        raise ValueError(
+            f"`sample_key`: fewer than two measured spots in {few.sum()} of {len(names)} samples "
+            f"({list_some(names[few].tolist())}); spots are imputed from their own sample only: remove these"
+        )
+    return samples
+
+
+def check_in_tissue(adata: AnnData) -> None:
+    """Refuse spots outside the tissue."""
+    if "in_tissue" not in adata.obs:
+        return
+    outside = ~_as_flags(adata, "in_tissue")
+    if outside.any():
+        raise ValueError(
+            f"{outside.sum()} of {outside.size} spots lie outside the tissue (obs['in_tissue']) and would "
+            "blur its border; remove them first: adata[adata.obs['in_tissue'].astype(bool)].copy()"
+        )
+
+
+def gene_columns(adata: AnnData, genes: Sequence[str] | None) -> np.ndarray:
+    """Return the column numbers of the wanted genes."""
+    if genes is None:
+        return np.arange(adata.n_vars)
+    if isinstance(genes, str):
+        raise TypeError(f"`genes` must be a list of names, got the text {genes!r}; write [{genes!r}]")
+    wanted = pd.Index(genes)
+    if wanted.empty or not wanted.is_unique:
+        raise ValueError("`genes` must name at least one gene, and none twice")
+    columns = adata.var_names.get_indexer(wanted)
+    if (columns < 0).any():
+        raise KeyError(f"`genes`: adata has no {list_some(wanted[columns < 0])}")
+    return columns
+
+
+def _as_flags(adata: AnnData, column: str) -> np.ndarray:
+    """Return a column of `adata.obs` that holds True/False or 1/0 as a bool array."""
+    values = adata.obs[column]
+    if not values.isin([0, 1]).all():
+        raise ValueError(f"adata.obs[{column!r}] must hold True or False (or 1 or 0) for every spot")
+    return values.to_numpy(dtype=bool)
