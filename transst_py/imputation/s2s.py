@@ -230,11 +230,6 @@ class S2SImputer(Imputer):
                 filled = maps.filled(number, layout.everywhere)
                 values = maps.values(number, layout.shown), maps.values(number, layout.asked)
                 views.append(layout.view(filled, *values))
-        if not views:
-            raise ValueError(
-                f"method 's2s' cannot thin the measured spots further: {len(kept[0])} of them are left for "
-                "training; use another method"
-            )
         return views
 
     def _fine_tune(self, data: TrainingData, genes: np.ndarray) -> dict[int, TrainedNetwork]:

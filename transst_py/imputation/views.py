@@ -20,7 +20,7 @@ from transst_py.imputation.spots import Section, Sites
 
 __all__ = ["Layout", "View", "sparser_masks"]
 
-# Fewer shown spots teach nothing about the tissue.
+# A comb with fewer spots teaches nothing about the tissue.
 MIN_SHOWN = 12
 # Where there is no comb: how often spots are hidden, what share of them, and in holes of which radius.
 N_RANDOM = 6
@@ -101,15 +101,14 @@ class Layout:
 
 
 def sparser_masks(section: Section, rng: np.random.Generator) -> list[np.ndarray]:
-    """Choose which measured spots to show: logical (n,) each; all phases of the comb, or random ones."""
+    """Choose which measured spots to show, logical (n,) each: every phase of their comb, or random ones."""
     index = section.sites.lattice
     step = common_step(index)
-    if (step > 1).any():
-        coarse = (index - index.min(axis=0)) // step
-        masks = [(coarse % step == phase).all(axis=1) for phase in product(*(range(s) for s in step))]
-    else:
-        masks = [~_hidden(section, number, rng) for number in range(N_RANDOM)]
-    return [mask for mask in masks if MIN_SHOWN <= mask.sum() < len(section)]
+    coarse = (index - index.min(axis=0)) // step
+    phases = product(*(range(s) for s in step)) if (step > 1).any() else []
+    masks = [(coarse % step == phase).all(axis=1) for phase in phases]
+    combs = [mask for mask in masks if MIN_SHOWN <= mask.sum() < len(section)]
+    return combs or [~_hidden(section, number, rng) for number in range(N_RANDOM)]
 
 
 def _hidden(section: Section, number: int, rng: np.random.Generator) -> np.ndarray:
