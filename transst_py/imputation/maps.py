@@ -8,13 +8,14 @@ from typing import Any, Self
 
 import numpy as np
 
-from transst_py.imputation.kriging import FactorKriging, GeneKriging
+from transst_py.imputation.kriging import BlendedKriging, FactorKriging, GeneKriging
 from transst_py.imputation.smoothing import Smoother
 from transst_py.imputation.spots import Imputer, Prediction, Section, Sites
 
 __all__ = ["STARTS", "FactorMaps", "GeneMaps", "Maps"]
 
 STARTS: dict[str, Callable[[], Imputer]] = {
+    "kriging": BlendedKriging,
     "svd_gp": FactorKriging,
     "gp": GeneKriging,
     "nearest": lambda: Smoother("nearest"),
@@ -26,7 +27,7 @@ MIN_UNIT = 1e-3
 class Maps(ABC):
     """Maps of sections in network units, fitted to the measured spots that may be known."""
 
-    start_: Imputer
+    start_: Any
 
     @abstractmethod
     def fit(self, sections: Sequence[Section]) -> Self:
@@ -127,34 +128,36 @@ class FactorMaps(Maps):
     ----------
     genes
         Column numbers of the genes to restore; the factors are of all genes.
+    start
+        "svd_gp", or "kriging": then the restored genes get the share of their own kriging.
     """
 
-    start_: FactorKriging
-
-    def __init__(self, genes: np.ndarray) -> None:
-        self.genes = genes
+    def __init__(self, genes: np.ndarray, start: str) -> None:
+        self.genes, self.start = genes, start
 
     def fit(self, sections: Sequence[Section]) -> Self:
         """Find the factors, fit their processes, and take the factors' standard deviations for units."""
-        self.start_ = FactorKriging().fit(sections, [section.sites for section in sections], self.genes)
-        scores = np.concatenate(self.start_.factors_.scores_)
+        self.start_ = STARTS[self.start]().fit(sections, [section.sites for section in sections], self.genes)
+        self._kriged = self.start_.factors_ if isinstance(self.start_, BlendedKriging) else self.start_
+        scores = np.concatenate(self._kriged.factors_.scores_)
         self._unit = np.maximum(scores.std(axis=0), MIN_UNIT)
         return self
 
     def values(self, number: int, spots: Section) -> np.ndarray:
         """Scores of spots of a section, float32 (n, factors)."""
-        return (self.start_.factors_.score(number, spots) / self._unit).astype(np.float32)
+        return (self._kriged.factors_.score(number, spots) / self._unit).astype(np.float32)
 
     def filled(self, number: int, sites: Sites) -> np.ndarray:
         """Kriged scores at sites of a section, float32 (m, factors)."""
-        scores, _ = self.start_.process_.predict(number, sites.positions)
+        scores, _ = self._kriged.process_.predict(number, sites.positions)
         return (scores / self._unit).astype(np.float32)
 
     def restore(self, number: int, sites: Sites, filled: np.ndarray) -> Prediction:
         """Multiply with the loadings; uncertainty is that of the start."""
-        factors = self.start_.factors_
+        factors = self._kriged.factors_
         mean = factors.means_[number] + (filled * self._unit) @ factors.loadings_
-        return Prediction(mean.astype(np.float32), self.start_.predict(number, sites).sd)
+        found = Prediction(mean.astype(np.float32), self._kriged.predict(number, sites).sd)
+        return self.start_.blend(number, sites, found) if self._kriged is not self.start_ else found
 
     @property
     def importance(self) -> np.ndarray:

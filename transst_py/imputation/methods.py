@@ -10,7 +10,7 @@ import numpy as np
 from transst_py.imputation.domain_means import MIN_SPOTS as MIN_SPOTS_DOMAINS
 from transst_py.imputation.domain_means import DomainMeans
 from transst_py.imputation.interpolation import Interpolator
-from transst_py.imputation.kriging import FactorKriging, GeneKriging
+from transst_py.imputation.kriging import BlendedKriging, FactorKriging, GeneKriging
 from transst_py.imputation.s2s import MIN_SPOTS as MIN_SPOTS_S2S
 from transst_py.imputation.s2s import S2SImputer
 from transst_py.imputation.smoothing import Smoother
@@ -26,6 +26,7 @@ _MAKERS: dict[str, Callable[..., Imputer]] = {
     "bicubic": lambda **_: Interpolator("cubic"),
     "gp": lambda **_: GeneKriging(),
     "svd_gp": lambda **_: FactorKriging(),
+    "kriging": lambda **_: BlendedKriging(),
     "domain_means": DomainMeans,
     "s2s": S2SImputer,
 }

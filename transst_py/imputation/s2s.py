@@ -36,6 +36,8 @@ MAX_GENE_MAPS = 1000
 # With fewer measured spots in a section there is nothing to learn from.
 MIN_SPOTS = 64
 BLOCK_CHANNELS = 128
+# Starts that krige factors: with maps of factors both are the same.
+FACTOR_STARTS = ("kriging", "svd_gp")
 # A map that shows nothing is drawn now and then too.
 LEAST_DRAWN = 0.02
 # Learning rate of a gene by itself.
@@ -149,7 +151,7 @@ class S2SImputer(Imputer):
 
     def _new_maps(self, genes: np.ndarray) -> Maps:
         if self._by_factor:
-            return FactorMaps(genes)
+            return FactorMaps(genes, self.config.start)
         return GeneMaps(genes, self.config.start, self.config.scale)
 
     def _train(
@@ -178,8 +180,8 @@ class S2SImputer(Imputer):
 
     def _use_factors(self, genes: np.ndarray) -> bool:
         if self.channels == "auto":
-            return len(genes) > MAX_GENE_MAPS and self.config.start == "svd_gp"
-        if self.channels == "factors" and self.config.start != "svd_gp":
+            return len(genes) > MAX_GENE_MAPS and self.config.start in FACTOR_STARTS
+        if self.channels == "factors" and self.config.start not in FACTOR_STARTS:
             raise ValueError(f"`channels`='factors' starts from 'svd_gp', not from {self.config.start!r}")
         return self.channels == "factors"
 

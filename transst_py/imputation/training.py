@@ -36,7 +36,7 @@ class TrainingConfig:
     network
         Its shape. With 3 `in_channels` it also sees which pixels are measured, and which are tissue.
     start
-        Method that fills the maps before the network sees them: "svd_gp", "gp" or "nearest".
+        Method that fills the maps before the network sees them: "kriging", "svd_gp", "gp" or "nearest".
     scale
         Unit of the network: None is the standard deviation of each gene around its mean; else this number
         for all genes, from 0.
@@ -64,7 +64,7 @@ class TrainingConfig:
     network: NetworkConfig = field(
         default_factory=lambda: replace(PRESETS["lite"], in_channels=3, zero_init=True)
     )
-    start: str = "svd_gp"
+    start: str = "kriging"
     scale: float | None = None
     steps: int = 600
     batch: int = 16

@@ -88,9 +88,10 @@ def impute(
         "bicubic" and "s2s" need the lattice columns).
     method
         "nearest", "knn" (mean of the k nearest), "kernel" (Gaussian kernel), "bilinear", "bicubic", "gp" (a
-        Gaussian process for each gene), "svd_gp" (one for each principal factor), "domain_means", "s2s" (the
-        sparser-to-sparse network, see `transst_py.imputation.s2s.S2SImputer`), or "auto": the one that best
-        predicts measured spots which are held out.
+        Gaussian process for each gene), "svd_gp" (one for each principal factor), "kriging" (a blend of these
+        two), "domain_means", "s2s" (the sparser-to-sparse network, see
+        `transst_py.imputation.s2s.S2SImputer`), or "auto": the one that best predicts measured spots which
+        are held out.
     candidates
         What "auto" chooses from; None is every method that the data allow.
     genes
