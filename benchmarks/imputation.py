@@ -17,6 +17,7 @@ imputation_ablation.csv S2S without each of its parts, on the Xenium lattice
 from __future__ import annotations
 
 import argparse
+import os
 import re
 import warnings
 from collections.abc import Callable
@@ -28,6 +29,7 @@ import anndata as ad
 import numpy as np
 import pandas as pd
 from processes import apart, peak_gib
+from tissues import HER2
 
 import transst_py as tst
 from transst_py.imputation.scores import METRICS, compare_methods
@@ -98,7 +100,7 @@ def main() -> None:
 
 def lattices(data: Path) -> dict[str, Callable[[], ad.AnnData]]:
     """How to load every lattice; binned at 50 um, the cells are the first one, so they are binned finer."""
-    her2 = {f"HER2 {section}": lambda s=section: her2st(data, s) for section in "A1 B1 C1 D1 E1 H1".split()}
+    her2 = {f"HER2 {section}": lambda section=section: her2st(data, section) for section in HER2}
     return {
         "Xenium 50 um": lambda: ad.read_h5ad(data / "xenium/breast_50um_grid.h5ad"),
         "Xenium 25 um": lambda: cells(data, 25),
@@ -115,8 +117,6 @@ def cells(data: Path, micrometres: float) -> ad.AnnData:
 
 
 def her2st(data: Path, section: str) -> ad.AnnData:
-    import os
-
     os.environ["TRANSST_DATA_DIR"] = str(data / "her2st")
     return tst.datasets.her2st(section)
 
@@ -195,7 +195,6 @@ def means(table: pd.DataFrame) -> pd.DataFrame:
     found = by_run[list(METRICS)].agg(["median", "mean"])
     found.columns = [f"{metric}_{kind}" for metric, kind in found.columns]
     found[["seconds", "peak_gib"]] = by_run[["seconds", "peak_gib"]].first()
-    found["pcc_sd"] = found["pcc_mean"]
     grouped = found.groupby(level=["tissue", "pattern", "method"], sort=False)
     summary = grouped.mean()
     # Of the mean over genes, between seeds: what a user sees who runs it again.

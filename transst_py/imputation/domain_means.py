@@ -20,7 +20,9 @@ N_VOTES = 4
 # Spots looked up, so that ties at the last vote are seen.
 N_NEIGHBORS = 16
 # Fewer measured spots hold no domains to speak of.
-MIN_SPOTS = 50
+MIN_SPOTS = 24
+# Factors of the model, fewer if there are fewer genes.
+N_FACTORS = 15
 
 
 class DomainMeans(Imputer):
@@ -46,7 +48,8 @@ class DomainMeans(Imputer):
         self._positions = [section.sites.positions for section in sections]
         graph = sp.block_diag([spatial_neighbors(x) for x in self._positions], format="csr")
         values = sp.vstack([section.values for section in sections], format="csr")
-        model = TransST(self.n_domains, random_state=self.random_state)
+        n_factors = min(N_FACTORS, values.shape[1] - 1)
+        model = TransST(self.n_domains, n_factors=n_factors, random_state=self.random_state)
         labels = model.fit(values, graph).labels_
         member = np.eye(labels.max() + 1)[labels]
         wanted = values.tocsc()[:, genes]

@@ -31,6 +31,8 @@ _MAKERS: dict[str, Callable[..., Imputer]] = {
     "s2s": S2SImputer,
 }
 METHODS = tuple(_MAKERS)
+# Fewer genes make no domains.
+MIN_GENES = 5
 # These need the sites of a lattice, not only coordinates.
 LATTICE_METHODS = ("bilinear", "bicubic", "s2s")
 
@@ -66,6 +68,8 @@ def make_imputers(
 def _possible(name: str, sections: Sequence[Section]) -> bool:
     """Whether a method can do its work on all sections, also when some of their spots are held out."""
     smallest = min(len(section) for section in sections)
+    if name == "domain_means" and sections[0].values.shape[1] < MIN_GENES:
+        return False
     if name in LATTICE_METHODS and any(section.sites.index is None for section in sections):
         return False
     if name in ("bilinear", "bicubic"):

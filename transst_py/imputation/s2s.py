@@ -34,7 +34,7 @@ MAX_TRAINED = 512
 # With more genes to impute, factors are filled instead: one pass per gene would take its time.
 MAX_GENE_MAPS = 1000
 # With fewer measured spots in a section there is nothing to learn from.
-MIN_SPOTS = 64
+MIN_SPOTS = 24
 BLOCK_CHANNELS = 128
 # Starts that krige factors: with maps of factors both are the same.
 FACTOR_STARTS = ("kriging", "svd_gp")

@@ -418,13 +418,13 @@ def _check_possible(spots: _Spots, hidden: np.ndarray, request: _Request, phase:
     places, groups = spots.cut(hidden)
     sections = []
     for rows in groups:
-        nothing = sp.csc_matrix((len(rows), 0), dtype=np.float32)
+        nothing = sp.csc_matrix((len(rows), spots.adata.n_vars), dtype=np.float32)
         sections.append(Section(nothing, places.sites(rows, 1.0), np.ones(len(rows)), places.kind))
     for method in request.methods:
         if not request.make(method, sections):
             fewest = min(len(section) for section in sections)
             raise ValueError(
-                f"`methods`: {method!r} cannot impute {phase!r}: too few spots are left, {fewest} of a "
+                f"`methods`: {method!r} cannot impute {phase!r}: too few spots (or genes) are left, {fewest} spots of a "
                 "section; leave the method out, or hide fewer"
             )
 
