@@ -28,7 +28,7 @@ class Calibrated:
     imputer
         Fitted to all measured spots.
     factor
-        What its standard deviations are multiplied with, float32 (genes,).
+        What its standard deviations are multiplied with, float32 (genes,); NaN if no spot could be held out.
     """
 
     imputer: Imputer
@@ -48,13 +48,13 @@ class Selection:
     Attributes
     ----------
     method
-        Name of the method.
+        Name of the method; the first one if the held-out spots do not vary.
     fitted
         The method itself.
     table
         A row per method that competed: `method`, `relative_error` (mean squared error at held-out spots over
         the gene's variance there, mean over genes: 1 is no better than the gene's mean), `n_best` (genes for
-        which it is the best), `n_spots` (held out), `seconds`.
+        which it is the best), `n_spots` (held out), `seconds`. Without variation `relative_error` is NaN.
     """
 
     method: str
@@ -63,7 +63,7 @@ class Selection:
 
 
 def held_out_spots(sections: Sequence[Section], rng: np.random.Generator) -> list[np.ndarray]:
-    """Choose the measured spots to hold out, scattered: logical arrays, one a section."""
+    """Choose the measured spots to hold out, scattered: logical arrays, one a section; of two spots none."""
     hidden = []
     for section in sections:
         # At least one, and at least half stay.
@@ -121,14 +121,22 @@ def select(
 def _variance(truth: Sequence[np.ndarray]) -> np.ndarray:
     """Variance of every gene within sections; exactly 0 for constant ones."""
     n = sum(len(values) for values in truth)
+    if n == 0:
+        return np.zeros(truth[0].shape[1])
     squares = sum((values.astype(np.float64) ** 2).sum(axis=0) for values in truth) / n
     within = sum(len(values) * values.astype(np.float64).var(axis=0) for values in truth if len(values)) / n
     return np.where(within > VARIES * squares, within, 0.0)
 
 
 def _errors(truth: Sequence[np.ndarray], predicted: Sequence[Prediction]) -> tuple[np.ndarray, np.ndarray]:
-    """Mean squared error, and that in units of the predicted variance, of every gene: float64 (genes,)."""
+    """Mean squared error, and that in units of the predicted variance, of every gene: float64 (genes,).
+
+    NaN if there are no spots.
+    """
     error = np.concatenate([t - p.mean for t, p in zip(truth, predicted, strict=True)]).astype(np.float64)
+    if not len(error):
+        nothing = np.full(error.shape[1], np.nan)
+        return nothing, nothing
     if predicted[0].sd is None:
         mean = (error**2).mean(axis=0)
         return mean, mean
