@@ -502,6 +502,8 @@ class TestBadInput:
             ({"method": "domain_means", "n_domains": 0}, ValueError, "`n_domains` must be at least 1"),
             ({"method": "domain_means", "n_domains": 40}, ValueError, "`n_domains`=40 is more than the"),
             ({"method": "s2s"}, ValueError, "'s2s' needs 64 or more measured spots in a section, found 25"),
+            ({"random_state": None}, TypeError, "random_state"),
+            ({"random_state": -1}, ValueError, "random_state"),
             ({"normalization": "sqrt"}, ValueError, "choose one of log, none"),
             ({"genes": "g1"}, TypeError, r"write \['g1'\]"),
             ({"genes": ["g1", "nope"]}, KeyError, "no 'nope'"),

@@ -95,21 +95,32 @@ class TestSelect:
         assert table["method"].tolist() == list(imputers)
         assert table["n_best"].sum() == 3
         assert (table["seconds"] >= 0).all()
-        hidden, truth = hidden_values(sections)
+        _, truth = hidden_values(sections)
         assert table["n_spots"].tolist() == [len(truth)] * 3
-        truth = truth[:, genes].astype(float)
-        n_first = hidden[0].sum()
-        within = truth - np.repeat(
-            [truth[:n_first].mean(axis=0), truth[n_first:].mean(axis=0)],
-            [n_first, len(truth) - n_first],
-            axis=0,
-        )
+        values = [section.values.toarray()[:, genes].astype(float) for section in sections]
+        variance = np.concatenate([v - v.mean(axis=0) for v in values]).var(axis=0)
         for number, value in enumerate((4.0, 5.0)):
-            error = (((truth - value) ** 2).mean(axis=0) / (within**2).mean(axis=0)).mean()
+            error = (((truth[:, genes] - value) ** 2).mean(axis=0) / variance).mean()
             assert table["relative_error"][number] == pytest.approx(error, rel=1e-5)
 
-    def test_a_gene_nobody_competes_for_does_not_count(self):
-        """Genes constant at the held-out spots have no error in units of their variance."""
+    def test_one_held_out_spot_is_enough_to_compare(self):
+        """It has no variance of its own."""
+        section = smooth_section(0, GRID[:6])
+        near = float(np.median(section.values.toarray()))
+        chosen = choose({"far": Spy(near + 50), "near": Spy(near)}, section)
+        assert chosen.table["n_spots"].tolist() == [1, 1]
+        assert chosen.method == "near"
+
+    def test_a_gene_that_happens_not_to_vary_where_held_out_does_not_decide(self):
+        rng = np.random.default_rng(0)
+        values = rng.normal(5.0, 1.0, (30, 4))
+        hidden = held_out_spots([make_section(values, GRID[:30])], np.random.default_rng(0))[0]
+        values[hidden, 0] = 7.0 + 1e-2 * rng.random(hidden.sum())
+        table = choose({"five": Spy(5.0), "seven": Spy(7.0)}, make_section(values, GRID[:30])).table
+        assert table["relative_error"][0] < table["relative_error"][1] < 20
+
+    def test_a_constant_gene_does_not_count(self):
+        """It has no error in units of its variance."""
         section = smooth_section()
         values = np.column_stack([section.values.toarray(), np.full(len(section), 7.0)])
         both = make_section(values, GRID)

@@ -48,13 +48,14 @@ class Selection:
     Attributes
     ----------
     method
-        Name of the method; the first one if the held-out spots do not vary.
+        Name of the method; the first one if no gene varies or no spot could be held out.
     fitted
         The method itself.
     table
         A row per method that competed: `method`, `relative_error` (mean squared error at held-out spots over
-        the gene's variance there, mean over genes: 1 is no better than the gene's mean), `n_best` (genes for
-        which it is the best), `n_spots` (held out), `seconds`. Without variation `relative_error` is NaN.
+        the gene's variance within sections, mean over genes: 1 is no better than the gene's mean; NaN if
+        there is nothing to compare), `n_best` (genes for which it is the best), `n_spots` (held out),
+        `seconds`.
     """
 
     method: str
@@ -96,7 +97,10 @@ def select(
     """
     held_out = held_out_spots(sections, rng)
     truth = [section.subset(hidden).dense(genes) for section, hidden in zip(sections, held_out, strict=True)]
-    variance = _variance(truth)
+    n_spots = sum(int(hidden.sum()) for hidden in held_out)
+    # Of all measured spots: that of few held-out ones may be near 0 by chance, and such a gene would decide.
+    variance = _variance(sections, genes)
+    compared = (variance > 0) & (n_spots > 0)
     rows, errors, factors = [], [], []
     for name, imputer in imputers.items():
         start = time.perf_counter()
@@ -105,26 +109,28 @@ def select(
         errors.append(squares)
         factors.append(np.sqrt(ratios))
         rows.append({"method": name, "seconds": time.perf_counter() - start})
-    relative = np.array(errors)[:, variance > 0] / variance[variance > 0]
+    relative = np.array(errors)[:, compared] / variance[compared]
     best = int(relative.mean(axis=1).argmin()) if relative.size else 0
     table = pd.DataFrame(rows)
     table.insert(1, "relative_error", relative.mean(axis=1) if relative.size else np.nan)
     table.insert(
         2, "n_best", np.bincount(relative.argmin(axis=0), minlength=len(rows)) if relative.size else 0
     )
-    table.insert(3, "n_spots", sum(int(hidden.sum()) for hidden in held_out))
+    table.insert(3, "n_spots", n_spots)
     method = list(imputers)[best]
     fitted = imputers[method].fit(sections, sites, genes)
     return Selection(method, Calibrated(fitted, factors[best].astype(np.float32)), table)
 
 
-def _variance(truth: Sequence[np.ndarray]) -> np.ndarray:
+def _variance(sections: Sequence[Section], genes: np.ndarray) -> np.ndarray:
     """Variance of every gene within sections; exactly 0 for constant ones."""
-    n = sum(len(values) for values in truth)
-    if n == 0:
-        return np.zeros(truth[0].shape[1])
-    squares = sum((values.astype(np.float64) ** 2).sum(axis=0) for values in truth) / n
-    within = sum(len(values) * values.astype(np.float64).var(axis=0) for values in truth if len(values)) / n
+    n = sum(len(section) for section in sections)
+    squares, within = np.zeros(len(genes)), np.zeros(len(genes))
+    for section in sections:
+        values = section.values[:, genes].astype(np.float64)
+        total = np.asarray(values.multiply(values).sum(axis=0)).ravel()
+        squares += total / n
+        within += (total - len(section) * np.asarray(values.mean(axis=0)).ravel() ** 2) / n
     return np.where(within > VARIES * squares, within, 0.0)
 
 

@@ -17,6 +17,7 @@ from transst_py._validation import (
     LATTICE_COLUMNS,
     check_choice,
     check_coordinates,
+    check_seed,
     check_unique_genes,
 )
 from transst_py.imputation.methods import LATTICE_METHODS, METHODS, make_imputers
@@ -160,7 +161,7 @@ def impute(
     KeyError
         No such layer, coordinates, sample column or gene.
     TypeError
-        `genes` is a single text.
+        `genes` is a single text; `n_domains` or `random_state` is no whole number.
     ValueError
         Unknown option; spots outside the tissue or of no sample; fewer than two measured spots (in a
         sample); no lattice; too few spots for the method; nothing to fill, or no site between the spots;
@@ -174,6 +175,7 @@ def impute(
     """
     check_choice("task", task, TASKS)
     check_choice("normalization", normalization, NORMALIZATIONS)
+    check_seed(random_state)
     names = _competitors(method, candidates)
     check_unique_genes(adata)
     check_in_tissue(adata)
