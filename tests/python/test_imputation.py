@@ -1,31 +1,36 @@
 import os
+import warnings
+from dataclasses import replace
 
 import anndata as ad
 import numpy as np
 import pandas as pd
 import pytest
 import scipy.sparse as sp
-from grids import square_grid, visium_grid, visium_xy
-from transst_py.imputation.baselines import BaselineImputer
+from grids import make_tissue, square_grid, visium_grid, visium_xy
 
 import transst_py as tst
-from transst_py.imputation import baselines, smoothers
+from transst_py.imputation.methods import LATTICE_METHODS, METHODS
+from transst_py.imputation.training import TRAINING_PRESETS
 from transst_py.tl import _impute
 
 real_data = pytest.mark.skipif(
     not os.environ.get("TRANSST_DATA_DIR"), reason="set TRANSST_DATA_DIR to the folder with the her2st files"
 )
-
-
-def make_tissue(index, *, xy=None, n_genes=6, seed=0):
-    rng = np.random.default_rng(seed)
-    X = rng.poisson(3.0, (len(index), n_genes)).astype(np.float32) + np.eye(1, n_genes, dtype=np.float32)
-    obs = pd.DataFrame(
-        {"array_row": index[:, 0], "array_col": index[:, 1]}, index=[f"s{i}" for i in range(len(index))]
-    )
-    var = pd.DataFrame({"id": range(n_genes)}, index=[f"g{j}" for j in range(n_genes)])
-    xy = index[:, ::-1].astype(float) if xy is None else xy
-    return ad.AnnData(sp.csr_matrix(X), obs=obs, var=var, obsm={"spatial": xy})
+# "s2s" trains a network, and has tests of its own.
+QUICK = [name for name in METHODS if name != "s2s"]
+ANYWHERE = [name for name in METHODS if name not in LATTICE_METHODS]
+GRIDS = {"square": square_grid(7, 6), "visium": visium_grid(7, 6)}
+DETAILS = {
+    "nearest": set(),
+    "knn": {"width"},
+    "kernel": {"width"},
+    "bilinear": set(),
+    "bicubic": set(),
+    "gp": {"correlation", "length_scale", "noise_ratio"},
+    "svd_gp": {"n_factors", "correlation", "length_scale", "noise_ratio"},
+    "domain_means": {"n_domains"},
+}
 
 
 def log_values(adata, rows=slice(None)):
@@ -36,193 +41,191 @@ def log_values(adata, rows=slice(None)):
     return np.log1p(np.divide(X * target, totals, out=np.zeros_like(X), where=totals > 0))
 
 
-class TestSmoothers:
-    @pytest.fixture
-    def cloud(self):
-        rng = np.random.default_rng(0)
-        return rng.random((30, 2)), rng.random((12, 2))
-
-    def test_kernel_is_nadaraya_watson(self, cloud):
-        measured, sites = cloud
-        around = smoothers.find_neighbours(measured, sites, n_neighbors=100)
-        found = smoothers.kernel_weights(around, 0.2).toarray()
-        plain = np.exp(-((sites[:, None] - measured[None]) ** 2).sum(axis=-1) / (2 * 0.2**2))
-        np.testing.assert_allclose(found, plain / plain.sum(axis=1, keepdims=True), rtol=1e-5, atol=1e-7)
-
-    def test_leaving_one_out_is_removing_it(self, cloud):
-        measured, _ = cloud
-        without = smoothers.find_neighbours(measured, n_neighbors=100)
-        for weights_of in (
-            smoothers.nearest_weights,
-            lambda near: smoothers.kernel_weights(near, 0.1),
-            lambda near: smoothers.knn_weights(near, 4),
-        ):
-            found = weights_of(without).toarray()
-            for i in range(len(measured)):
-                others = np.delete(np.arange(len(measured)), i)
-                near = smoothers.find_neighbours(measured[others], measured[[i]], n_neighbors=100)
-                assert found[i, i] == 0
-                np.testing.assert_allclose(found[i, others], weights_of(near).toarray()[0], atol=1e-6)
-
-    def test_far_sites_get_their_nearest_spot_not_nan(self, cloud):
-        measured, _ = cloud
-        far = np.array([[1e4, 1e4]])
-        near = smoothers.find_neighbours(measured, far, n_neighbors=8)
-        weights = smoothers.kernel_weights(near, 1e-3).toarray()
-        np.testing.assert_allclose(weights, smoothers.nearest_weights(near).toarray(), atol=1e-6)
-
-    def test_ties_do_not_depend_on_the_order_of_spots(self):
-        measured = square_grid(6, 6).astype(float)
-        sites = measured + 0.5
-        shuffled = np.random.default_rng(0).permutation(len(measured))
-        straight = smoothers.nearest_weights(smoothers.find_neighbours(measured, sites, n_neighbors=9))
-        other = smoothers.nearest_weights(smoothers.find_neighbours(measured[shuffled], sites, n_neighbors=9))
-        np.testing.assert_array_equal(straight.toarray()[:, shuffled], other.toarray())
-        assert (straight.toarray().sum(axis=1) == 1).all()
-
-    def test_knn_is_the_mean_of_the_nearest(self, cloud):
-        measured, sites = cloud
-        around = smoothers.find_neighbours(measured, sites, n_neighbors=9)
-        distance = np.linalg.norm(sites[:, None] - measured[None], axis=-1)
-        for k in (1, 5):
-            nearest = distance <= np.sort(distance, axis=1)[:, [k - 1]]
-            np.testing.assert_allclose(smoothers.knn_weights(around, k).toarray(), nearest / k, rtol=1e-6)
-
-    def test_knn_shares_the_last_places_between_equally_near_spots(self):
-        measured = square_grid(7, 7).astype(float)
-        middle = 3 * 7 + 3
-        noise = np.random.default_rng(0).normal(scale=1e-9, size=measured.shape)
-        shuffled = np.random.default_rng(1).permutation(len(measured))
-        for positions in (measured, measured + noise):
-            near = smoothers.find_neighbours(positions, n_neighbors=20)
-            weights = smoothers.knn_weights(near, 6).toarray()
-            assert weights[middle, middle] == 0
-            at = weights[middle].reshape(7, 7)
-            np.testing.assert_allclose(at[[2, 4, 3, 3], [3, 3, 2, 4]], 1 / 6, rtol=1e-6)
-            # Two places are left for the four diagonal neighbours.
-            np.testing.assert_allclose(at[[2, 2, 4, 4], [2, 4, 2, 4]], 0.5 / 6, rtol=1e-6)
-            assert np.count_nonzero(at) == 8
-            other = smoothers.find_neighbours(positions[shuffled], n_neighbors=20)
-            np.testing.assert_allclose(
-                smoothers.knn_weights(other, 6).toarray(), weights[np.ix_(shuffled, shuffled)], rtol=1e-6
-            )
-
-    def test_knn_of_few_spots_is_their_mean(self, cloud):
-        measured, sites = cloud
-        all_of_them = smoothers.find_neighbours(measured[:4], sites, n_neighbors=9)
-        np.testing.assert_allclose(smoothers.knn_weights(all_of_them, 9).toarray(), 1 / 4)
-        without = smoothers.find_neighbours(measured[:4], n_neighbors=9)
-        np.testing.assert_allclose(
-            smoothers.knn_weights(without, 9).toarray(), (1 - np.eye(4)) / 3, rtol=1e-6
-        )
-
-    def test_knn_refuses_what_may_cut_equally_near_spots(self):
-        measured = square_grid(6, 6).astype(float)
-        near = smoothers.find_neighbours(measured, n_neighbors=7)
-        with pytest.raises(ValueError, match=r"`k`: .* among those as far as the 6-th nearest; find more"):
-            smoothers.knn_weights(near, 6)
-        near = smoothers.find_neighbours(measured, n_neighbors=12)
-        with pytest.raises(ValueError, match="`k` must be at least 1"):
-            smoothers.knn_weights(near, 0)
-        with pytest.raises(TypeError, match="`k` must be one whole number"):
-            smoothers.knn_weights(near, 2.0)
-
-    def test_coinciding_spots(self):
-        with pytest.raises(ValueError, match="share their position"):
-            smoothers.typical_spacing(np.zeros((5, 2)))
+def with_holes(grid, *, holes=(10, 24, 25), seed=0):
+    adata = make_tissue(grid, xy=visium_xy(grid), seed=seed)
+    adata.obs["measured"] = ~np.isin(np.arange(len(grid)), holes)
+    return adata
 
 
-class TestBaselineImputer:
-    @staticmethod
-    def smooth_and_noise(n=400, seed=0):
-        """Gene 0 is a sharp stripe, gene 1 a smooth wave, gene 2 noise, gene 3 constant."""
-        rng = np.random.default_rng(seed)
-        xy = square_grid(20, n // 20).astype(float)
-        stripe = (xy[:, 1] // 3 % 2) * 5.0
-        wave = 3 + np.sin(xy[:, 0] / 4)
-        genes = [
-            stripe,
-            wave + rng.normal(scale=0.3, size=len(xy)),
-            rng.random(len(xy)),
-            np.full(len(xy), 2.0),
-        ]
-        return sp.csc_matrix(np.column_stack(genes).astype(np.float32)), xy
+def with_pattern(adata, *, step=1.0, seed=0):
+    """Counts whose genes have two levels, left and right, and rise along the section."""
+    rng = np.random.default_rng(seed)
+    x, y = (adata.obsm["spatial"] / np.ptp(adata.obsm["spatial"], axis=0)).T
+    levels, slope = rng.choice([-step, step], adata.n_vars), rng.normal(size=adata.n_vars)
+    rate = 30 * np.exp(np.outer(x > 0.5, levels) + 0.5 * np.outer(y, slope))
+    adata.X = sp.csr_matrix(rng.poisson(rate).astype(np.float32))
+    return adata
 
-    def test_bandwidth_suits_each_gene(self):
-        X, xy = self.smooth_and_noise()
-        imputer = BaselineImputer("kernel").fit(X, xy)
-        stripe, wave, noise, _ = imputer.bandwidth_
-        assert stripe < wave < noise
-        assert imputer.errors_["n_genes"].sum() == 4
 
-    def test_errors_are_those_of_plain_leave_one_out(self):
-        X, xy = self.smooth_and_noise()
-        imputer = BaselineImputer().fit(X, xy)
-        dense = X.toarray().astype(float)
-        bandwidth = 1.5 * imputer.spacing_
-        predicted = np.empty_like(dense)
-        for i in range(len(xy)):
-            distance = ((xy - xy[i]) ** 2).sum(axis=1)
-            nearest = np.argsort(distance)[1 : baselines.N_NEIGHBORS + 1]
-            weights = np.exp(-distance[nearest] / (2 * bandwidth**2))
-            predicted[i] = weights @ dense[nearest] / weights.sum()
-        varying = dense.var(axis=0) > 0
-        relative = ((predicted - dense) ** 2).mean(axis=0)[varying] / dense.var(axis=0)[varying]
-        row = imputer.errors_.query("bandwidth == 1.5")
-        assert row["relative_error"].item() == pytest.approx(relative.mean(), rel=1e-3)
+@pytest.mark.parametrize("grid", GRIDS.values(), ids=GRIDS)
+@pytest.mark.parametrize("method", QUICK)
+class TestEveryMethod:
+    def test_fill(self, grid, method, tmp_path):
+        adata = with_pattern(with_holes(grid))
+        tst.tl.impute(adata, task="fill", method=method, n_domains=2)
+        measured = adata.obs["measured"].to_numpy()
+        imputed, sd = (adata.layers[name].toarray() for name in ("imputed", "imputed_sd"))
+        np.testing.assert_allclose(imputed[measured], log_values(adata, measured)[measured], rtol=1e-5)
+        assert np.isfinite(imputed).all()
+        assert (imputed[~measured].sum(axis=1) > 0).all()
+        assert (sd[measured] == 0).all()
+        assert np.isfinite(sd).all()
+        assert (sd[~measured] > 0).all()
+        record = adata.uns["imputation"]
+        assert (record["task"], record["method"]) == ("fill", method)
+        assert set(record["details"]) == DETAILS[method]
+        for name in ("width", "length_scale", "noise_ratio"):
+            if name in record["details"] and method != "svd_gp":
+                assert len(record["details"][name]) == adata.n_vars
+        assert record["candidates"]["method"].tolist() == [method]
+        assert record["layers"].tolist() == ["imputed", "imputed_sd"]
+        adata.write_h5ad(tmp_path / "filled.h5ad")
+        read = ad.read_h5ad(tmp_path / "filled.h5ad")
+        np.testing.assert_array_equal(read.layers["imputed_sd"].toarray(), sd)
+        assert set(read.uns["imputation"].get("details", {})) == DETAILS[method]
 
-    def test_auto_takes_the_lower_error(self):
-        X, xy = self.smooth_and_noise()
-        assert BaselineImputer().fit(X, xy).method_ == "kernel"
-        # Pairs of twins far from each other: the nearest spot knows, the neighbourhood misleads.
-        rng = np.random.default_rng(0)
-        centres = square_grid(10, 10) * 3.0
-        twins = np.concatenate([centres, centres + np.array([1.0, 0.0])])
-        values = np.tile(rng.choice([0.0, 8.0], (100, 5)), (2, 1)).astype(np.float32)
-        imputer = BaselineImputer().fit(sp.csc_matrix(values), twins)
-        errors = imputer.errors_.set_index("method")["relative_error"]
-        assert errors["nearest"] == 0
-        assert imputer.method_ == "nearest"
-        assert np.isnan(imputer.bandwidth_).all()
+    def test_densify(self, grid, method):
+        adata = with_pattern(make_tissue(grid, xy=visium_xy(grid)))
+        dense = tst.tl.impute(adata, method=method, n_domains=2)
+        n = adata.n_obs
+        assert dense.n_obs > 3 * n
+        np.testing.assert_allclose(dense.layers["imputed"][:n], log_values(adata), rtol=1e-5)
+        for name in ("imputed", "imputed_sd"):
+            assert dense.layers[name].dtype == np.float32
+            assert np.isfinite(dense.layers[name]).all()
+        assert (dense.layers["imputed_sd"][:n] == 0).all()
+        assert (dense.layers["imputed_sd"][n:] > 0).all()
 
-    def test_a_gene_does_not_depend_on_its_company(self):
-        X, xy = self.smooth_and_noise()
-        sites = xy + 0.5
-        together = BaselineImputer("kernel").fit(X, xy).predict(sites)
-        for j in range(4):
-            alone = BaselineImputer("kernel").fit(X[:, [j]], xy).predict(sites)
-            np.testing.assert_allclose(alone[:, 0], together[:, j], rtol=1e-6)
 
-    def test_constants_stay_constant_and_blocks_do_not_matter(self, monkeypatch):
-        X, xy = self.smooth_and_noise()
-        whole = BaselineImputer().fit(X, xy).predict(xy + 0.5)
-        np.testing.assert_allclose(whole[:, 3], 2.0, rtol=1e-6)
-        monkeypatch.setattr(baselines, "BLOCK_GENES", 1)
-        monkeypatch.setattr(baselines, "BLOCK_SITES", 7)
-        np.testing.assert_allclose(BaselineImputer().fit(X, xy).predict(xy + 0.5), whole, rtol=1e-6)
+@pytest.mark.parametrize("method", QUICK)
+class TestWhatMayNotMatter:
+    def test_content_of_spots_that_are_not_measured(self, method):
+        clean = with_pattern(with_holes(GRIDS["square"]))
+        clean.obs["label"] = clean.obs["array_col"].to_numpy() // 4
+        poisoned = clean.copy()
+        X = poisoned.X.toarray()
+        X[~clean.obs["measured"].to_numpy()] = np.nan
+        poisoned.X = X
+        # Nor do labels, which may have been found with these spots.
+        poisoned.obs["label"] = 0
+        for task in ("fill", "densify"):
+            found = [
+                tst.tl.impute(adata, task=task, method=method, n_domains=2) for adata in (clean, poisoned)
+            ]
+            one, other = (clean, poisoned) if task == "fill" else found
+            assert one.obs_names.tolist() == other.obs_names.tolist()
+            for name in ("imputed", "imputed_sd"):
+                values, expected = (sp.csr_matrix(a.layers[name]).toarray() for a in (other, one))
+                np.testing.assert_allclose(values, expected, rtol=1e-5, atol=1e-6)
 
-    def test_two_spots_and_no_variation(self):
-        imputer = BaselineImputer().fit(sp.csc_matrix(np.full((2, 3), 4.0, np.float32)), np.eye(2))
-        assert imputer.method_ == "kernel"
-        assert imputer.errors_["relative_error"].isna().all()
-        np.testing.assert_allclose(imputer.predict(np.ones((1, 2))), 4.0)
+    def test_which_genes_are_asked_for(self, method):
+        adata = with_pattern(with_holes(GRIDS["square"]))
+        some, every = adata.copy(), adata.copy()
+        tst.tl.impute(every, task="fill", method=method, n_domains=2)
+        tst.tl.impute(some, task="fill", method=method, n_domains=2, genes=["g4", "g1"])
+        hidden = ~adata.obs["measured"].to_numpy()
+        for name in ("imputed", "imputed_sd"):
+            values, expected = (a.layers[name].toarray() for a in (some, every))
+            np.testing.assert_allclose(values[:, [1, 4]], expected[:, [1, 4]], rtol=1e-4, atol=1e-6)
+            assert np.isnan(values[hidden][:, [0, 2, 3, 5]]).all()
+            assert np.isfinite(values[~hidden]).all()
+        assert some.uns["imputation"]["genes"].tolist() == ["g4", "g1"]
 
-    def test_smooth_gene_is_predicted_better_than_by_its_mean(self):
-        X, xy = self.smooth_and_noise()
-        hidden = np.random.default_rng(1).random(len(xy)) < 0.3
-        imputed = BaselineImputer().fit(X[~hidden], xy[~hidden]).predict(xy[hidden])
-        truth = X.toarray()[hidden]
-        error = ((imputed - truth) ** 2).mean(axis=0)
-        assert (error[:2] < 0.6 * truth.var(axis=0)[:2]).all()
+
+class TestAuto:
+    def test_takes_the_candidate_with_the_lowest_error(self):
+        adata = with_pattern(with_holes(square_grid(9, 10)))
+        tst.tl.impute(adata, task="fill", candidates=["nearest", "gp", "bilinear", "kernel"])
+        record = adata.uns["imputation"]
+        table = record["candidates"].set_index("method")
+        assert table.index.tolist() == ["nearest", "gp", "bilinear", "kernel"]
+        assert record["method"] == table["relative_error"].idxmin() != "nearest"
+        assert (table["n_spots"] == round(0.15 * 87)).all()
+        assert table["n_best"].sum() == adata.n_vars
+        alone = adata.copy()
+        tst.tl.impute(alone, task="fill", method=record["method"])
+        for name in ("imputed", "imputed_sd"):
+            np.testing.assert_array_equal(alone.layers[name].toarray(), adata.layers[name].toarray())
+
+    def test_tries_what_the_data_allow(self):
+        adata = with_holes(square_grid(7, 7))
+        tst.tl.impute(adata, task="fill")
+        tried = adata.uns["imputation"]["candidates"]["method"].tolist()
+        assert tried == ["nearest", "knn", "kernel", "bilinear", "bicubic", "gp", "svd_gp"]
+        for columns in ([], ["array_row"]):
+            bare = adata.copy()
+            bare.obs = bare.obs[["measured", *columns]]
+            tst.tl.impute(bare, task="fill")
+            tried = bare.uns["imputation"]["candidates"]["method"].tolist()
+            assert tried == ["nearest", "knn", "kernel", "gp", "svd_gp"]
+
+    @pytest.mark.parametrize("broken", [{"array_row": 0}, {"array_row": 0.5}, {"array_col": "x"}])
+    def test_broken_lattice_columns_leave_methods_out_with_a_warning(self, broken):
+        adata = with_holes(square_grid(6, 7))
+        adata.obs = adata.obs.assign(**broken)
+        with pytest.warns(UserWarning, match="methods that need a lattice are left out") as caught:
+            tst.tl.impute(adata, task="fill")
+        assert caught[0].filename == __file__
+        assert not set(adata.uns["imputation"]["candidates"]["method"]) & set(LATTICE_METHODS)
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            tst.tl.impute(adata, task="fill", candidates=["gp", "kernel"])
+        with pytest.raises(ValueError, match="bilinear cannot be used"):
+            tst.tl.impute(adata, task="fill", candidates=["gp", "bilinear"])
+
+    def test_seed_decides_what_is_held_out(self):
+        adata = with_holes(square_grid(6, 7))
+        tables = []
+        for seed in (0, 0, 1):
+            tst.tl.impute(adata, task="fill", candidates=["nearest", "kernel"], random_state=seed)
+            tables.append(adata.uns["imputation"]["candidates"]["relative_error"].tolist())
+            assert adata.uns["imputation"]["random_state"] == seed
+        assert tables[0] == tables[1] != tables[2]
+
+
+class TestUncertainty:
+    @pytest.mark.parametrize("method", ["kernel", "bilinear", "gp", "svd_gp"])
+    def test_is_the_size_of_the_errors(self, method):
+        adata = with_pattern(make_tissue(square_grid(14, 15), n_genes=12), step=0.2)
+        adata.obs["measured"] = np.random.default_rng(1).random(adata.n_obs) > 0.25
+        measured = adata.obs["measured"].to_numpy()
+        tst.tl.impute(adata, task="fill", method=method)
+        truth = log_values(adata, measured)[~measured]
+        error = adata.layers["imputed"].toarray()[~measured] - truth
+        sd = adata.layers["imputed_sd"].toarray()[~measured]
+        assert 0.8 < np.sqrt((error**2).mean() / (sd**2).mean()) < 1.25
+
+    def test_two_measured_spots_leave_it_unknown(self):
+        adata = make_tissue(square_grid(2, 2))
+        adata.obs["measured"] = [True, False, False, True]
+        tst.tl.impute(adata, task="fill", candidates=["kernel", "nearest"])
+        hidden = ~adata.obs["measured"].to_numpy()
+        assert np.isfinite(adata.layers["imputed"].toarray()).all()
+        assert np.isnan(adata.layers["imputed_sd"].toarray()[hidden]).all()
+        # "auto" finds something that works.
+        del adata.obs["array_row"], adata.obs["array_col"]
+        tst.tl.impute(adata, task="fill")
+        assert adata.uns["imputation"]["candidates"]["method"].tolist() == ["nearest", "knn", "kernel"]
+
+
+class TestS2S:
+    def test_is_one_of_the_methods(self, monkeypatch):
+        monkeypatch.setitem(TRAINING_PRESETS, "lite", replace(TRAINING_PRESETS["lite"], steps=4, n_checks=2))
+        adata = with_holes(square_grid(9, 9))
+        tst.tl.impute(adata, task="fill", method="s2s", device="cpu")
+        hidden = ~adata.obs["measured"].to_numpy()
+        assert np.isfinite(adata.layers["imputed"].toarray()).all()
+        assert (adata.layers["imputed_sd"].toarray()[hidden] > 0).all()
+        record = adata.uns["imputation"]
+        assert (record["method"], record["details"]["start"]) == ("s2s", "svd_gp")
 
 
 class TestDensify:
-    @pytest.mark.parametrize("method", ["nearest", "kernel", "auto"])
     @pytest.mark.parametrize("grid", [square_grid(6, 7), visium_grid(6, 5)], ids=["square", "visium"])
-    def test_slots(self, grid, method, tmp_path):
+    def test_slots(self, grid, tmp_path):
         adata = make_tissue(grid, xy=visium_xy(grid))
         before = adata.copy()
-        dense = tst.tl.impute(adata, method=method)
+        dense = tst.tl.impute(adata)
         n = adata.n_obs
         assert dense.X is None
         assert dense.n_obs > 3 * n
@@ -235,28 +238,30 @@ class TestDensify:
         np.testing.assert_allclose(dense.obsm["spatial"], visium_xy(fine / 2), atol=1e-8)
         pd.testing.assert_frame_equal(dense.var, adata.var)
         np.testing.assert_allclose(dense.layers["imputed"][:n], log_values(adata), rtol=1e-5)
-        assert np.isfinite(dense.layers["imputed"]).all()
         record = dense.uns["imputation"]
         assert record["scale"] == "log(1 + counts * target_sum / total)"
         assert record["target_sum"] == np.median(adata.X.toarray().sum(axis=1))
-        assert record["method"] == ("kernel" if method == "auto" else method)
+        assert record["method"] in record["candidates"]["method"].tolist()
+        assert record["genes"].tolist() == adata.var_names.tolist()
         dense.write_h5ad(tmp_path / "dense.h5ad")
         read = ad.read_h5ad(tmp_path / "dense.h5ad")
-        assert (
-            read.uns["imputation"]["candidates"]["method"].tolist() == record["candidates"]["method"].tolist()
+        np.testing.assert_array_equal(read.layers["imputed_sd"], dense.layers["imputed_sd"])
+        pd.testing.assert_frame_equal(
+            read.uns["imputation"]["candidates"], record["candidates"], check_index_type=False
         )
         assert (adata.X != before.X).nnz == 0
         assert list(adata.layers) == []
         assert len(adata.uns) == 0
 
     def test_order_of_spots_does_not_matter(self):
+        """But for which spots are held out, so only to the imputed values."""
         adata = make_tissue(square_grid(6, 7))
         shuffled = adata[np.random.default_rng(0).permutation(adata.n_obs)].copy()
-        for method in ("nearest", "kernel"):
+        for method in ("nearest", "knn", "kernel", "bilinear", "bicubic", "gp"):
             one, other = (tst.tl.impute(a, method=method) for a in (adata, shuffled))
             assert set(one.obs_names) == set(other.obs_names)
             np.testing.assert_allclose(
-                one.layers["imputed"], other[one.obs_names].layers["imputed"], rtol=1e-5
+                one.layers["imputed"], other[one.obs_names].layers["imputed"], rtol=1e-4
             )
 
     def test_densify_of_a_comb_lands_on_the_full_lattice(self):
@@ -271,17 +276,24 @@ class TestDensify:
         assert {tuple(i) for i in back.astype(int)} == expected
         np.testing.assert_allclose(dense.obsm["spatial"], back[:, ::-1], atol=1e-9)
 
-    def test_unmeasured_values_have_no_influence(self):
-        adata = make_tissue(square_grid(8, 8))
-        adata.obs["measured"] = np.random.default_rng(0).random(64) > 0.2
-        clean = tst.tl.impute(adata)
-        poisoned = adata.copy()
-        X = poisoned.X.toarray()
-        X[~adata.obs["measured"].to_numpy()] = np.nan
-        poisoned.X = X
-        again = tst.tl.impute(poisoned)
-        assert clean.obs_names.tolist() == again.obs_names.tolist()
-        np.testing.assert_allclose(again.layers["imputed"], clean.layers["imputed"], rtol=1e-5)
+    @pytest.mark.parametrize("method", ["kernel", "svd_gp"])
+    def test_genes(self, method):
+        adata = make_tissue(square_grid(5, 5))
+        dense = tst.tl.impute(adata, method=method, genes=["g4", "g1"])
+        assert dense.var_names.tolist() == ["g4", "g1"]
+        np.testing.assert_allclose(dense.layers["imputed"][:25], log_values(adata)[:, [4, 1]], rtol=1e-5)
+        whole = tst.tl.impute(adata, method=method)[:, ["g4", "g1"]]
+        for name in ("imputed", "imputed_sd"):
+            np.testing.assert_allclose(dense.layers[name], whole.layers[name], rtol=1e-4, atol=1e-6)
+
+    def test_strips_far_from_each_other(self):
+        """Sites lie within the strips; what is between them is no lattice of its own."""
+        grid = square_grid(8, 9)
+        adata = make_tissue(grid[np.isin(grid[:, 0], [0, 3, 7])])
+        for method in ("bilinear", "kernel"):
+            dense = tst.tl.impute(adata, method=method)
+            assert dense.n_obs == 3 * 17
+            assert np.isfinite(dense.layers["imputed"]).all()
 
     def test_lattice_columns_may_be_text_or_missing(self):
         adata = make_tissue(square_grid(6, 7))
@@ -305,12 +317,6 @@ class TestDensify:
         assert twice.uns["imputation"]["scale"] == "as given"
         np.testing.assert_array_equal(twice.layers["imputed"][: once.n_obs], once.layers["imputed"])
 
-    def test_genes(self):
-        adata = make_tissue(square_grid(5, 5))
-        dense = tst.tl.impute(adata, genes=["g4", "g1"])
-        assert dense.var_names.tolist() == ["g4", "g1"]
-        np.testing.assert_allclose(dense.layers["imputed"][:25], log_values(adata)[:, [4, 1]], rtol=1e-5)
-
 
 class TestFill:
     @pytest.fixture
@@ -328,22 +334,26 @@ class TestFill:
         np.testing.assert_allclose(imputed[measured], log_values(before, measured)[measured], rtol=1e-5)
         assert np.isfinite(imputed).all()
         assert (holed.X != before.X).nnz == 0
-        low, high = imputed[measured].min(axis=0), imputed[measured].max(axis=0)
-        assert ((imputed[~measured] >= low - 1e-6) & (imputed[~measured] <= high + 1e-6)).all()
+        assert isinstance(holed.layers["imputed"], sp.csr_matrix)
+        assert holed.layers["imputed_sd"].nnz == (~measured).sum() * holed.n_vars
 
-    def test_needs_no_lattice(self, holed):
-        holed.obs = holed.obs[["measured"]]
-        holed.obsm["spatial"] = np.random.default_rng(0).random((49, 2))
-        tst.tl.impute(holed, task="fill")
-        assert np.isfinite(holed.layers["imputed"].data).all()
+    @pytest.mark.parametrize("method", ["auto", *ANYWHERE])
+    def test_needs_no_lattice(self, method):
+        adata = make_tissue(square_grid(8, 8))
+        adata.obs = pd.DataFrame({"measured": np.arange(64) % 20 > 0}, index=adata.obs_names)
+        adata.obsm["spatial"] = np.random.default_rng(0).random((64, 2))
+        tst.tl.impute(adata, task="fill", method=method, n_domains=2)
+        assert np.isfinite(adata.layers["imputed"].toarray()).all()
+        assert (adata.layers["imputed_sd"].toarray()[::20] > 0).all()
 
-    def test_genes_not_asked_for_are_missing_not_zero(self, holed):
-        tst.tl.impute(holed, task="fill", genes=["g2"])
-        imputed, measured = holed.layers["imputed"].toarray(), holed.obs["measured"].to_numpy()
-        assert np.isfinite(imputed[:, 2]).all()
-        assert np.isnan(imputed[~measured][:, [0, 1, 3, 4, 5]]).all()
-        assert np.isfinite(imputed[measured]).all()
-        assert holed.uns["imputation"]["genes"].tolist() == ["g2"]
+    def test_lattice_is_read_from_the_coordinates_if_there_are_no_columns(self, holed):
+        bare = holed.copy()
+        bare.obs = bare.obs[["measured"]]
+        for adata in (holed, bare):
+            tst.tl.impute(adata, task="fill", method="bilinear")
+        np.testing.assert_allclose(
+            bare.layers["imputed"].toarray(), holed.layers["imputed"].toarray(), rtol=1e-5
+        )
 
     def test_spots_without_counts(self, holed, tmp_path):
         empty = ~holed.obs.pop("measured").to_numpy()
@@ -415,31 +425,33 @@ class TestSamples:
         """A section in other units changes nothing but its spacing."""
         near, far = self.two_sections(), self.two_sections(shift=-3.0, scale=1000.0)
         for adata in (near, far):
-            tst.tl.impute(adata, task="fill", sample_key="section")
-        np.testing.assert_allclose(
-            near.layers["imputed"].toarray(), far.layers["imputed"].toarray(), rtol=1e-5
-        )
+            tst.tl.impute(adata, task="fill", candidates=["kernel", "knn"], sample_key="section")
+        for name in ("imputed", "imputed_sd"):
+            np.testing.assert_allclose(near.layers[name].toarray(), far.layers[name].toarray(), rtol=1e-4)
         record = far.uns["imputation"]
         assert (record["sample_key"], record["samples"].tolist()) == ("section", ["A", "B"])
         np.testing.assert_allclose(record["spacing"], [1.0, 1000.0])
-        assert len(record["bandwidth"]) == adata.n_vars
+        assert len(record["details"]["width"]) == adata.n_vars
 
-    def test_errors_are_pooled_over_spots(self):
-        """The error relative to the gene's variance in its sample; leaving out sees one sample only."""
+    @pytest.mark.parametrize("method", ["nearest", "knn", "kernel", "bilinear", "bicubic", "gp", "svd_gp"])
+    def test_a_sample_may_have_nothing_to_fill_or_few_spots(self, method):
         adata = self.two_sections()
-        adata = adata[adata.obs["measured"]].copy()
-        X, xy = sp.csc_matrix(adata.X.log1p()), adata.obsm["spatial"]
-        samples = adata.obs["section"].astype(str).to_numpy()
-        pooled = BaselineImputer().fit(X, xy, samples)
-        error, variance = 0.0, 0.0
-        for name in ("A", "B"):
-            rows = np.flatnonzero(samples == name)
-            alone = BaselineImputer().fit(X[rows], xy[rows])
-            error = error + alone._leave_one_out_errors() * len(rows)
-            variance = variance + X[rows].toarray().astype(float).var(axis=0) * len(rows)
-        np.testing.assert_allclose(
-            pooled.errors_["relative_error"], (error / variance).mean(axis=1), rtol=1e-4
+        adata.obs.loc[adata.obs["section"] == "A", "measured"] = True
+        tst.tl.impute(adata, task="fill", method=method, sample_key="section")
+        for name in ("imputed", "imputed_sd"):
+            assert np.isfinite(adata.layers[name].toarray()).all()
+
+    def test_different_lattices(self):
+        grid = visium_grid(5, 6)
+        visium = make_tissue(grid, xy=visium_xy(grid))
+        both = ad.concat(
+            {"A": make_tissue(square_grid(5, 6)), "B": visium}, label="section", index_unique="-"
         )
+        both.obs["measured"] = np.arange(both.n_obs) % 10 > 0
+        with pytest.raises(ValueError, match="both square and hexagonal"):
+            tst.tl.impute(both, sample_key="section")
+        with pytest.warns(UserWarning, match="left out: the samples lie on both"):
+            tst.tl.impute(both, task="fill", sample_key="section")
 
     def test_one_sample_is_the_same_as_none(self):
         adata = make_tissue(visium_grid(6, 5), xy=visium_xy(visium_grid(6, 5)))
@@ -482,7 +494,16 @@ class TestBadInput:
         ("arguments", "error", "message"),
         [
             ({"task": "dense"}, ValueError, "choose one of densify, fill"),
-            ({"method": "s2s"}, ValueError, "'s2s'; choose one of auto, nearest, kernel"),
+            ({"method": "loess"}, ValueError, "'loess'; choose one of auto, nearest, knn, kernel"),
+            ({"candidates": ["gp", "loess"]}, ValueError, "`candidates`: .*'loess'; choose one of nearest"),
+            ({"candidates": []}, ValueError, "`candidates` must be a list of methods"),
+            ({"candidates": "gp"}, ValueError, "`candidates` must be a list of methods, got 'gp'"),
+            ({"candidates": ["gp"], "method": "knn"}, ValueError, "for method='auto', got method='knn'"),
+            ({"method": "domain_means", "n_domains": 0}, ValueError, "`n_domains` must be at least 1"),
+            ({"method": "domain_means", "n_domains": 40}, ValueError, "`n_domains`=40 is more than the"),
+            ({"method": "s2s"}, ValueError, "'s2s' needs 64 or more measured spots in a section, found 25"),
+            ({"random_state": None}, TypeError, "random_state"),
+            ({"random_state": -1}, ValueError, "random_state"),
             ({"normalization": "sqrt"}, ValueError, "choose one of log, none"),
             ({"genes": "g1"}, TypeError, r"write \['g1'\]"),
             ({"genes": ["g1", "nope"]}, KeyError, "no 'nope'"),
@@ -523,6 +544,16 @@ class TestBadInput:
         adata.obs = adata.obs[[]]
         with pytest.raises(ValueError, match="task='fill' needs coordinates only"):
             tst.tl.impute(adata)
+        adata.obs["measured"] = np.arange(25) != 12
+        for method in LATTICE_METHODS:
+            advice = rf"{method} cannot be used: .* no square lattice.*transst_py\.tl\.bin_cells"
+            with pytest.raises(ValueError, match=advice):
+                tst.tl.impute(adata, task="fill", method=method)
+
+    def test_scattered_spots_have_no_sites_between_them(self):
+        index = np.array([[0, 0], [3, 5], [8, 2], [12, 9], [5, 11], [1, 17]])
+        with pytest.raises(ValueError, match="nothing to impute: the measured spots are too far apart"):
+            tst.tl.impute(make_tissue(index))
 
     @pytest.mark.parametrize("task", ["densify", "fill"])
     def test_too_large_for_memory(self, monkeypatch, task):
@@ -551,9 +582,10 @@ def test_hidden_spots_of_real_tissue_are_predicted_better_than_by_the_nearest():
     hidden = ~adata.obs["measured"].to_numpy()
     truth = log_values(adata, ~hidden)[hidden][:, adata.var_names.get_indexer(top)]
     error = {}
-    for method in ("nearest", "kernel"):
+    for method in ("nearest", "kernel", "gp", "svd_gp"):
         tst.tl.impute(adata, task="fill", genes=top, method=method)
         imputed = adata[hidden, top].layers["imputed"].toarray()
         error[method] = np.sqrt(((imputed - truth) ** 2).mean(axis=0)).mean()
     assert error["kernel"] < 0.8 * error["nearest"]
+    assert error["svd_gp"] < error["kernel"]
     assert error["kernel"] < truth.std(axis=0).mean()

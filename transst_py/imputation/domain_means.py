@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from typing import Any, Self
 
 import numpy as np
 import scipy.sparse as sp
+from sklearn.exceptions import ConvergenceWarning
 
+from transst_py._validation import check_whole_number
 from transst_py.graph import spatial_neighbors
 from transst_py.imputation.smoothers import find_neighbours, knn_weights
 from transst_py.imputation.spots import Imputer, Prediction, Section, Sites
 from transst_py.model import TransST
 
-__all__ = ["MIN_SPOTS", "DomainMeans"]
+__all__ = ["MIN_GENES", "MIN_SPOTS", "DomainMeans", "count_varying"]
 
 # Spots that vote on the domain of a site.
 N_VOTES = 4
@@ -21,8 +24,9 @@ N_VOTES = 4
 N_NEIGHBORS = 16
 # Fewer measured spots hold no domains to speak of.
 MIN_SPOTS = 24
-# Factors of the model, fewer if there are fewer genes.
-N_FACTORS = 15
+# Genes that vary: fewer have no factors in common.
+MIN_GENES = 2
+MAX_FACTORS = 15
 
 
 class DomainMeans(Imputer):
@@ -37,20 +41,30 @@ class DomainMeans(Imputer):
         Number of domains, over all sections.
     random_state
         Seed of the mixture.
+
+    Raises
+    ------
+    TypeError, ValueError
+        `n_domains` is no whole number from 1 on; on fitting, more domains than spots, or fewer than two genes
+        that vary.
     """
 
     def __init__(self, n_domains: int = 8, *, random_state: int = 0) -> None:
+        check_whole_number("n_domains", n_domains, at_least=1)
         self.n_domains = n_domains
         self.random_state = random_state
 
     def fit(self, sections: Sequence[Section], sites: Sequence[Sites], genes: np.ndarray) -> Self:
         """Find the domains, and their means."""
+        n_factors = self._check(sections)
         self._positions = [section.sites.positions for section in sections]
         graph = sp.block_diag([spatial_neighbors(x) for x in self._positions], format="csr")
         values = sp.vstack([section.values for section in sections], format="csr")
-        n_factors = min(N_FACTORS, values.shape[1] - 1)
         model = TransST(self.n_domains, n_factors=n_factors, random_state=self.random_state)
-        labels = model.fit(values, graph).labels_
+        with warnings.catch_warnings():
+            # Means of nearly final domains do as well, and held-out spots tell how well.
+            warnings.simplefilter("ignore", ConvergenceWarning)
+            labels = model.fit(values, graph).labels_
         member = np.eye(labels.max() + 1)[labels]
         wanted = values.tocsc()[:, genes]
         self._means = (wanted.T @ member / np.maximum(member.sum(axis=0), 1.0)).T
@@ -66,3 +80,22 @@ class DomainMeans(Imputer):
     def describe(self) -> dict[str, Any]:
         """Return the number of domains."""
         return {"n_domains": len(self._means)}
+
+    def _check(self, sections: Sequence[Section]) -> int:
+        """Refuse what has no domains, and return how many factors to find them by."""
+        n, n_varying = sum(len(section) for section in sections), count_varying(sections)
+        if n_varying < MIN_GENES:
+            raise ValueError(
+                f"method 'domain_means' needs {MIN_GENES} or more genes that vary, found {n_varying}; use "
+                "another method"
+            )
+        if self.n_domains > n:
+            raise ValueError(f"`n_domains`={self.n_domains} is more than the {n} measured spots")
+        return min(MAX_FACTORS, n - 1, n_varying - 1)
+
+
+def count_varying(sections: Sequence[Section]) -> int:
+    """Count the genes that do not have one value at all spots."""
+    low = np.min([section.values.min(axis=0).toarray().ravel() for section in sections], axis=0)
+    high = np.max([section.values.max(axis=0).toarray().ravel() for section in sections], axis=0)
+    return int((high > low).sum())

@@ -7,8 +7,9 @@ from typing import Any
 
 import numpy as np
 
+from transst_py.imputation.domain_means import MIN_GENES as MIN_GENES_DOMAINS
 from transst_py.imputation.domain_means import MIN_SPOTS as MIN_SPOTS_DOMAINS
-from transst_py.imputation.domain_means import DomainMeans
+from transst_py.imputation.domain_means import DomainMeans, count_varying
 from transst_py.imputation.interpolation import Interpolator
 from transst_py.imputation.kriging import BlendedKriging, FactorKriging, GeneKriging
 from transst_py.imputation.s2s import MIN_SPOTS as MIN_SPOTS_S2S
@@ -31,10 +32,10 @@ _MAKERS: dict[str, Callable[..., Imputer]] = {
     "s2s": S2SImputer,
 }
 METHODS = tuple(_MAKERS)
-# Fewer genes make no domains.
-MIN_GENES = 5
 # These need the sites of a lattice, not only coordinates.
 LATTICE_METHODS = ("bilinear", "bicubic", "s2s")
+# Measured spots in the smallest section.
+MIN_SPOTS = {"gp": 3, "svd_gp": 3, "s2s": MIN_SPOTS_S2S, "domain_means": MIN_SPOTS_DOMAINS}
 
 
 def make_imputers(
@@ -58,7 +59,8 @@ def make_imputers(
     random_state
         Seed of those that are random.
     insist
-        Make all; else leave those out that the sections are too small for, or on no lattice for.
+        Make all; else leave those out that the sections are too small for, or on no lattice for, or whose
+        genes vary too little.
     """
     allowed = [name for name in names if insist or _possible(name, sections)]
     options = options or {}
@@ -67,14 +69,13 @@ def make_imputers(
 
 def _possible(name: str, sections: Sequence[Section]) -> bool:
     """Whether a method can do its work on all sections, also when some of their spots are held out."""
-    smallest = min(len(section) for section in sections)
-    if name == "domain_means" and sections[0].values.shape[1] < MIN_GENES:
-        return False
     if name in LATTICE_METHODS and any(section.sites.index is None for section in sections):
         return False
     if name in ("bilinear", "bicubic"):
         return min(_extent(section) for section in sections) >= (6 if name == "bicubic" else 3)
-    return smallest >= {"s2s": MIN_SPOTS_S2S, "domain_means": MIN_SPOTS_DOMAINS}.get(name, 3)
+    if name == "domain_means" and count_varying(sections) < MIN_GENES_DOMAINS:
+        return False
+    return min(len(section) for section in sections) >= MIN_SPOTS.get(name, 2)
 
 
 def _extent(section: Section) -> int:

@@ -28,7 +28,7 @@ class Calibrated:
     imputer
         Fitted to all measured spots.
     factor
-        What its standard deviations are multiplied with, float32 (genes,).
+        What its standard deviations are multiplied with, float32 (genes,); NaN if no spot could be held out.
     """
 
     imputer: Imputer
@@ -48,13 +48,14 @@ class Selection:
     Attributes
     ----------
     method
-        Name of the method.
+        Name of the method; the first one if no gene varies or no spot could be held out.
     fitted
         The method itself.
     table
         A row per method that competed: `method`, `relative_error` (mean squared error at held-out spots over
-        the gene's variance there, mean over genes: 1 is no better than the gene's mean), `n_best` (genes for
-        which it is the best), `n_spots` (held out), `seconds`.
+        the gene's variance within sections, mean over genes: 1 is no better than the gene's mean; NaN if
+        there is nothing to compare), `n_best` (genes for which it is the best), `n_spots` (held out),
+        `seconds`.
     """
 
     method: str
@@ -63,7 +64,7 @@ class Selection:
 
 
 def held_out_spots(sections: Sequence[Section], rng: np.random.Generator) -> list[np.ndarray]:
-    """Choose the measured spots to hold out, scattered: logical arrays, one a section."""
+    """Choose the measured spots to hold out, scattered: logical arrays, one a section; of two spots none."""
     hidden = []
     for section in sections:
         # At least one, and at least half stay.
@@ -96,7 +97,10 @@ def select(
     """
     held_out = held_out_spots(sections, rng)
     truth = [section.subset(hidden).dense(genes) for section, hidden in zip(sections, held_out, strict=True)]
-    variance = _variance(truth)
+    n_spots = sum(int(hidden.sum()) for hidden in held_out)
+    # Of all measured spots: that of few held-out ones may be near 0 by chance, and such a gene would decide.
+    variance = _variance(sections, genes)
+    compared = (variance > 0) & (n_spots > 0)
     rows, errors, factors = [], [], []
     for name, imputer in imputers.items():
         start = time.perf_counter()
@@ -105,30 +109,40 @@ def select(
         errors.append(squares)
         factors.append(np.sqrt(ratios))
         rows.append({"method": name, "seconds": time.perf_counter() - start})
-    relative = np.array(errors)[:, variance > 0] / variance[variance > 0]
+    relative = np.array(errors)[:, compared] / variance[compared]
     best = int(relative.mean(axis=1).argmin()) if relative.size else 0
     table = pd.DataFrame(rows)
     table.insert(1, "relative_error", relative.mean(axis=1) if relative.size else np.nan)
     table.insert(
         2, "n_best", np.bincount(relative.argmin(axis=0), minlength=len(rows)) if relative.size else 0
     )
-    table.insert(3, "n_spots", sum(int(hidden.sum()) for hidden in held_out))
+    table.insert(3, "n_spots", n_spots)
     method = list(imputers)[best]
     fitted = imputers[method].fit(sections, sites, genes)
     return Selection(method, Calibrated(fitted, factors[best].astype(np.float32)), table)
 
 
-def _variance(truth: Sequence[np.ndarray]) -> np.ndarray:
+def _variance(sections: Sequence[Section], genes: np.ndarray) -> np.ndarray:
     """Variance of every gene within sections; exactly 0 for constant ones."""
-    n = sum(len(values) for values in truth)
-    squares = sum((values.astype(np.float64) ** 2).sum(axis=0) for values in truth) / n
-    within = sum(len(values) * values.astype(np.float64).var(axis=0) for values in truth if len(values)) / n
+    n = sum(len(section) for section in sections)
+    squares, within = np.zeros(len(genes)), np.zeros(len(genes))
+    for section in sections:
+        values = section.values[:, genes].astype(np.float64)
+        total = np.asarray(values.multiply(values).sum(axis=0)).ravel()
+        squares += total / n
+        within += (total - len(section) * np.asarray(values.mean(axis=0)).ravel() ** 2) / n
     return np.where(within > VARIES * squares, within, 0.0)
 
 
 def _errors(truth: Sequence[np.ndarray], predicted: Sequence[Prediction]) -> tuple[np.ndarray, np.ndarray]:
-    """Mean squared error, and that in units of the predicted variance, of every gene: float64 (genes,)."""
+    """Mean squared error, and that in units of the predicted variance, of every gene: float64 (genes,).
+
+    NaN if there are no spots.
+    """
     error = np.concatenate([t - p.mean for t, p in zip(truth, predicted, strict=True)]).astype(np.float64)
+    if not len(error):
+        nothing = np.full(error.shape[1], np.nan)
+        return nothing, nothing
     if predicted[0].sd is None:
         mean = (error**2).mean(axis=0)
         return mean, mean

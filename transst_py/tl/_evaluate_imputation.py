@@ -416,10 +416,10 @@ def _name_patterns(patterns: Sequence[tuple[str, np.ndarray]]) -> dict[str, np.n
 def _check_possible(spots: _Spots, hidden: np.ndarray, request: _Request, phase: str) -> None:
     """Refuse methods that the shown spots are too few for."""
     places, groups = spots.cut(hidden)
+    values = sp.csc_matrix(check_matrix(spots.adata[~hidden], spots.layer))
     sections = []
     for rows in groups:
-        nothing = sp.csc_matrix((len(rows), spots.adata.n_vars), dtype=np.float32)
-        sections.append(Section(nothing, places.sites(rows, 1.0), np.ones(len(rows)), places.kind))
+        sections.append(Section(values[rows], places.sites(rows, 1.0), np.ones(len(rows)), places.kind))
     for method in request.methods:
         if not request.make(method, sections):
             fewest = min(len(section) for section in sections)

@@ -17,9 +17,9 @@ from transst_py._validation import (
     LATTICE_COLUMNS,
     check_choice,
     check_coordinates,
+    check_seed,
     check_unique_genes,
 )
-from transst_py.imputation.holdout import dense_index
 from transst_py.imputation.methods import LATTICE_METHODS, METHODS, make_imputers
 from transst_py.imputation.selection import Selection, select
 from transst_py.imputation.spots import Prediction, Section, Sites
@@ -127,7 +127,8 @@ def impute(
         float32 (sites, genes); the measured values at measured spots.
     `layers["imputed_sd"]`
         float32 (sites, genes): standard deviation of what would be measured there around the imputed value,
-        scaled to the errors at held-out measured spots; 0 at measured spots.
+        scaled to the errors at held-out measured spots; 0 at measured spots. NaN if no spot could be held
+        out, as every sample has two measured spots only.
     `obs["measured"]`, `obs["in_tissue"]`
         bool; every site of the result is in the tissue.
     `obs["array_row"]`, `obs["array_col"]`
@@ -161,11 +162,11 @@ def impute(
     KeyError
         No such layer, coordinates, sample column or gene.
     TypeError
-        `genes` is a single text.
+        `genes` is a single text; `n_domains` or `random_state` is no whole number.
     ValueError
         Unknown option; spots outside the tissue or of no sample; fewer than two measured spots (in a
-        sample); no lattice; too few spots for the method; nothing to fill; negative or missing values at
-        measured spots; a result too large for memory.
+        sample); no lattice; too few spots for the method; nothing to fill, or no site between the spots;
+        negative or missing values at measured spots; a result too large for memory.
 
     Warns
     -----
@@ -175,6 +176,7 @@ def impute(
     """
     check_choice("task", task, TASKS)
     check_choice("normalization", normalization, NORMALIZATIONS)
+    check_seed(random_state)
     names = _competitors(method, candidates)
     check_unique_genes(adata)
     check_in_tissue(adata)
@@ -255,6 +257,11 @@ def _densify(
     """Return the AnnData of the finer lattice; all arguments are of the measured spots."""
     lattices, fine = _lay_lattices(adata, xy, samples)
     n_measured, n_sites, columns = len(xy), len(fine.sites), request.columns
+    if n_sites == n_measured:
+        raise ValueError(
+            "nothing to impute: the measured spots are too far apart for sites halfway between them; bin the "
+            "data more coarsely, as transst_py.tl.bin_cells does"
+        )
     _check_memory(n_sites, len(columns), bytes_per_value=8)
     groups = [rows for _, rows in rows_of_samples(samples, n_measured)]
     sections, spacing = make_sections(expression, fine.places, groups)
@@ -304,7 +311,7 @@ def _lay_lattices(
     for name, rows in rows_of_samples(samples, len(xy)):
         lattice = lay_lattice(adata[rows], xy[rows], name)
         fine = halve_pitch(lattice)
-        number = dense_index(fine, lattice.kind)
+        number = _number_sites(fine, lattice.kind)
         own[rows], new = fine[: len(rows)], fine[len(rows) :]
         own_index[rows] = number[: len(rows)]
         lattices.append(lattice)
@@ -316,6 +323,12 @@ def _lay_lattices(
         np.concatenate(positions), np.concatenate(index), one_kind({lattice.kind for lattice in lattices})
     )
     return lattices, _FineSites(np.concatenate(sites), places, np.concatenate(like))
+
+
+def _number_sites(index: np.ndarray, kind: str) -> np.ndarray:
+    """Name the sites as `dense_index` does, also where every second row of the finer lattice is empty."""
+    row, col = index.T
+    return np.column_stack([row, col if kind == "square" else (col - row) // 2])
 
 
 def _fine_obs(
@@ -406,7 +419,11 @@ def _places(adata: AnnData, xy: np.ndarray, samples: np.ndarray | None, request:
         return lattice_places(adata, xy, samples)
     except ValueError as error:
         if request.needs_lattice:
-            raise
+            needy = ", ".join(name for name in request.names if name in LATTICE_METHODS)
+            raise ValueError(
+                f"{needy} cannot be used: {error}. Choose another `method`, or bin the cells with "
+                "transst_py.tl.bin_cells"
+            ) from error
         warnings.warn(
             f"the lattice columns cannot be used, so methods that need a lattice are left out: {error}",
             UserWarning,

@@ -1,0 +1,78 @@
+import numpy as np
+import pytest
+from grids import make_section, square_grid
+
+from transst_py.imputation.domain_means import DomainMeans
+from transst_py.imputation.interpolation import Interpolator
+from transst_py.imputation.kriging import FactorKriging, GeneKriging
+from transst_py.imputation.methods import LATTICE_METHODS, METHODS, make_imputers
+from transst_py.imputation.smoothing import Smoother
+
+ALWAYS = {"nearest", "knn", "kernel"}
+KRIGED = {"gp", "svd_gp"}
+
+
+def section(n_rows, n_cols, *, lattice=True, n_genes=4):
+    index = square_grid(n_rows, n_cols)
+    values = np.random.default_rng(0).random((len(index), n_genes))
+    return make_section(values, index, index=index if lattice else None, kind="square" if lattice else None)
+
+
+def possible(*sections):
+    return set(make_imputers(METHODS, sections, insist=False))
+
+
+@pytest.mark.parametrize(
+    ("shape", "expected"),
+    [
+        ((1, 2), ALWAYS),
+        ((1, 3), ALWAYS | KRIGED),
+        ((2, 30), {*ALWAYS, *KRIGED, "domain_means"}),
+        ((3, 3), {*ALWAYS, *KRIGED, "bilinear"}),
+        ((5, 9), {*ALWAYS, *KRIGED, "bilinear"}),
+        ((6, 8), {*ALWAYS, *KRIGED, "bilinear", "bicubic"}),
+        ((6, 9), set(METHODS) - {"s2s"}),
+        ((8, 8), set(METHODS)),
+    ],
+)
+def test_small_sections_leave_methods_out(shape, expected):
+    assert possible(section(*shape)) == expected
+    assert possible(section(9, 9), section(*shape)) == expected
+
+
+def test_off_the_lattice_those_that_need_one_are_left_out():
+    assert possible(section(9, 9, lattice=False)) == set(METHODS) - set(LATTICE_METHODS)
+
+
+def test_domains_need_genes_that_vary():
+    flat = section(9, 9)
+    flat.values.data[:] = 2.0
+    for without in (section(9, 9, n_genes=1), flat):
+        assert possible(without) == set(METHODS) - {"domain_means"}
+
+
+def test_who_insists_gets_all():
+    assert list(make_imputers(METHODS, [section(1, 2, lattice=False)])) == list(METHODS)
+
+
+def test_each_name_is_its_method_with_its_options():
+    made = make_imputers(
+        [name for name in METHODS if name != "s2s"],
+        [section(3, 3)],
+        options={"domain_means": {"n_domains": 5}},
+        random_state=3,
+    )
+    kinds = {
+        "nearest": Smoother,
+        "knn": Smoother,
+        "kernel": Smoother,
+        "bilinear": Interpolator,
+        "bicubic": Interpolator,
+        "gp": GeneKriging,
+        "svd_gp": FactorKriging,
+        "domain_means": DomainMeans,
+    }
+    assert {name: type(imputer) for name, imputer in made.items()} == kinds
+    assert {made[name].method for name in ALWAYS} == ALWAYS
+    assert (made["bilinear"].order, made["bicubic"].order) == ("linear", "cubic")
+    assert (made["domain_means"].n_domains, made["domain_means"].random_state) == (5, 3)
