@@ -6,7 +6,7 @@
 Whole lattices are thinned to each of the four phases of a comb (a quarter of the spots is shown), and on two
 of them random spots (10, 30, 50 %) and holes (10 %) are hidden; every method imputes the hidden spots, and is
 scored there, gene by gene, on the log-normalised scale (313 genes of the Xenium panel, the 300 most expressed
-of others). Methods that draw (s2s, auto, domain_means) run with several seeds.
+of others). Methods that draw (s2s, domain_means) run with several seeds.
 
 Scores by gene go to build/imputation/ (a file per tissue and method, kept unless --rerun). From them:
 imputation.csv          medians and means over genes, mean over patterns and seeds; seconds, peak memory
@@ -48,7 +48,7 @@ METHODS = (
     "s2s",
     "auto",
 )
-DRAWS = ("domain_means", "s2s", "auto")
+DRAWS = ("domain_means", "s2s")
 N_GENES = 300
 LITE = TRAINING_PRESETS["lite"]
 # One change each to the default network.

@@ -12,6 +12,7 @@ from sklearn.exceptions import ConvergenceWarning
 
 from transst_py._validation import check_whole_number
 from transst_py.graph import spatial_neighbors
+from transst_py.imputation.kriging import most_variable
 from transst_py.imputation.smoothers import find_neighbours, knn_weights
 from transst_py.imputation.spots import Imputer, Prediction, Section, Sites
 from transst_py.model import TransST
@@ -27,6 +28,8 @@ MIN_SPOTS = 24
 # Genes that vary: fewer have no factors in common.
 MIN_GENES = 2
 MAX_FACTORS = 15
+# Genes that the domains are found by: those of the largest variance.
+MAX_GENES = 2000
 
 
 class DomainMeans(Imputer):
@@ -59,14 +62,15 @@ class DomainMeans(Imputer):
         n_factors = self._check(sections)
         self._positions = [section.sites.positions for section in sections]
         graph = sp.block_diag([spatial_neighbors(x) for x in self._positions], format="csr")
-        values = sp.vstack([section.values for section in sections], format="csr")
+        columns = most_variable(sections, MAX_GENES)
+        values = sp.vstack([section.values[:, columns] for section in sections], format="csr")
         model = TransST(self.n_domains, n_factors=n_factors, random_state=self.random_state)
         with warnings.catch_warnings():
             # Means of nearly final domains do as well, and held-out spots tell how well.
             warnings.simplefilter("ignore", ConvergenceWarning)
             labels = model.fit(values, graph).labels_
         member = np.eye(labels.max() + 1)[labels]
-        wanted = values.tocsc()[:, genes]
+        wanted = sp.vstack([section.values[:, genes] for section in sections], format="csc")
         self._means = (wanted.T @ member / np.maximum(member.sum(axis=0), 1.0)).T
         self._members = np.split(member, np.cumsum([len(section) for section in sections])[:-1])
         return self

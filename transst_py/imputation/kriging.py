@@ -11,7 +11,7 @@ from sklearn.utils.extmath import randomized_svd
 from transst_py.imputation.gaussian_process import GaussianProcess
 from transst_py.imputation.spots import Imputer, Prediction, Section, Sites
 
-__all__ = ["BlendedKriging", "FactorKriging", "Factors", "GeneKriging"]
+__all__ = ["BlendedKriging", "FactorKriging", "Factors", "GeneKriging", "most_variable"]
 
 # Genes at once: float64 (spots, genes), twice.
 BLOCK_GENES = 512
@@ -75,7 +75,7 @@ class Factors:
 
     def fit(self, sections: Sequence[Section], genes: np.ndarray) -> Factors:
         """Find the factors of all genes, and the loadings of the wanted ones."""
-        self._columns = _most_variable(sections)
+        self._columns = most_variable(sections, MAX_FACTOR_GENES)
         root = [1.0 / np.sqrt(section.noise)[:, None] for section in sections]
         blocks = [section.dense(self._columns).astype(np.float64) for section in sections]
         self._centers = [_weighted_mean(Y, w) for Y, w in zip(blocks, root, strict=True)]
@@ -169,14 +169,17 @@ def _hyperparameters(processes: Sequence[GaussianProcess]) -> dict[str, Any]:
     return {name: np.concatenate([getattr(p, name + "_") for p in processes]) for name in names}
 
 
-def _most_variable(sections: Sequence[Section]) -> np.ndarray:
-    """Numbers of the genes that enter the factors, ascending."""
-    variance = np.zeros(sections[0].values.shape[1])
+def most_variable(
+    sections: Sequence[Section], n_genes: int, *, among: np.ndarray | None = None
+) -> np.ndarray:
+    """Numbers of the genes (of all, or of some) that vary most within sections, ascending."""
+    genes = np.arange(sections[0].values.shape[1]) if among is None else among
+    variance = np.zeros(len(genes))
     for section in sections:
-        values = section.values.astype(np.float64)
+        values = (section.values if among is None else section.values[:, among]).astype(np.float64)
         mean = np.asarray(values.mean(axis=0)).ravel()
         variance += np.asarray(values.multiply(values).sum(axis=0)).ravel() - len(section) * mean**2
-    return np.sort(np.argsort(-variance, kind="stable")[:MAX_FACTOR_GENES])
+    return genes[np.sort(np.argsort(-variance, kind="stable")[:n_genes])]
 
 
 def _weighted_mean(Y: np.ndarray, root: np.ndarray) -> np.ndarray:

@@ -12,6 +12,7 @@ import numpy as np
 from transst_py._validation import check_choice, check_whole_number
 from transst_py.imputation.batches import ImageSampler
 from transst_py.imputation.gene_images import common_step
+from transst_py.imputation.kriging import most_variable
 from transst_py.imputation.maps import STARTS, FactorMaps, GeneMaps, Maps
 from transst_py.imputation.natural_images import load_natural_images
 from transst_py.imputation.selection import held_out_spots
@@ -165,7 +166,7 @@ class S2SImputer(Imputer):
         self._by_factor = self._use_factors(genes)
         kept = [section.subset(~hidden) for section, hidden in zip(sections, held_out, strict=True)]
         asked = [section.subset(hidden) for section, hidden in zip(sections, held_out, strict=True)]
-        self._trained_genes = _most_variable(kept, genes)
+        self._trained_genes = most_variable(kept, MAX_TRAINED, among=genes)
         data = self._training_data(kept, asked, sites)
         self.trained_ = train(
             self.config,
@@ -281,16 +282,6 @@ def _check_sections(sections: Sequence[Section]) -> None:
                 f"method 's2s' needs {MIN_SPOTS} or more measured spots in a section, found {len(section)}; "
                 "use another method"
             )
-
-
-def _most_variable(sections: Sequence[Section], genes: np.ndarray) -> np.ndarray:
-    """Return the genes to train on, ascending: of the wanted ones those that vary most."""
-    variance = np.zeros(len(genes))
-    for section in sections:
-        values = section.values[:, genes].astype(np.float64)
-        mean = np.asarray(values.mean(axis=0)).ravel()
-        variance += np.asarray(values.multiply(values).mean(axis=0)).ravel() - mean**2
-    return genes[np.sort(np.argsort(-variance, kind="stable")[:MAX_TRAINED])]
 
 
 def _draw_weights(views: Sequence[View], importance: np.ndarray) -> np.ndarray:

@@ -417,15 +417,15 @@ def _check_possible(spots: _Spots, hidden: np.ndarray, request: _Request, phase:
     """Refuse methods that the shown spots are too few for."""
     places, groups = spots.cut(hidden)
     values = sp.csc_matrix(check_matrix(spots.adata[~hidden], spots.layer))
-    sections = []
-    for rows in groups:
-        sections.append(Section(values[rows], places.sites(rows, 1.0), np.ones(len(rows)), places.kind))
+    sections = [
+        Section(values[rows], places.sites(rows, 1.0), np.ones(len(rows)), places.kind) for rows in groups
+    ]
     for method in request.methods:
         if not request.make(method, sections):
             fewest = min(len(section) for section in sections)
             raise ValueError(
-                f"`methods`: {method!r} cannot impute {phase!r}: too few spots (or genes) are left, {fewest} spots of a "
-                "section; leave the method out, or hide fewer"
+                f"`methods`: {method!r} cannot impute {phase!r}: too few spots or genes are left, {fewest} "
+                "spots of a section; leave the method out, or hide fewer"
             )
 
 
