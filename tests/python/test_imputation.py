@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 import scipy.sparse as sp
 from grids import make_tissue, square_grid, visium_grid, visium_xy
+from scipy.spatial.distance import cdist
 
 import transst_py as tst
 from transst_py.imputation.methods import LATTICE_METHODS, METHODS
@@ -252,6 +253,19 @@ class TestDensify:
         assert (adata.X != before.X).nnz == 0
         assert list(adata.layers) == []
         assert len(adata.uns) == 0
+
+    @pytest.mark.parametrize("grid", GRIDS.values(), ids=GRIDS)
+    def test_every_value_is_at_its_site(self, grid):
+        """With a value of its own for every spot, it shows which one a site got it from."""
+        adata = make_tissue(grid, xy=visium_xy(grid), n_genes=2)
+        adata.X = np.column_stack([np.arange(len(grid)), 1 + np.arange(len(grid))]).astype(np.float32)
+        adata = adata[np.random.default_rng(0).permutation(len(grid))].copy()
+        dense = tst.tl.impute(adata, method="nearest", normalization="none")
+        imputed, number = dense.layers["imputed"], adata.X[:, 0].argsort()
+        spot = number[imputed[:, 0].astype(int)]
+        np.testing.assert_array_equal(imputed, adata.X[spot])
+        distance = cdist(dense.obsm["spatial"], adata.obsm["spatial"])
+        np.testing.assert_allclose(distance[np.arange(len(spot)), spot], distance.min(axis=1), atol=1e-6)
 
     def test_order_of_spots_does_not_matter(self):
         """But for which spots are held out, so only to the imputed values."""
