@@ -109,7 +109,8 @@ class TestWhatMayNotMatter:
         poisoned.X = X
         # Nor do labels, which may have been found with these spots.
         poisoned.obs["label"] = 0
-        for task in ("fill", "densify"):
+        # Domains take longest, and are found from the same spots for either task.
+        for task in ("fill",) if method == "domain_means" else ("fill", "densify"):
             found = [
                 tst.tl.impute(adata, task=task, method=method, n_domains=2) for adata in (clean, poisoned)
             ]
@@ -353,7 +354,7 @@ class TestFill:
 
     @pytest.mark.parametrize("method", ["auto", *ANYWHERE])
     def test_needs_no_lattice(self, method):
-        adata = make_tissue(square_grid(8, 8))
+        adata = with_pattern(make_tissue(square_grid(8, 8)))
         adata.obs = pd.DataFrame({"measured": np.arange(64) % 20 > 0}, index=adata.obs_names)
         adata.obsm["spatial"] = np.random.default_rng(0).random((64, 2))
         tst.tl.impute(adata, task="fill", method=method, n_domains=2)
