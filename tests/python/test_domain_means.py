@@ -38,10 +38,11 @@ def test_between_domains_they_are_mixed_by_the_votes_around():
     fitted = DomainMeans(2).fit([section], [NOWHERE], np.arange(20))
     values = section.values.toarray()
     means = np.array([values[right == side].mean(axis=0) for side in (0, 1)])
-    # Two spots of either half are equally near; then 3 of 4 nearest spots are left ones.
-    sites = Sites(np.array([[4.5, 4.5], [4.5, 2.5]]))
+    # Two spots of either half are equally near; of the 4 nearest ones one is to the right; none is.
+    sites = Sites(np.array([[4.5, 4.5], [4.0, 4.4], [4.5, 2.5]]))
     found = fitted.predict(0, sites).mean
-    np.testing.assert_allclose(found, [means.mean(axis=0), means[0]], rtol=1e-4)
+    mixed = 0.75 * means[0] + 0.25 * means[1]
+    np.testing.assert_allclose(found, [means.mean(axis=0), mixed, means[0]], rtol=1e-4)
 
 
 def test_held_out_values_have_no_part():

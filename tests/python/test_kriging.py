@@ -49,6 +49,15 @@ class TestFactors:
         left = ((scaled(Y, Y.mean(axis=0)) - (U * d)[:, :n] @ Vt[:n]) * scale) ** 2
         np.testing.assert_allclose(factors.residual_variance_, left.mean(axis=0), rtol=1e-3)
 
+    def test_with_weights_they_are_singular_vectors_of_weighted_rows(self):
+        Y, noise = falling(), np.random.default_rng(1).choice([0.1, 1.0, 10.0], 90)
+        factors = Factors().fit([make_section(Y, GRID, noise=noise)], np.arange(24))
+        mean = np.average(Y, axis=0, weights=1 / noise)
+        _, _, Vt = np.linalg.svd(scaled(Y, mean) / np.sqrt(noise)[:, None])
+        expected = scaled(Y, mean) @ Vt[:10].T
+        sign = np.sign((factors.scores_[0] * expected).sum(axis=0))
+        np.testing.assert_allclose(factors.scores_[0] * sign, expected, atol=1e-2)
+
     def test_noisy_spots_count_less(self):
         """A spot with half the variance is two such spots; one with noise without end is none."""
         Y = falling(n=60)
@@ -165,10 +174,11 @@ class TestFactorKriging:
         assert together < 0.7 * alone
 
     @pytest.mark.parametrize("method", [FactorKriging, GeneKriging])
-    def test_standard_deviations_are_calibrated(self, method):
-        section = low_rank(noise=0.3, gene_noise=0.8)
+    @pytest.mark.parametrize(("noise", "gene_noise"), [(0.3, 0.8), (0.0, 1.5)])
+    def test_standard_deviations_are_calibrated(self, method, noise, gene_noise):
+        section = low_rank(n_genes=80, noise=noise, gene_noise=gene_noise)
         hidden = np.random.default_rng(0).random(256) < 0.3
-        found = method().validate([section], [Sites(np.empty((0, 2)))], np.arange(30), [hidden])[0]
+        found = method().validate([section], [Sites(np.empty((0, 2)))], np.arange(80), [hidden])[0]
         error = found.mean - section.values.toarray()[hidden]
         assert 0.85 < np.sqrt(((error / found.sd) ** 2).mean()) < 1.15
 

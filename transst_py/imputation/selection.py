@@ -87,7 +87,7 @@ def select(
     Parameters
     ----------
     imputers
-        The methods that compete; one of them has won already, but its errors are still measured.
+        The methods that compete. If there is one only, its errors are measured all the same.
     sections, sites
         Measured spots, and where to predict.
     genes

@@ -1,4 +1,4 @@
-"""Baseline imputation: every method is a sparse matrix of weights that sum to 1 in each row.
+"""Smoothing by neighbours: every method is a sparse matrix of weights that sum to 1 in each row.
 
 The value of a gene at a new site is the weighted mean of its values at measured spots, so that one product
 of a sparse matrix with a block of genes imputes them all, and leaving one spot out means forbidding it

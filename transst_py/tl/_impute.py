@@ -85,7 +85,8 @@ def impute(
         without these columns, a square lattice is recognised from the coordinates. Cells, or small bins, are
         first put on a lattice with `bin_cells`.
         "fill": impute the spots that are not measured. Needs coordinates only (the methods "bilinear",
-        "bicubic" and "s2s" need the lattice columns).
+        "bicubic" and "s2s" need the lattice columns, or when asked for by name, coordinates of a square
+        lattice).
     method
         "nearest", "knn" (mean of the k nearest), "kernel" (Gaussian kernel), "bilinear", "bicubic", "gp" (a
         Gaussian process for each gene), "svd_gp" (one for each principal factor), "kriging" (a blend of these
@@ -93,7 +94,7 @@ def impute(
         `transst_py.imputation.s2s.S2SImputer`), or "auto": the one that best predicts measured spots which
         are held out.
     candidates
-        What "auto" chooses from; None is every method that the data allow.
+        What "auto" chooses from, all of which the data must allow; None is every method that they allow.
     genes
         Genes to impute; None is all. Those left out still inform "svd_gp", "domain_means" and "s2s".
     layer
@@ -145,8 +146,8 @@ def impute(
     task="fill": None; `adata` gets
 
     `layers["imputed"]`, `layers["imputed_sd"]`
-        csr float32 (spots, all genes); imputed at the spots to fill, elsewhere log-normalised values, with
-        standard deviation 0. Genes that were not asked for are NaN at the spots to fill.
+        csr float32 (spots, all genes); imputed at the spots to fill, elsewhere measured values on the same
+        scale, with standard deviation 0. Genes that were not asked for are NaN at the spots to fill.
     `obs["measured"]`
         bool; False at the filled spots.
     `uns["imputation"]`
