@@ -328,7 +328,11 @@ class TestBadInput:
             ({"methods": []}, ValueError, "`methods` must be a list"),
             ({"methods": ["gp", "gp"]}, ValueError, "none of them twice"),
             ({"methods": ["gp", "magic"]}, ValueError, "`methods`: unknown value 'magic'"),
-            ({"methods": ["s2s"]}, ValueError, "'s2s' cannot impute 'comb 0,0': too few spots or genes are left, 20"),
+            (
+                {"methods": ["s2s"]},
+                ValueError,
+                "'s2s' cannot impute 'comb 0,0': too few spots or genes are left, 20",
+            ),
             ({"phases": "some"}, ValueError, "`phases`: unknown value 'some'; choose one of all"),
             ({"phases": [(0, 2)]}, ValueError, r"pairs of whole numbers from 0 to 1, got \(0, 2\)"),
             ({"phases": (0, 1)}, ValueError, "pairs of whole numbers from 0 to 1, got 0"),

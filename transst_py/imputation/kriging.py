@@ -9,7 +9,7 @@ import numpy as np
 from sklearn.utils.extmath import randomized_svd
 
 from transst_py.imputation.gaussian_process import GaussianProcess
-from transst_py.imputation.spots import Imputer, Prediction, Section, Sites
+from transst_py.imputation.spots import Imputer, Prediction, Section, Sites, smallest_values
 
 __all__ = ["BlendedKriging", "FactorKriging", "Factors", "GeneKriging", "most_variable"]
 
@@ -37,6 +37,7 @@ class GeneKriging(Imputer):
         for start in range(0, len(genes), BLOCK_GENES):
             columns = [section.dense(genes[start : start + BLOCK_GENES]) for section in sections]
             self._blocks.append(GaussianProcess().fit(columns, positions, noise))
+        self._floor = smallest_values(sections, genes)
         return self
 
     def predict(self, section: int, sites: Sites) -> Prediction:
@@ -47,7 +48,8 @@ class GeneKriging(Imputer):
             means.append(mean.astype(np.float32))
             noise = process.variance_ * process.noise_ratio_
             sds.append(np.sqrt(variance + noise).astype(np.float32))
-        return Prediction(np.concatenate(means, axis=1), np.concatenate(sds, axis=1))
+        mean = np.maximum(np.concatenate(means, axis=1), self._floor)
+        return Prediction(mean, np.concatenate(sds, axis=1))
 
     def describe(self) -> dict[str, Any]:
         """Return the processes' hyperparameters, one per gene."""
@@ -122,6 +124,7 @@ class FactorKriging(Imputer):
         positions = [section.sites.positions for section in sections]
         noise = [section.noise for section in sections]
         self.process_ = GaussianProcess().fit(self.factors_.scores_, positions, noise)
+        self._floor = smallest_values(sections, genes)
         return self
 
     def predict(self, section: int, sites: Sites) -> Prediction:
@@ -131,7 +134,8 @@ class FactorKriging(Imputer):
         noise = self.process_.variance_ * self.process_.noise_ratio_
         squared = self.factors_.loadings_**2
         spread = (variance + noise) @ squared + self.factors_.residual_variance_
-        return Prediction(mean.astype(np.float32), np.sqrt(spread).astype(np.float32))
+        mean = np.maximum(mean.astype(np.float32), self._floor)
+        return Prediction(mean, np.sqrt(spread).astype(np.float32))
 
     def describe(self) -> dict[str, Any]:
         """Return the processes' hyperparameters, one per factor."""

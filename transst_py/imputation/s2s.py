@@ -16,7 +16,7 @@ from transst_py.imputation.kriging import most_variable
 from transst_py.imputation.maps import STARTS, FactorMaps, GeneMaps, Maps
 from transst_py.imputation.natural_images import load_natural_images
 from transst_py.imputation.selection import held_out_spots
-from transst_py.imputation.spots import Imputer, Prediction, Section, Sites
+from transst_py.imputation.spots import Imputer, Prediction, Section, Sites, smallest_values
 from transst_py.imputation.training import (
     TRAINING_PRESETS,
     TrainedNetwork,
@@ -117,6 +117,7 @@ class S2SImputer(Imputer):
             self._train(sections, sites, genes, held_out)
         self._sections, self._sites, self._genes = list(sections), list(sites), genes
         self._maps = self._new_maps(genes).fit(sections)
+        self._floor = smallest_values(sections, genes)
         return self
 
     def predict(self, section: int, sites: Sites) -> Prediction:
@@ -134,7 +135,7 @@ class S2SImputer(Imputer):
         self._train(sections, sites, genes, held_out)
         kept = [section.subset(~hidden) for section, hidden in zip(sections, held_out, strict=True)]
         asked = [section.sites.subset(hidden) for section, hidden in zip(sections, held_out, strict=True)]
-        self._genes = genes
+        self._genes, self._floor = genes, smallest_values(kept, genes)
         maps = self._new_maps(genes).fit(kept)
         return [self._fill(maps, i, kept[i], sites[i], asked[i]) for i in range(len(sections))]
 
@@ -262,7 +263,8 @@ class S2SImputer(Imputer):
             block = slice(start, start + BLOCK_CHANNELS)
             view = layout.view(filled[:, block], observed[:, block], observed[:, block])
             found[:, block] = layout.frame.take(self._complete(view, start), sites.lattice)
-        return maps.restore(number, sites, found)
+        restored = maps.restore(number, sites, found)
+        return replace(restored, mean=np.maximum(restored.mean, self._floor))
 
     def _complete(self, view: View, first: int) -> np.ndarray:
         """Complete all maps of a view; `first` is the channel that its maps begin with."""

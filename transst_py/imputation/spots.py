@@ -10,7 +10,7 @@ from typing import Any, Self
 import numpy as np
 import scipy.sparse as sp
 
-__all__ = ["Imputer", "Prediction", "Section", "Sites"]
+__all__ = ["Imputer", "Prediction", "Section", "Sites", "smallest_values"]
 
 
 @dataclass(frozen=True)
@@ -91,6 +91,12 @@ class Section:
     def dense(self, genes: np.ndarray) -> np.ndarray:
         """Values of some genes, float32 (n, genes)."""
         return np.asarray(self.values[:, genes].toarray(), dtype=np.float32)
+
+
+def smallest_values(sections: Sequence[Section], genes: np.ndarray) -> np.ndarray:
+    """Smallest measured value of each gene, float32 (genes,): nothing lower is imputed."""
+    smallest = [section.values[:, genes].min(axis=0).toarray().ravel() for section in sections]
+    return np.asarray(np.min(smallest, axis=0), dtype=np.float32)
 
 
 @dataclass(frozen=True)
