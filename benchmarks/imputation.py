@@ -168,7 +168,7 @@ def score(
                 genes=None if adata.n_vars < 2 * N_GENES else list(genes),
                 fractions=(0.1, 0.3, 0.5) if fill else (),
                 hole_fractions=(0.1,) if fill else (),
-                options={method: options},
+                options={method: options} if options else None,
                 random_state=seed,
             )
         parts.append(scores.assign(seed=seed))
