@@ -136,8 +136,10 @@ def _impute(options: Options) -> dict[str, Any]:
         hand_over(finer)
         return {"record": _plain(finer.uns["imputation"])}
     tl.impute(adata, **options)
-    r_session().exchange["result"] = r_matrix(adata.layers["imputed"])
-    return {"record": _plain(adata.uns["imputation"])}
+    record = adata.uns["imputation"]
+    for name in record["layers"]:
+        r_session().exchange[str(name)] = r_matrix(adata.layers[name])
+    return {"record": _plain(record)}
 
 
 def _bin(options: Options) -> dict[str, Any]:
