@@ -472,6 +472,35 @@ def no_domains():
     return adata
 
 
+class TestImputedLayers:
+    @pytest.fixture
+    def filled(self, tissue):
+        tissue.obs["measured"] = np.arange(tissue.n_obs) % 5 != 0
+        tst.tl.impute(tissue, task="fill", method="nearest")
+        return tissue
+
+    @pytest.mark.parametrize("layer", ["imputed", "imputed_sd"])
+    def test_are_refused(self, filled, layer):
+        message = f"`layer`: '{layer}' holds imputed values.* test on the counts, .*`allow_imputed=True`"
+        with pytest.raises(ValueError, match=message):
+            tst.tl.rank_domain_genes(filled, key="label", layer=layer, normalization="none")
+        assert "label_markers" not in filled.uns
+
+    def test_are_tested_if_one_insists(self, filled):
+        options = {"key": "label", "normalization": "none"}
+        filled.layers["same values"] = filled.layers["imputed"]
+        expected = tst.tl.rank_domain_genes(filled, layer="same values", **options)
+        with pytest.warns(UserWarning, match="'imputed' holds imputed values, .* rank by them only"):
+            found = tst.tl.rank_domain_genes(filled, layer="imputed", allow_imputed=True, **options)
+        pd.testing.assert_frame_equal(found, expected)
+
+    def test_counts_beside_them_are_tested(self, filled):
+        expected = tst.tl.rank_domain_genes(filled, key="label")
+        del filled.uns["imputation"]
+        found = tst.tl.rank_domain_genes(filled, key="label")
+        pd.testing.assert_frame_equal(found, expected)
+
+
 class TestHonestPValues:
     @pytest.mark.parametrize(("method", "normalization"), [("wilcoxon", "log"), ("t", "linear")])
     def test_without_domains(self, no_domains, method, normalization):

@@ -125,7 +125,7 @@ class TestDomains:
 
 class TestImputation:
     def test_measured_beside_imputed_on_one_scale(self, tissue, tmp_path):
-        dense = tst.tl.impute(tissue, genes=["gene3"])
+        dense = tst.tl.impute(tissue, method="nearest", genes=["gene3"])
         left, right = axes = tst.pl.imputation(dense, "gene3")
         assert len(discs(left).get_offsets()) == tissue.n_obs
         assert len(discs(right).get_offsets()) == dense.n_obs
@@ -138,14 +138,14 @@ class TestImputation:
 
     def test_filled(self, tissue):
         tissue.obs["measured"] = np.arange(tissue.n_obs) != 44
-        tst.tl.impute(tissue, task="fill", genes=["gene3"])
+        tst.tl.impute(tissue, task="fill", method="nearest", genes=["gene3"])
         left, right = tst.pl.imputation(tissue, "gene3")
         assert len(discs(right).get_offsets()) - len(discs(left).get_offsets()) == 1
         with pytest.raises(ValueError, match="'gene4' was not imputed"):
             tst.pl.imputation(tissue, "gene4")
 
     def test_draws_on_given_axes(self, tissue):
-        dense = tst.tl.impute(tissue, genes=["gene3"])
+        dense = tst.tl.impute(tissue, method="nearest", genes=["gene3"])
         ax = Figure().subplots()
         assert tst.pl.imputation(dense, "gene3", ax=ax, cmap="magma") is ax
         assert len(discs(ax).get_offsets()) == dense.n_obs
@@ -154,9 +154,80 @@ class TestImputation:
     def test_bad_input(self, tissue):
         with pytest.raises(KeyError, match="no layer 'imputed'; run"):
             tst.pl.imputation(tissue, "gene3")
-        dense = tst.tl.impute(tissue, genes=["gene3"])
+        dense = tst.tl.impute(tissue, method="nearest", genes=["gene3"])
         with pytest.raises(KeyError, match="no gene 'nope'"):
             tst.pl.imputation(dense, "nope")
         del dense.obs["measured"]
         with pytest.raises(KeyError, match="no column 'measured'"):
             tst.pl.imputation(dense, "gene3")
+
+
+class TestImputationWithTruth:
+    @pytest.fixture
+    def filled(self, tissue):
+        row, col = tissue.obs["array_row"].to_numpy(), tissue.obs["array_col"].to_numpy()
+        tissue.obs["measured"] = (row % 2 == 0) & (col % 2 == 0)
+        tissue.layers["truth"] = tissue.X.log1p().tocsr()
+        tst.tl.impute(tissue, task="fill", method="nearest")
+        return tissue
+
+    @pytest.fixture
+    def values(self, filled):
+        """Imputed and true values of gene3, and which spots are hidden."""
+        imputed, truth = (filled.obs_vector("gene3", layer=name) for name in ("imputed", "truth"))
+        return imputed, truth, ~filled.obs["measured"].to_numpy()
+
+    def test_four_panels(self, filled, values, tmp_path):
+        imputed, truth, hidden = values
+        axes = tst.pl.imputation(filled, "gene3", truth="truth")
+        shown = [np.asarray(discs(ax).get_array()) for ax in axes]
+        np.testing.assert_allclose(shown[0], imputed[~hidden])
+        np.testing.assert_allclose(shown[1], imputed)
+        np.testing.assert_allclose(shown[2], np.where(hidden, truth, imputed))
+        np.testing.assert_allclose(shown[3], (imputed - truth)[hidden], atol=1e-6)
+        np.testing.assert_array_equal(discs(axes[3]).get_offsets(), filled.obsm["spatial"][hidden])
+        render(axes, tmp_path / "truth.png")
+
+    def test_scales(self, filled, values):
+        imputed, truth, hidden = values
+        axes = tst.pl.imputation(filled, "gene3", truth=truth)
+        limits = {discs(ax).get_clim() for ax in axes[:3]}
+        assert len(limits) == 1
+        both = np.concatenate([imputed, truth[hidden]])
+        assert limits.pop() == (both.min(), both.max())
+        low, high = discs(axes[3]).get_clim()
+        assert -low == high == pytest.approx(np.abs(imputed - truth)[hidden].max())
+        labels = [ax.get_ylabel() for ax in axes[0].figure.axes[4:]]
+        assert labels == ["log-normalised expression", "imputed - truth"]
+
+    def test_panels_show_the_same_place(self, filled, values):
+        axes = tst.pl.imputation(filled, "gene3", truth=values[1])
+        for ax in axes:
+            assert (ax.get_xlim(), ax.get_ylim()) == (axes[0].get_xlim(), axes[0].get_ylim())
+        low, high = filled.obsm["spatial"].min(axis=0) - 100, filled.obsm["spatial"].max(axis=0) + 100
+        assert axes[0].get_xlim()[0] <= low[0]
+        assert axes[0].get_xlim()[1] >= high[0]
+        assert axes[0].get_ylim()[1] <= low[1]
+        assert axes[0].get_ylim()[0] >= high[1]
+
+    def test_only_hidden_truth_counts(self, filled, values):
+        _, truth, hidden = values
+        expected = tst.pl.imputation(filled, "gene3", truth=truth)
+        found = tst.pl.imputation(filled, "gene3", truth=np.where(hidden, truth, np.nan))
+        for a, b in zip(expected, found, strict=True):
+            np.testing.assert_array_equal(discs(a).get_array(), discs(b).get_array())
+            assert discs(a).get_clim() == discs(b).get_clim()
+
+    def test_bad_truth(self, filled, values):
+        _, truth, hidden = values
+        with pytest.raises(KeyError, match="`truth`: adata has no layer 'nope'"):
+            tst.pl.imputation(filled, "gene3", truth="nope")
+        with pytest.raises(ValueError, match=r"`truth` must be of shape \(90,\)"):
+            tst.pl.imputation(filled, "gene3", truth=truth[hidden])
+        with pytest.raises(ValueError, match=r"`truth` is missing at 65 of 65 hidden spots"):
+            tst.pl.imputation(filled, "gene3", truth=np.where(hidden, np.nan, truth))
+        with pytest.raises(ValueError, match="`ax` takes one panel, `truth` makes four"):
+            tst.pl.imputation(filled, "gene3", truth=truth, ax=Figure().subplots())
+        filled.obs["measured"] = True
+        with pytest.raises(ValueError, match="no spot is hidden"):
+            tst.pl.imputation(filled, "gene3", truth=truth)

@@ -266,7 +266,7 @@ class TestCompareMethods:
         rng = np.random.default_rng(0)
         keys = pd.MultiIndex.from_product(
             [["ours", "kernel", "nearest"], ["00", "01", "10"], [f"g{j}" for j in range(12)]],
-            names=["method", "pattern", "gene"],
+            names=["method", "phase", "gene"],
         )
         values = rng.normal(scale=0.2, size=(len(keys), len(METRICS)))
         table = pd.DataFrame(values, columns=METRICS, index=keys).reset_index()
@@ -281,16 +281,16 @@ class TestCompareMethods:
         for other in found.index:
             differences = []
             for _, rows in table.groupby("gene"):
-                by_pattern = []
-                for _, pair in rows.groupby("pattern"):
+                by_phase = []
+                for _, pair in rows.groupby("phase"):
                     value = pair.set_index("method")[metric]
                     if metric in ("pcc", "spearman", "ssim"):
-                        by_pattern.append(value["ours"] - value[other])
+                        by_phase.append(value["ours"] - value[other])
                     elif metric == "moran_difference":
-                        by_pattern.append(abs(value[other]) - abs(value["ours"]))
+                        by_phase.append(abs(value[other]) - abs(value["ours"]))
                     else:
-                        by_pattern.append(value[other] - value["ours"])
-                differences.append(np.mean(by_pattern))
+                        by_phase.append(value[other] - value["ours"])
+                differences.append(np.mean(by_phase))
             row = found.loc[other]
             assert row["median_difference"] == pytest.approx(np.median(differences))
             assert row["mean_difference"] == pytest.approx(np.mean(differences))
@@ -304,7 +304,7 @@ class TestCompareMethods:
         good, bad = (0.9, 0.2) if higher else (0.2, -0.9 if metric == "moran_difference" else 0.9)
         table = pd.DataFrame(
             [(m, "00", f"g{j}", v) for m, v in (("a", good), ("b", bad)) for j in range(8)],
-            columns=["method", "pattern", "gene", metric],
+            columns=["method", "phase", "gene", metric],
         )
         forth = compare_methods(table, metric=metric, reference="a").loc["b"]
         assert forth["median_difference"] == pytest.approx(0.7)
@@ -316,8 +316,8 @@ class TestCompareMethods:
         assert back["p_value"] == forth["p_value"] == pytest.approx(2 / 2**8)
 
     def test_only_pairs_count(self, table):
-        """A score that one method lacks in one pattern is left out of both."""
-        table = table.set_index(["method", "pattern", "gene"]).sort_index()
+        """A score that one method lacks in one phase is left out of both."""
+        table = table.set_index(["method", "phase", "gene"]).sort_index()
         table.loc[("kernel", "00", "g0"), "pcc"] = np.nan
         table.loc[("ours", "00", "g0"), "pcc"] = 1e6  # now without a partner
         table.loc[("kernel", slice(None), "g1"), "pcc"] = np.nan
@@ -328,7 +328,7 @@ class TestCompareMethods:
         assert found.loc["nearest", "mean_difference"] > 1e4
 
     def test_categories_are_names(self, table):
-        keys = ["method", "pattern", "gene"]
+        keys = ["method", "phase", "gene"]
         table.loc[(table["method"] == "kernel") & (table["gene"] == "g1"), "pcc"] = np.nan
         found = compare_methods(table.astype(dict.fromkeys(keys, "category")), metric="pcc", reference="ours")
         plain = compare_methods(table, metric="pcc", reference="ours")
@@ -338,7 +338,7 @@ class TestCompareMethods:
     def test_equal_methods_and_methods_without_scores(self):
         table = pd.DataFrame(
             [(m, "00", g, v) for m, v in (("a", 0.5), ("b", 0.5), ("c", np.nan)) for g in "xyz"],
-            columns=["method", "pattern", "gene", "js"],
+            columns=["method", "phase", "gene", "js"],
         )
         found = compare_methods(table, metric="js", reference="a")
         assert found.loc["b"].tolist() == [0, 0, 0, 1, 3]
@@ -351,7 +351,7 @@ class TestCompareMethods:
         parts = [
             score_genes(truth, y, hidden, index=index, kind="square")
             .reset_index()
-            .assign(method=method, pattern="00")
+            .assign(method=method, phase="00")
             for method, y in (("good", predicted), ("bad", predicted[::-1]))
         ]
         for metric in ("pcc", "rmse", "ssim"):
@@ -370,9 +370,9 @@ class TestCompareMethods:
             compare_methods(table, **({"metric": "pcc", "reference": "ours"} | options))
 
     def test_bad_tables(self, table):
-        with pytest.raises(KeyError, match="no column 'pattern'"):
-            compare_methods(table.drop(columns="pattern"), metric="pcc", reference="ours")
-        with pytest.raises(ValueError, match="1 rows with the method, pattern and gene of another"):
+        with pytest.raises(KeyError, match="no column 'phase'"):
+            compare_methods(table.drop(columns="phase"), metric="pcc", reference="ours")
+        with pytest.raises(ValueError, match="1 rows with the method, phase and gene of another"):
             compare_methods(pd.concat([table, table[:1]]), metric="pcc", reference="ours")
         with pytest.raises(ValueError, match="two or more methods"):
             compare_methods(table[table["method"] == "ours"], metric="pcc", reference="ours")

@@ -125,9 +125,10 @@ def compare_methods(scores: pd.DataFrame, *, metric: str, reference: str) -> pd.
     Parameters
     ----------
     scores
-        One row per method, pattern and gene, with the columns `method`, `pattern`, `gene` and the metric: the
-        table from `score_genes` with its index as a column. One tissue; what else was repeated (seeds) goes
-        into `pattern`.
+        One row per method, pattern of hidden spots and gene, with the columns `method`, `phase` (the
+        pattern), `gene` and the metric: the table from `transst_py.tl.evaluate_imputation`, or that from
+        `score_genes` with its index as a column. One tissue; what else was repeated (seeds) goes into
+        `phase`.
     metric
         One of `METRICS`.
     reference
@@ -145,7 +146,7 @@ def compare_methods(scores: pd.DataFrame, *, metric: str, reference: str) -> pd.
     KeyError
         A column is missing.
     ValueError
-        Unknown metric or reference; there is no other method; several rows are of the same method, pattern
+        Unknown metric or reference; there is no other method; several rows are of the same method, phase
         and gene.
     """
     check_choice("metric", metric, METRICS)
@@ -268,24 +269,24 @@ def _ssim(x: np.ndarray, y: np.ndarray, sites: _Sites) -> np.ndarray:
 
 
 def _goodness(scores: pd.DataFrame, metric: str) -> pd.DataFrame:
-    """The metric with its sign such that more is better: a row per gene and pattern, a column per method."""
-    missing = [name for name in ("method", "pattern", "gene", metric) if name not in scores]
+    """The metric with its sign such that more is better: a row per gene and phase, a column per method."""
+    missing = [name for name in ("method", "phase", "gene", metric) if name not in scores]
     if missing:
         raise KeyError(f"`scores` has no column {list_some(missing)}; it has {list_some(list(scores))}")
-    keys = scores[["method", "pattern", "gene"]]
+    keys = scores[["method", "phase", "gene"]]
     if keys.duplicated().any():
         raise ValueError(
-            f"`scores` has {keys.duplicated().sum()} rows with the method, pattern and gene of another row; "
-            "compare one tissue at a time, and tell repetitions apart in `pattern`"
+            f"`scores` has {keys.duplicated().sum()} rows with the method, phase and gene of another row; "
+            "compare one tissue at a time, and tell repetitions apart in `phase`"
         )
-    values = scores.pivot(index=["gene", "pattern"], columns="method", values=metric)
+    values = scores.pivot(index=["gene", "phase"], columns="method", values=metric)
     if metric in HIGHER_IS_BETTER:
         return values
     return -values.abs() if metric == "moran_difference" else -values
 
 
 def _compare(difference: pd.Series) -> dict[str, float]:
-    """Summarise differences, one for each gene and pattern."""
+    """Summarise differences, one for each gene and phase."""
     by_gene = difference.dropna().groupby(level="gene", observed=True).mean()
     changed = by_gene[by_gene != 0]
     p_value = wilcoxon(changed).pvalue if len(changed) else 1.0

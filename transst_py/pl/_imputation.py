@@ -18,6 +18,7 @@ def imputation(
     gene: str,
     *,
     layer: str = "imputed",
+    truth: str | np.ndarray | None = None,
     spatial_key: str = "spatial",
     cmap: str = "viridis",
     spot_size: float | None = None,
@@ -25,7 +26,8 @@ def imputation(
 ) -> Axes | np.ndarray:
     """Draw a gene at the measured spots and, beside it, at all spots after imputation.
 
-    Both panels share one colour scale.
+    Given the truth of spots that were hidden, two more panels show what was measured at all spots, and the
+    error at the hidden ones. All panels but the error share one colour scale.
 
     Parameters
     ----------
@@ -35,10 +37,13 @@ def imputation(
         Name of the gene.
     layer
         Layer with the imputed values.
+    truth
+        Values of the gene where `obs["measured"]` is False, on the scale of the imputed ones: the name of a
+        layer, or an array (n_obs,). What it holds at the measured spots is not looked at.
     spatial_key
         Key of the coordinates in `adata.obsm`; the first two are drawn.
     cmap
-        Name of a matplotlib colour map.
+        Name of a matplotlib colour map; that of the error is red for too high, blue for too low.
     spot_size
         Diameter in units of the coordinates; None is the distance between neighbouring spots of the
         panel.
@@ -47,30 +52,87 @@ def imputation(
 
     Returns
     -------
-    Object array of the two Axes, measured and imputed; or `ax`.
+    Object array of the two Axes, measured and imputed, with `truth` of the four, then truth and error; or
+    `ax`.
 
     Raises
     ------
     KeyError
         No such gene, layer or coordinates, or no `obs["measured"]`.
     ValueError
-        The gene was not imputed.
+        The gene was not imputed; `truth` has another length or misses a hidden spot, no spot is hidden, or
+        it is given together with `ax`.
     """
     values = _gene_values(adata, gene, layer)
     xy = check_coordinates(adata, spatial_key)[:, :2]
     measured = check_obs_column(adata, "measured", argument="adata").to_numpy(dtype=bool)
-    axes = np.array([ax]) if ax is not None else new_axes(2, extra_width=1.0)
-    panels = [("imputed", np.ones(adata.n_obs, dtype=bool)), ("measured", measured)][: axes.size][::-1]
-    norm = Normalize(values.min(), values.max())
-    for panel, (name, shown) in zip(axes, panels, strict=True):
+    everywhere = np.ones(adata.n_obs, dtype=bool)
+    panels = [("measured", values, measured), ("imputed", values, everywhere)][ax is not None :]
+    if truth is not None:
+        if ax is not None:
+            raise ValueError("`ax` takes one panel, `truth` makes four: give one of them")
+        known = np.where(measured, values, _true_values(adata, gene, truth, measured))
+        panels.append(("truth", known, everywhere))
+    n_panels = len(panels) + (truth is not None)
+    axes = np.array([ax]) if ax is not None else new_axes(n_panels, extra_width=float(n_panels // 2))
+    norm = Normalize(*_range([shown_values[shown] for _, shown_values, shown in panels]))
+    for panel, (name, array, shown) in zip(axes, panels, strict=False):
         diameter = spot_size if spot_size is not None else spot_diameter(xy[shown])
         title = f"{gene}\n{name}, {shown.sum()} spots"
         discs = draw_spots(
-            panel, xy[shown], diameter=diameter, title=title, array=values[shown], cmap=cmap, norm=norm
+            panel, xy[shown], diameter=diameter, title=title, array=array[shown], cmap=cmap, norm=norm
         )
-    figure = axes[-1].figure
-    figure.colorbar(discs, ax=list(axes), label=_scale(adata), shrink=0.7)
+    figure = axes[0].figure
+    figure.colorbar(discs, ax=list(axes[: len(panels)]), label=_scale(adata), shrink=0.7)
+    if truth is not None:
+        _draw_error(axes[-1], gene, xy, values - known, ~measured, spot_size)
+    _share_limits(axes)
     return axes[0] if ax is not None else axes
+
+
+def _draw_error(
+    ax: Axes, gene: str, xy: np.ndarray, error: np.ndarray, hidden: np.ndarray, spot_size: float | None
+) -> None:
+    """Draw the error at the hidden spots, white for none."""
+    largest = np.abs(error[hidden]).max()
+    discs = draw_spots(
+        ax,
+        xy[hidden],
+        diameter=spot_size if spot_size is not None else spot_diameter(xy),
+        title=f"{gene}\nerror, {hidden.sum()} hidden spots",
+        array=error[hidden],
+        cmap="RdBu_r",
+        norm=Normalize(-largest, largest),
+    )
+    ax.figure.colorbar(discs, ax=ax, label="imputed - truth", shrink=0.7)
+
+
+def _share_limits(axes: np.ndarray) -> None:
+    """Show the same part of the tissue in all panels, so that a place is at the same spot of each."""
+    x, y = np.array([panel.get_xlim() for panel in axes]), np.array([panel.get_ylim() for panel in axes])
+    for panel in axes:
+        panel.set(xlim=(x[:, 0].min(), x[:, 1].max()), ylim=(y[:, 0].max(), y[:, 1].min()))
+
+
+def _range(parts: list[np.ndarray]) -> tuple[float, float]:
+    return min(part.min() for part in parts), max(part.max() for part in parts)
+
+
+def _true_values(adata: AnnData, gene: str, truth: str | np.ndarray, measured: np.ndarray) -> np.ndarray:
+    """Return the truth of all spots, of which the hidden ones must be known."""
+    if isinstance(truth, str):
+        if truth not in adata.layers:
+            raise KeyError(f"`truth`: adata has no layer {truth!r}")
+        truth = adata.obs_vector(gene, layer=truth)
+    values = np.asarray(truth, dtype=np.float64)
+    if values.shape != (adata.n_obs,):
+        raise ValueError(f"`truth` must be of shape ({adata.n_obs},), a value per spot, got {values.shape}")
+    if measured.all():
+        raise ValueError("`truth`: no spot is hidden, adata.obs['measured'] is True for all")
+    missing = ~np.isfinite(values[~measured])
+    if missing.any():
+        raise ValueError(f"`truth` is missing at {missing.sum()} of {missing.size} hidden spots")
+    return values
 
 
 def _gene_values(adata: AnnData, gene: str, layer: str) -> np.ndarray:

@@ -123,6 +123,7 @@ def rank_domain_genes(
     method: str = "wilcoxon",
     reference: str = "rest",
     normalization: str = "log",
+    allow_imputed: bool = False,
 ) -> pd.DataFrame:
     """Test every gene in every domain against other domains.
 
@@ -141,7 +142,7 @@ def rank_domain_genes(
     key
         Column of `adata.obs` with the domains.
     layer
-        Layer to test; None is `adata.X`.
+        Layer to test; None is `adata.X`. Not one that `transst_py.tl.impute` has written.
     method
         "wilcoxon": rank-sum test with tie and continuity correction. "t": Welch's t-test. "contrast": the
         part of the difference that goes through the factors in `adata.obsm["X_" + key]`, on which the gene is
@@ -157,6 +158,9 @@ def rank_domain_genes(
         log(1 + x) is taken. "linear": the same without the logarithm, whose means do not depend on the depth
         of the spots; for `method="t"`. "none": the values are tested as they are, and taken to be on the
         log(1 + x) scale for the fold changes.
+    allow_imputed
+        Test imputed values nevertheless. They repeat the measured ones, as if these were more spots than
+        there are, and the p-values come out far too small.
 
     Returns
     -------
@@ -187,17 +191,20 @@ def rank_domain_genes(
     KeyError
         There is no such column, layer or embedding.
     ValueError
-        Unknown `method`, `reference` or `normalization`, fewer than two domains, too few spots for a
-        contrast, missing values, or negative values where counts are expected.
+        Unknown `method`, `reference` or `normalization`, an imputed layer without `allow_imputed`, fewer than
+        two domains, too few spots for a contrast, missing values, or negative values where counts are
+        expected.
 
     Warns
     -----
     UserWarning
         The values look normalised already where counts are expected; the counts were split, but the domains
-        were not found on one half and tested on the other; a contrast on the counts that gave the domains.
+        were not found on one half and tested on the other; a contrast on the counts that gave the domains;
+        imputed values are tested.
     """
     check_choice("method", method, METHODS)
     check_choice("normalization", normalization, NORMALIZATIONS)
+    _check_not_imputed(adata, layer, allow_imputed)
     domains = _domain_factor(adata, key)
     names = domains.cat.categories
     comparisons = _comparisons(reference, names)
@@ -236,6 +243,19 @@ def rank_domain_genes(
     adata.uns[f"{key}_markers"] = table.copy()
     adata.uns[f"{key}_markers_params"] = dict(record)
     return table
+
+
+def _check_not_imputed(adata: AnnData, layer: str | None, allowed: bool) -> None:
+    """Refuse a layer of `transst_py.tl.impute`, or warn of it if that is what is wanted."""
+    if layer is None or layer not in adata.uns.get("imputation", {}).get("layers", ()):
+        return
+    fault = (
+        f"`layer`: {layer!r} holds imputed values, which repeat the measured ones, so the p-values are far "
+        "too small"
+    )
+    if not allowed:
+        raise ValueError(f"{fault}; test on the counts, or insist with `allow_imputed=True`")
+    warnings.warn(f"{fault}; rank by them only", UserWarning, stacklevel=3)
 
 
 def _linear(X: sp.csc_matrix) -> sp.csc_matrix:

@@ -1,0 +1,438 @@
+"""How well methods impute a section: measured spots are hidden, imputed, and compared with what they held."""
+
+from __future__ import annotations
+
+import time
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import scipy.sparse as sp
+from anndata import AnnData
+from tqdm import tqdm
+
+from transst_py._validation import (
+    LATTICE_COLUMNS,
+    check_choice,
+    check_coordinates,
+    check_counts,
+    check_matrix,
+    check_seed,
+    check_unique_genes,
+    check_whole_number,
+    list_some,
+)
+from transst_py.imputation.holdout import comb, comb_phases, holes, random_spots
+from transst_py.imputation.methods import LATTICE_METHODS, METHODS, make_imputers
+from transst_py.imputation.scores import METRICS, score_genes
+from transst_py.imputation.selection import select
+from transst_py.imputation.smoothers import typical_spacing
+from transst_py.imputation.spots import Imputer, Section
+from transst_py.normalize import NORMALIZATIONS, log_normalize
+from transst_py.tl._sections import (
+    Places,
+    check_in_tissue,
+    gene_columns,
+    lattice_places,
+    make_sections,
+    measured_expression,
+    measured_mask,
+    rows_of_samples,
+    sample_names,
+)
+
+__all__ = ["evaluate_imputation"]
+
+# Methods that take arguments, and arguments that are of no use here.
+WITH_OPTIONS = ("domain_means", "s2s")
+NOT_OPTIONS = {
+    "random_state": "give it to evaluate_imputation",
+    "checkpoint": "one file holds one training, and every pattern of hidden spots needs its own",
+}
+MAX_BYTES = 4 * 2**30
+
+
+def evaluate_imputation(
+    adata: AnnData,
+    *,
+    methods: Sequence[str] = ("nearest", "bilinear", "kernel", "gp", "svd_gp", "s2s"),
+    stride: int = 2,
+    phases: str | Sequence[tuple[int, int]] = "all",
+    fractions: Sequence[float] = (),
+    hole_fractions: Sequence[float] = (),
+    hole_radius: float = 2.0,
+    genes: Sequence[str] | None = None,
+    layer: str | None = None,
+    normalization: str = "log",
+    spatial_key: str = "spatial",
+    sample_key: str | None = None,
+    options: Mapping[str, Mapping[str, Any]] | None = None,
+    random_state: int = 0,
+    verbose: bool = False,
+) -> pd.DataFrame:
+    """Hide measured spots, impute them by several methods, and score every gene at the hidden spots.
+
+    A method is given the shown spots and the places of the hidden ones, nothing else: library size, what it
+    chooses or learns, and what "auto" decides by, are of the shown spots only. The truth of a hidden spot is
+    scaled by its own total to the median total of the shown spots. Values are imputed as `impute` does it.
+
+    Parameters
+    ----------
+    adata
+        One section, or several with `sample_key`; spots x genes, all in tissue. Spots that are not measured
+        (see `impute`) have no part. It is not changed.
+    methods
+        Methods of `impute`, "auto" included. Each must be possible on the shown spots.
+    stride
+        Spacing of the spots that a comb shows, in sites.
+    phases
+        Combs: "all", the stride² sub-lattices one after the other; or some of them, pairs of whole numbers
+        below `stride`; or () for none. A comb is the task of `impute(task="densify")`.
+    fractions
+        Shares of the spots to hide at random.
+    hole_fractions
+        Shares of the spots to hide in holes.
+    hole_radius
+        Of the holes, in units of the typical distance between neighbouring spots.
+    genes
+        Genes to impute and score; None is all. Those left out still inform some methods.
+    layer, normalization, spatial_key
+        As of `impute`.
+    sample_key
+        Column of `adata.obs` with the sample (section) of each spot. Spots are hidden in every sample,
+        methods learn from all samples together, and each sample is scored by itself.
+    options
+        Arguments of "domain_means" (`n_domains`) and "s2s" (see `transst_py.imputation.s2s.S2SImputer`): a
+        dict by method. "auto" uses them too.
+    random_state
+        Seed of the hidden spots (combs are not random) and of the methods.
+    verbose
+        Show a progress bar.
+
+    Returns
+    -------
+    DataFrame with a row per method, pattern of hidden spots and gene:
+
+    `method`
+        Name.
+    `phase`
+        The pattern: "comb 0,1", "random 10%" or "holes 30%".
+    `sample`
+        Only with `sample_key`: the sample.
+    `gene`
+        Name.
+    `n`
+        Number of hidden spots.
+    `pcc`, `spearman`, `rmse`, `mae`, `js`, `ssim`, `moran_difference`
+        See `transst_py.imputation.scores.score_genes`. The last two are NaN where no lattice is known.
+    `seconds`
+        Time to fit and to predict all genes, in all samples.
+
+    `attrs["parameters"]` is a dict of the arguments and `chosen`, the method that "auto" took in each phase.
+    `transst_py.imputation.scores.compare_methods` tests the differences between methods.
+
+    Raises
+    ------
+    KeyError
+        No such layer, coordinates, sample column or gene.
+    TypeError
+        `genes` is a single text; an option that the method does not have.
+    ValueError
+        Unknown option; spots outside the tissue or of no sample; nothing to hide; a pattern that hides no or
+        all spots; no lattice for a comb or a method that needs one; too few shown spots for a method;
+        negative or missing values; tables too large for memory.
+
+    Warns
+    -----
+    UserWarning
+        Spots without counts were taken as not measured; the counts look normalised; or the lattice columns
+        cannot be used, where nothing that was asked for needs them.
+    """
+    check_choice("normalization", normalization, NORMALIZATIONS)
+    check_seed(random_state)
+    request = _Request(
+        _check_methods(methods), _check_options(options), gene_columns(adata, genes), random_state
+    )
+    combs = _check_combs(phases, stride)
+    check_unique_genes(adata)
+    check_in_tissue(adata)
+    reason = "`phases`: a comb" if combs else request.reason_for_lattice()
+    spots = _measured_spots(adata, layer, normalization, spatial_key, sample_key, reason)
+    _check_memory(spots.adata.n_obs, len(request.columns))
+    # Its own numbers: those of `random_state` alone choose the spots that methods hold out.
+    rng = np.random.default_rng((random_state, 1))
+    patterns = _name_patterns(
+        [(f"comb {a},{b}", spots.hide_comb(stride, (a, b))) for a, b in combs]
+        + [(f"random {100 * share:g}%", spots.hide_random(share, rng)) for share in fractions]
+        + [(f"holes {100 * share:g}%", spots.hide_holes(share, hole_radius, rng)) for share in hole_fractions]
+    )
+    for phase, hidden in patterns.items():
+        _check_possible(spots, hidden, request, phase)
+    tables, chosen = [], {}
+    with tqdm(total=len(patterns) * len(request.methods), disable=not verbose, unit="fit") as progress:
+        for phase, hidden in patterns.items():
+            for found in _predict_hidden(spots, hidden, request):
+                tables.append(_score(spots, hidden, found, request).assign(phase=phase))
+                if found.method == "auto":
+                    chosen[phase] = found.chosen
+                progress.update()
+    keys = ["method", "phase", "gene"] if sample_key is None else ["method", "phase", "sample", "gene"]
+    table = pd.concat(tables, ignore_index=True)[[*keys, "n", *METRICS, "seconds"]]
+    table.attrs["parameters"] = {
+        "stride": stride,
+        "hole_radius": hole_radius,
+        "layer": "X" if layer is None else layer,
+        "normalization": normalization,
+        "options": {
+            name: {key: repr(v) for key, v in given.items()} for name, given in request.options.items()
+        },
+        "random_state": random_state,
+        "chosen": chosen,
+    }
+    return table
+
+
+@dataclass(frozen=True)
+class _Request:
+    """What to compare, and on which genes (column numbers)."""
+
+    methods: tuple[str, ...]
+    options: dict[str, dict[str, Any]]
+    columns: np.ndarray
+    random_state: int
+
+    def reason_for_lattice(self) -> str | None:
+        """Which method cannot do without a lattice, if there is one."""
+        needing = [name for name in self.methods if name in LATTICE_METHODS]
+        return f"`methods`: {needing[0]!r}" if needing else None
+
+    def make(self, method: str, sections: Sequence[Section]) -> dict[str, Imputer]:
+        """Make a method if it is possible, or all possible ones for "auto"."""
+        return make_imputers(
+            METHODS if method == "auto" else [method],
+            sections,
+            options=self.options,
+            random_state=self.random_state,
+            insist=False,
+        )
+
+
+@dataclass(frozen=True)
+class _Spots:
+    """The measured spots, of which some will be hidden; `samples` has the name and the rows of each."""
+
+    adata: AnnData
+    layer: str | None
+    normalization: str
+    places: Places
+    samples: list[tuple[str | None, np.ndarray]]
+
+    def lattice_index(self, rows: np.ndarray) -> np.ndarray | None:
+        """(row, col) of spots as in `Lattice.index`, up to a shift; None off a lattice."""
+        if self.places.index is None:
+            return None
+        row, col = self.places.index[rows].T
+        return np.column_stack([row, col if self.places.kind == "square" else 2 * col + row])
+
+    def hide_comb(self, stride: int, phase: tuple[int, int]) -> np.ndarray:
+        """Show every `stride`-th site only; the spots are on a lattice."""
+        index, kind = self.lattice_index(np.arange(self.adata.n_obs)), self.places.kind
+        assert index is not None
+        assert kind is not None
+        return self._hide(lambda rows: comb(index[rows], kind, stride=stride, phase=phase))
+
+    def hide_random(self, fraction: float, rng: np.random.Generator) -> np.ndarray:
+        """Hide a share of the spots."""
+        return self._hide(lambda rows: random_spots(len(rows), fraction=fraction, rng=rng))
+
+    def hide_holes(self, fraction: float, radius: float, rng: np.random.Generator) -> np.ndarray:
+        """Hide a share of the spots in holes; the radius is in units of the spacing."""
+        xy = self.places.xy
+        return self._hide(
+            lambda rows: holes(
+                xy[rows] / typical_spacing(xy[rows]), fraction=fraction, radius=radius, rng=rng
+            )
+        )
+
+    def _hide(self, pattern: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
+        """Hide spots sample by sample: logical (n,)."""
+        hidden = np.zeros(self.adata.n_obs, dtype=bool)
+        for _, rows in self.samples:
+            hidden[rows] = pattern(rows)
+        return hidden
+
+    def cut(self, hidden: np.ndarray) -> tuple[Places, list[np.ndarray]]:
+        """Places of the shown spots, and which of these rows each sample has."""
+        shown, places = ~hidden, self.places
+        rank = np.cumsum(shown) - 1
+        index = None if places.index is None else places.index[shown]
+        return Places(places.xy[shown], index, places.kind), [
+            rank[rows[shown[rows]]] for _, rows in self.samples
+        ]
+
+
+@dataclass(frozen=True)
+class _Found:
+    """What a method predicts at the hidden spots: float32 (m, genes) for each sample."""
+
+    method: str
+    chosen: str
+    predicted: list[np.ndarray]
+    target_sum: float
+    seconds: float
+
+
+def _predict_hidden(spots: _Spots, hidden: np.ndarray, request: _Request) -> Iterator[_Found]:
+    """Predict the hidden spots by every method.
+
+    Whatever the methods see is made here of `adata[~hidden]`; of the hidden spots only the places go in.
+    """
+    expression = measured_expression(spots.adata[~hidden], spots.layer, spots.normalization)
+    sections, spacing = make_sections(expression, *spots.cut(hidden))
+    sites = [
+        spots.places.sites(rows[hidden[rows]], length)
+        for (_, rows), length in zip(spots.samples, spacing, strict=True)
+    ]
+    for method in request.methods:
+        start = time.perf_counter()
+        imputers = request.make(method, sections)
+        if method == "auto":
+            rng = np.random.default_rng(request.random_state)
+            selected = select(imputers, sections, sites, request.columns, rng=rng)
+            chosen, fitted = selected.method, selected.fitted.imputer
+        else:
+            chosen, fitted = method, imputers[method].fit(sections, sites, request.columns)
+        predicted = [fitted.predict(number, wanted).mean for number, wanted in enumerate(sites)]
+        yield _Found(method, chosen, predicted, expression.target_sum, time.perf_counter() - start)
+
+
+def _score(spots: _Spots, hidden: np.ndarray, found: _Found, request: _Request) -> pd.DataFrame:
+    """Compare with what the hidden spots held, sample by sample."""
+    tables = []
+    for (sample, rows), predicted in zip(spots.samples, found.predicted, strict=True):
+        X = check_matrix(spots.adata[rows], spots.layer)
+        if spots.normalization == "log":
+            X = log_normalize(X, target_sum=found.target_sum)
+        truth = X[:, request.columns]
+        table = score_genes(
+            truth.toarray() if sp.issparse(truth) else truth,
+            predicted,
+            hidden[rows],
+            genes=spots.adata.var_names[request.columns],
+            index=spots.lattice_index(rows),
+            kind=spots.places.kind,
+        )
+        tables.append(table.reset_index().assign(sample=sample))
+    return pd.concat(tables).assign(method=found.method, seconds=found.seconds)
+
+
+def _measured_spots(
+    adata: AnnData,
+    layer: str | None,
+    normalization: str,
+    spatial_key: str,
+    sample_key: str | None,
+    reason: str | None,
+) -> _Spots:
+    """Check and take the measured spots; `reason` says what needs a lattice."""
+    xy = check_coordinates(adata, spatial_key)
+    measured = measured_mask(adata, layer)
+    samples = sample_names(adata, sample_key, measured)
+    adata, xy = adata[measured], xy[measured]
+    samples = None if samples is None else samples[measured]
+    X = check_matrix(adata, layer)
+    if normalization == "log":
+        check_counts(X)
+    rows = rows_of_samples(samples, adata.n_obs)
+    return _Spots(adata, layer, normalization, _places(adata, xy, samples, reason), rows)
+
+
+def _places(adata: AnnData, xy: np.ndarray, samples: np.ndarray | None, reason: str | None) -> Places:
+    """Number the sites if that is needed, or if there are the columns for it."""
+    if reason is None and not all(name in adata.obs for name in LATTICE_COLUMNS):
+        return Places(xy)
+    try:
+        return lattice_places(adata, xy, samples)
+    except ValueError as error:
+        if reason is not None:
+            raise ValueError(f"{reason} needs a lattice: {error}") from error
+        warnings.warn(
+            f"the lattice columns cannot be used: no `ssim` and `moran_difference`, and 'auto' goes without "
+            f"the methods that need a lattice: {error}",
+            UserWarning,
+            stacklevel=4,
+        )
+        return Places(xy)
+
+
+def _check_methods(methods: Sequence[str]) -> tuple[str, ...]:
+    if isinstance(methods, str) or len(methods) == 0 or len(set(methods)) < len(methods):
+        raise ValueError(f"`methods` must be a list of methods, none of them twice, got {methods!r}")
+    for name in methods:
+        check_choice("methods", name, ("auto", *METHODS))
+    return tuple(methods)
+
+
+def _check_options(options: Mapping[str, Mapping[str, Any]] | None) -> dict[str, dict[str, Any]]:
+    """Refuse options that no method has, before any work."""
+    checked = {name: dict(given) for name, given in (options or {}).items()}
+    for name, given in checked.items():
+        if name not in WITH_OPTIONS:
+            raise ValueError(f"`options` are for {list_some(WITH_OPTIONS)}, got some for {name!r}")
+        for key, reason in NOT_OPTIONS.items():
+            if key in given:
+                raise ValueError(f"`options`: {name!r} cannot have {key!r} here: {reason}")
+    make_imputers(list(checked), (), options=checked)
+    return checked
+
+
+def _check_combs(phases: str | Sequence[tuple[int, int]], stride: int) -> list[tuple[int, int]]:
+    check_whole_number("stride", stride, at_least=2)
+    known = comb_phases(stride)
+    if isinstance(phases, str):
+        check_choice("phases", phases, ("all",))
+        return known
+    wrong = [phase for phase in phases if np.shape(phase) != (2,) or tuple(phase) not in known]
+    if wrong:
+        raise ValueError(
+            f"`phases` must be 'all' or pairs of whole numbers from 0 to {stride - 1}, got {wrong[0]!r}"
+        )
+    return [(int(a), int(b)) for a, b in phases]
+
+
+def _name_patterns(patterns: Sequence[tuple[str, np.ndarray]]) -> dict[str, np.ndarray]:
+    if not patterns:
+        raise ValueError("nothing to hide: give `phases`, `fractions` or `hole_fractions`")
+    names = [name for name, _ in patterns]
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise ValueError(f"`phases`, `fractions` and `hole_fractions`: {list_some(twice)} is asked for twice")
+    return dict(patterns)
+
+
+def _check_possible(spots: _Spots, hidden: np.ndarray, request: _Request, phase: str) -> None:
+    """Refuse methods that the shown spots are too few for."""
+    places, groups = spots.cut(hidden)
+    sections = []
+    for rows in groups:
+        nothing = sp.csc_matrix((len(rows), 0), dtype=np.float32)
+        sections.append(Section(nothing, places.sites(rows, 1.0), np.ones(len(rows)), places.kind))
+    for method in request.methods:
+        if not request.make(method, sections):
+            fewest = min(len(section) for section in sections)
+            raise ValueError(
+                f"`methods`: {method!r} cannot impute {phase!r}: too few spots are left, {fewest} of a "
+                "section; leave the method out, or hide fewer"
+            )
+
+
+def _check_memory(n_spots: int, n_genes: int) -> None:
+    needed = 12 * n_spots * n_genes
+    if needed > MAX_BYTES:
+        raise ValueError(
+            f"comparing {n_spots} spots x {n_genes} genes takes {needed / 2**30:.1f} GB, more than "
+            f"{MAX_BYTES / 2**30:.0f} GB; choose at most {MAX_BYTES // (12 * n_spots)} genes with `genes`"
+        )
