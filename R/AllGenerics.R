@@ -16,6 +16,15 @@ setGeneric(
     function(x, task = c("densify", "fill"), method = "auto", ...) standardGeneric("imputeSpots")
 )
 
+#' @rdname evaluateImputation
+#' @export
+setGeneric(
+    "evaluateImputation",
+    function(x, methods = c("nearest", "bilinear", "kernel", "gp", "svd_gp", "s2s"), ...) {
+        standardGeneric("evaluateImputation")
+    }
+)
+
 #' @rdname binCells
 #' @export
 setGeneric("binCells", function(x, binSize, ...) standardGeneric("binCells"))

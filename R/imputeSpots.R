@@ -108,13 +108,8 @@ setMethod("imputeSpots", "Seurat", function(
 })
 
 .imputeSpots <- function(x, task, method, genes, options, choice, coords, sampleId) {
-    .checkImputedGenes(genes, x)
-    options <- c(options, list(task = task, method = method))
-    options$genes <- genes
-    if (is.null(options$verbose)) options$verbose <- interactive()
-    cells <- .withSamples(.cellData(x), x, sampleId)
-    if (!is.null(cells$sample_id)) options$sampleId <- "sample_id"
-    target <- .flattenTarget(x, choice, cells, .coordinates(x, coords))
+    target <- .imputationTarget(x, choice, genes, coords, sampleId)
+    options <- .imputationOptions(c(options, list(task = task, method = method)), genes, target)
     .callPython("impute", options, target, words = .layerWords(x), collect = function(value) {
         record <- value$record
         if (task == "fill") {
@@ -124,6 +119,19 @@ setMethod("imputeSpots", "Seurat", function(
         if (is(x, "Seurat")) record$layers[[1L]] <- "data"
         .makeLike(x, list(imputation = record), choice, coords, record$layers)
     })
+}
+
+.imputationTarget <- function(x, choice, genes, coords, sampleId) {
+    .checkImputedGenes(genes, x)
+    cells <- .withSamples(.cellData(x), x, sampleId)
+    .flattenTarget(x, choice, cells, .coordinates(x, coords))
+}
+
+.imputationOptions <- function(options, genes, target) {
+    options$genes <- genes
+    if (is.null(options$verbose)) options$verbose <- interactive()
+    if (!is.null(target$sce$sample_id)) options$sampleId <- "sample_id"
+    options
 }
 
 .checkImputedGenes <- function(genes, x) {

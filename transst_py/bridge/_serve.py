@@ -32,6 +32,7 @@ _FUNCTIONS: dict[str, Callable[..., Any]] = {
     "transst": tl.transst,
     "markers": tl.rank_domain_genes,
     "impute": tl.impute,
+    "evaluate": tl.evaluate_imputation,
     "bin": tl.bin_cells,
     "simulate": datasets.simulated_tissue,
     "her2st": datasets.her2st,
@@ -142,6 +143,12 @@ def _impute(options: Options) -> dict[str, Any]:
     return {"record": _plain(record)}
 
 
+def _evaluate(options: Options) -> dict[str, Any]:
+    table = tl.evaluate_imputation(target(), **options)
+    parameters = table.attrs.pop("parameters")  # R has no place for them on a data frame
+    return {"table": table, "parameters": _plain(parameters)}
+
+
 def _bin(options: Options) -> dict[str, Any]:
     binned = tl.bin_cells(target(), **options)
     hand_over(binned)
@@ -187,6 +194,7 @@ _TASKS: dict[str, Callable[[Options], Any]] = {
     "transst": _transst,
     "markers": _markers,
     "impute": _impute,
+    "evaluate": _evaluate,
     "bin": _bin,
     "simulate": _simulate,
     "her2st": _her2st,
