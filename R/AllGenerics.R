@@ -16,6 +16,15 @@ setGeneric(
     function(x, task = c("densify", "fill"), method = "auto", ...) standardGeneric("imputeSpots")
 )
 
+#' @rdname evaluateImputation
+#' @export
+setGeneric(
+    "evaluateImputation",
+    function(x, methods = c("nearest", "bilinear", "kernel", "gp", "svd_gp", "s2s"), ...) {
+        standardGeneric("evaluateImputation")
+    }
+)
+
 #' @rdname binCells
 #' @export
 setGeneric("binCells", function(x, binSize, ...) standardGeneric("binCells"))
@@ -31,7 +40,7 @@ setGeneric("plotImputation", function(x, genes, ...) standardGeneric("plotImputa
 # ---- Internal: what the rest of the package asks of an object, whatever its class ----------------
 
 setGeneric(".assayChoice", function(x, assay, layer) standardGeneric(".assayChoice"))
-setGeneric(".expression", function(x, choice, what = "x") standardGeneric(".expression"))
+setGeneric(".expression", function(x, choice, what = "x", genes = NULL) standardGeneric(".expression"))
 setGeneric(".cellData", function(x) standardGeneric(".cellData"))
 setGeneric(".geneData", function(x) standardGeneric(".geneData"))
 setGeneric(".otherAssays", function(x) standardGeneric(".otherAssays"))
@@ -39,5 +48,5 @@ setGeneric(".reductions", function(x) standardGeneric(".reductions"))
 setGeneric(".ownCoordinates", function(x) standardGeneric(".ownCoordinates"))
 setGeneric(".ownSamples", function(x) standardGeneric(".ownSamples"))
 setGeneric(".graftDomains", function(x, result, choice, name) standardGeneric(".graftDomains"))
-setGeneric(".graftImputed", function(x, m, record, choice) standardGeneric(".graftImputed"))
-setGeneric(".likeTarget", function(x, made, choice, coords, layer) standardGeneric(".likeTarget"))
+setGeneric(".graftImputed", function(x, layers, record, choice) standardGeneric(".graftImputed"))
+setGeneric(".likeTarget", function(x, made, choice, coords, layers) standardGeneric(".likeTarget"))

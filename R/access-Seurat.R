@@ -4,7 +4,7 @@ setMethod(".assayChoice", "Seurat", function(x, assay, layer) {
     list(assay = assay, layer = layer, name = layer)
 })
 
-setMethod(".expression", "Seurat", function(x, choice, what = "x") {
+setMethod(".expression", "Seurat", function(x, choice, what = "x", genes = NULL) {
     there <- SeuratObject::Assays(x)
     if (!choice$assay %in% there) {
         .stop("`assay`: `", what, "` has no assay '", choice$assay, "'; it has ", .listSome(there))
@@ -17,7 +17,7 @@ setMethod(".expression", "Seurat", function(x, choice, what = "x") {
             " cells (", .listSome(missing), ")"
         )
     }
-    m <- m[, colnames(x), drop = FALSE]
+    m <- .rowsOf(m[, colnames(x), drop = FALSE], genes)
     .plainMatrix(m, paste0("`", what, "`: layer '", choice$layer, "'"))
 })
 

@@ -9,12 +9,12 @@ setMethod(".assayChoice", "SummarizedExperiment", function(x, assay, layer) {
     list(assay = assay, name = assay)
 })
 
-setMethod(".expression", "SummarizedExperiment", function(x, choice, what = "x") {
+setMethod(".expression", "SummarizedExperiment", function(x, choice, what = "x", genes = NULL) {
     name <- choice$assay
     if (!name %in% assayNames(x)) {
         .stop("`assay`: `", what, "` has no assay '", name, "'; it has ", .listSome(assayNames(x)))
     }
-    .plainMatrix(assay(x, name), paste0("`", what, "`: ", .quoteAssay(name)))
+    .plainMatrix(.rowsOf(assay(x, name), genes), paste0("`", what, "`: ", .quoteAssay(name)))
 })
 
 setMethod(".cellData", "SummarizedExperiment", function(x) colData(x))

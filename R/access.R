@@ -1,5 +1,8 @@
 # Answers that are the same for every class of object; the others are in access-*.R.
 
+# Genes that imputeSpots() was not asked for have missing values, so the wanted ones are taken first.
+.rowsOf <- function(m, genes) if (is.null(genes)) m else m[genes, , drop = FALSE]
+
 .quoteAssay <- function(name) paste0("assay '", name, "'")
 
 .checkClass <- function(x) {

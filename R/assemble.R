@@ -37,22 +37,22 @@
 # ---- New objects of the class of the user's --------------------------------------------------------
 
 # What Python left in the exchange, with a record in its metadata (a list of one, by name), in the class of
-# `x` and with its description of the genes. The one assay becomes this `layer` of a Seurat object.
-.makeLike <- function(x, record, choice, coords, layer) {
+# `x` and with its description of the genes. The assays become these `layers` of a Seurat object.
+.makeLike <- function(x, record, choice, coords, layers) {
     made <- .assembleSpatialExperiment(.exchange$result)
     metadata(made) <- record
     genes <- .geneData(x)
     if (!is.null(genes)) SummarizedExperiment::rowData(made) <- genes[rownames(made), , drop = FALSE]
-    .likeTarget(x, made, choice, coords, layer)
+    .likeTarget(x, made, choice, coords, layers)
 }
 
-setMethod(".likeTarget", "SpatialExperiment", function(x, made, choice, coords, layer) {
+setMethod(".likeTarget", "SpatialExperiment", function(x, made, choice, coords, layers) {
     own <- colnames(spatialCoords(x))
     if (length(own) == ncol(spatialCoords(made))) colnames(spatialCoords(made)) <- own
     made
 })
 
-setMethod(".likeTarget", "SingleCellExperiment", function(x, made, choice, coords, layer) {
+setMethod(".likeTarget", "SingleCellExperiment", function(x, made, choice, coords, layers) {
     xy <- spatialCoords(made)
     columns <- if (is.character(coords)) coords else colnames(xy)
     made <- as(made, "SingleCellExperiment")
@@ -60,11 +60,12 @@ setMethod(".likeTarget", "SingleCellExperiment", function(x, made, choice, coord
     made
 })
 
-setMethod(".likeTarget", "Seurat", function(x, made, choice, coords, layer) {
+setMethod(".likeTarget", "Seurat", function(x, made, choice, coords, layers) {
     cells <- as.data.frame(colData(made))
     record <- metadata(made)
+    matrices <- lapply(SummarizedExperiment::assays(made), as, "dgCMatrix")
     seurat <- .quietlyWithoutCounts(SeuratObject::CreateSeuratObject(
-        .assay5(as(assay(made), "dgCMatrix"), layer),
+        .assay5(stats::setNames(as.list(matrices), layers)),
         assay = choice$assay, meta.data = cells
     ))
     samples <- if (!is.null(record[[1L]]$samples)) cells$sample_id
@@ -72,17 +73,21 @@ setMethod(".likeTarget", "Seurat", function(x, made, choice, coords, layer) {
     .setMisc(seurat, names(record), record[[1L]])
 })
 
-# An assay with one layer. CreateAssay5Object() fails with one gene (SeuratObject 5.0.2: its setter of layers
-# drops the dimension), so the layer is put in its slot.
-.assay5 <- function(m, layer) {
-    layers <- stats::setNames(list(m), layer)
-    if (nrow(m) > 1L) {
-        return(do.call(SeuratObject::CreateAssay5Object, layers))
+# An assay with these layers, of which the first is the default. CreateAssay5Object() fails with one gene
+# (SeuratObject 5.0.2: its setter of layers drops the dimension), so the layers are put in their slot.
+.assay5 <- function(layers) {
+    first <- layers[[1L]]
+    if (nrow(first) > 1L) {
+        made <- do.call(SeuratObject::CreateAssay5Object, layers[1L])
+        for (name in names(layers)[-1L]) SeuratObject::LayerData(made, layer = name) <- layers[[name]]
+        return(made)
     }
-    features <- SeuratObject::LogMap(rownames(m))
-    features[[layer]] <- rownames(m)
-    cells <- SeuratObject::LogMap(colnames(m))
-    cells[[layer]] <- colnames(m)
+    features <- SeuratObject::LogMap(rownames(first))
+    cells <- SeuratObject::LogMap(colnames(first))
+    for (name in names(layers)) {
+        features[[name]] <- rownames(first)
+        cells[[name]] <- colnames(first)
+    }
     new(
         methods::getClass("Assay5", where = asNamespace("SeuratObject")), layers = lapply(layers, unname),
         default = 1L, features = features, cells = cells, meta.data = SeuratObject::EmptyDF(1L)

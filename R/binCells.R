@@ -61,6 +61,6 @@ setMethod("binCells", "Seurat", function(
     if (!is.null(cells$sample_id)) options$sampleId <- "sample_id"
     target <- .flattenTarget(x, choice, cells, .coordinates(x, coords))
     .callPython("bin", options, target, words = .layerWords(x), collect = function(value) {
-        .makeLike(x, list(binning = value$record), choice, coords, layer = "counts")
+        .makeLike(x, list(binning = value$record), choice, coords, layers = "counts")
     })
 }

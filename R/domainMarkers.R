@@ -5,6 +5,8 @@
 #' @param x An object with domains, as [transst()] returns it.
 #' @param domains Name of the column that holds the domains; any factor will do.
 #' @param assay,layer As in [transst()].
+#' @param allowImputed Test values that [imputeSpots()] made? They are refused otherwise: they are computed
+#'   from other spots, so the tests would count the same measurements more than once.
 #' @param ... Arguments of the test: `method` (`"wilcoxon"`, `"t"` or `"contrast"`, which tests along the
 #'   factors), `reference` (`"rest"`, `"pairwise"` or the name of a domain) and `normalization` (`"log"`,
 #'   `"linear"`, or `"none"` for values that are normalised already).
@@ -29,21 +31,22 @@ NULL
 #' @rdname domainMarkers
 #' @export
 setMethod("domainMarkers", "SummarizedExperiment", function(
-    x, domains = "transst", ..., assay = "counts"
+    x, domains = "transst", ..., assay = "counts", allowImputed = FALSE
 ) {
-    .domainMarkers(x, domains, .assayChoice(x, assay, NULL), list(...))
+    .domainMarkers(x, domains, .assayChoice(x, assay, NULL), allowImputed, list(...))
 })
 
 #' @rdname domainMarkers
 #' @export
 setMethod("domainMarkers", "Seurat", function(
-    x, domains = "transst", ..., assay = NULL, layer = "counts"
+    x, domains = "transst", ..., assay = NULL, layer = "counts", allowImputed = FALSE
 ) {
-    .domainMarkers(x, domains, .assayChoice(x, assay, layer), list(...))
+    .domainMarkers(x, domains, .assayChoice(x, assay, layer), allowImputed, list(...))
 })
 
-.domainMarkers <- function(x, domains, choice, options) {
+.domainMarkers <- function(x, domains, choice, allowImputed, options) {
     found <- .cellColumn(x, domains, "domains")
+    if (.isImputed(x, choice)) .warnOfImputed(choice, allowImputed)
     cells <- DataFrame(domain = droplevels(factor(found)))
     # Factor scores, where there are any: method = "contrast" tests along them.
     reduced <- .reductions(x)[.embeddingName(domains)]
@@ -55,6 +58,27 @@ setMethod("domainMarkers", "Seurat", function(
     table$domain <- factor(table$domain, levels = levels(cells$domain))
     table$gene <- as.character(table$gene)
     DataFrame(table, row.names = NULL)
+}
+
+# An error, or, where imputed values are allowed, a warning.
+.warnOfImputed <- function(choice, allowed) {
+    why <- paste0(
+        .placeOf(choice), " holds values that imputeSpots() computed from other spots, which are no ",
+        "independent observations: their p-values come out too small"
+    )
+    if (!isTRUE(allowed)) {
+        .stop(
+            why, "; test the counts of the measured spots, or set `allowImputed = TRUE` to rank genes only"
+        )
+    }
+    warning(warningCondition(why, class = "transst_imputed_warning", call = NULL))
+}
+
+.placeOf <- function(choice) {
+    if (is.null(choice$layer)) {
+        return(paste0("`assay`: ", .quoteAssay(choice$assay)))
+    }
+    paste0("`layer`: layer '", choice$layer, "' of ", .quoteAssay(choice$assay))
 }
 
 # The bridge calls the user's column "domain".

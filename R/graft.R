@@ -45,19 +45,23 @@ setMethod(".graftDomains", "Seurat", function(x, result, choice, name) {
     x
 }
 
-setMethod(".graftImputed", "SummarizedExperiment", function(x, m, record, choice) {
-    dimnames(m) <- dimnames(x)
-    assay(x, "imputed", withDimnames = FALSE) <- m
+setMethod(".graftImputed", "SummarizedExperiment", function(x, layers, record, choice) {
+    for (name in names(layers)) {
+        assay(x, name, withDimnames = FALSE) <- `dimnames<-`(layers[[name]], dimnames(x))
+    }
     metadata(x)$imputation <- record
     x
 })
 
-setMethod(".graftImputed", "Seurat", function(x, m, record, choice) {
-    dimnames(m) <- list(rownames(x[[choice$assay]]), colnames(x))
-    if (.isAssay3(x, choice$assay)) {
-        x[["imputed"]] <- .quietlyWithoutCounts(SeuratObject::CreateAssayObject(data = m))
-    } else {
-        SeuratObject::LayerData(x, assay = choice$assay, layer = "imputed") <- m
+setMethod(".graftImputed", "Seurat", function(x, layers, record, choice) {
+    names <- list(rownames(x[[choice$assay]]), colnames(x))
+    for (name in names(layers)) {
+        m <- `dimnames<-`(layers[[name]], names)
+        if (.isAssay3(x, choice$assay)) {
+            x[[name]] <- .quietlyWithoutCounts(SeuratObject::CreateAssayObject(data = m))
+        } else {
+            SeuratObject::LayerData(x, assay = choice$assay, layer = name) <- m
+        }
     }
     .setMisc(x, "imputation", record)
 })

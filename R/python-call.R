@@ -99,17 +99,23 @@
 .INTERNAL <- c("source_labels", "sample_key", "key", "task", "recorded")
 
 # Sequences in Python also when there is one element; other vectors of length one become scalars.
-.SEQUENCES <- c("genes", "penalties")
+.SEQUENCES <- c("genes", "penalties", "candidates", "methods", "fractions", "holeFractions")
 
-# Whole numbers become integers (6 is a double in R but no count in Python); NA has no counterpart.
+# Whole numbers become integers (6 is a double in R but no count in Python), but not those of a matrix; NA
+# has no counterpart. Lists become dicts if they have names.
 .pythonValue <- function(value, name) {
     if (is.atomic(value) && anyNA(value)) {
         .stop("argument `", name, "` must not be NA")
     }
+    if (is.list(value)) {
+        items <- lapply(value, .pythonValue, name)
+        return(if (is.null(names(value))) items else stats::setNames(items, .toSnake(names(value))))
+    }
     if (name %in% .SEQUENCES) {
         return(as.list(value))
     }
-    if (is.double(value) && all(is.finite(value) & value == round(value) & abs(value) < 2^31)) {
+    whole <- is.double(value) && all(is.finite(value) & value == round(value) & abs(value) < 2^31)
+    if (whole && is.null(dim(value))) {
         return(as.integer(value))
     }
     if (is.factor(value)) as.character(value) else value
@@ -129,7 +135,7 @@
     "transst_py\\.tl\\.impute|`?tl\\.impute`?" = "imputeSpots()",
     "`?tl\\.rank_domain_genes`?" = "domainMarkers()",
     "`?tl\\.transst`?" = "transst()",
-    "(`?)(normalization|graph)='(\\w+)'" = "\\1\\2 = \"\\3\"",
+    "(`?)(normalization|graph|method)='(\\w+)'" = "\\1\\2 = \"\\3\"",
     # places in an object
     "obsm\\['X_transst'\\]" = "obsm['TransST']",
     "obsm\\['X_([^']*)'\\]" = "obsm['TransST.\\1']",

@@ -9,11 +9,13 @@
     matplotlib = "matplotlib>=3.8",
     numpy = "numpy>=1.26",
     pandas = "pandas>=2.1",
+    PIL = "pillow>=10",
     pooch = "pooch>=1.8",
     sklearn = "scikit-learn>=1.5",
     scipy = "scipy>=1.12",
     threadpoolctl = "threadpoolctl>=3.1",
     torch = "torch>=2.2",
+    tqdm = "tqdm>=4.60",
     rpy2 = "rpy2>=3.6.9,<3.7",
     anndata2ri = "anndata2ri>=2.0.1,<3"
 )

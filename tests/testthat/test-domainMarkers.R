@@ -42,3 +42,47 @@ test_that("other tests and references work, the contrast along the factors", {
     expect_true(all(is.finite(contrast$score)))
     expect_error(domainMarkers(spe, "label", method = "contrast"), "reduced dimension 'TransST.label'")
 })
+
+test_that("imputed values are tested only where that is asked for", {
+    skipWithoutPython()
+    spe <- smallTissue()$target
+    spe$measured <- seq_len(ncol(spe)) != 20L
+    filled <- imputeSpots(spe, "fill", "nearest")
+    expect_equal(domainMarkers(filled, "label"), domainMarkers(spe, "label"))
+    for (name in c("imputed", "imputed_sd")) {
+        expect_error(
+            domainMarkers(filled, "label", assay = name, normalization = "none"),
+            paste0("`assay`: assay '", name, "' holds values that imputeSpots.*`allowImputed = TRUE`")
+        )
+    }
+    expect_warning(
+        markers <- domainMarkers(
+            filled, "label", assay = "imputed", normalization = "none", allowImputed = TRUE
+        ),
+        "no independent observations", class = "transst_imputed_warning"
+    )
+    expect_identical(nrow(markers), nrow(spe) * nlevels(spe$label))
+    # an assay of that name is the user's own where there is no record
+    S4Vectors::metadata(filled)$imputation <- NULL
+    expect_no_warning(domainMarkers(filled, "label", assay = "imputed", normalization = "none"))
+})
+
+test_that("so are the imputed layers and assays of Seurat objects", {
+    skipWithoutPython()
+    spe <- smallTissue()$target
+    spe$measured <- seq_len(ncol(spe)) != 20L
+    seurat <- asSeurat(spe)
+    filled <- imputeSpots(seurat, "fill", "nearest")
+    expect_equal(domainMarkers(filled, "label"), domainMarkers(spe, "label"))
+    expect_error(domainMarkers(filled, "label", layer = "imputed"), "`layer`: layer 'imputed' of assay 'RNA'")
+
+    finer <- imputeSpots(seurat, "densify", "nearest", genes = rownames(spe)[1:3])
+    finer$half <- rep(c("a", "b"), length.out = ncol(finer))
+    expect_error(domainMarkers(finer, "half", layer = "data"), "`layer`: layer 'data'")
+
+    counts <- SeuratObject::LayerData(seurat, layer = "counts")
+    v3 <- SeuratObject::CreateSeuratObject(SeuratObject::CreateAssayObject(counts), meta.data = seurat[[]])
+    v3[["slice"]] <- seurat[["slice"]]
+    v3 <- imputeSpots(v3, "fill", "nearest")
+    expect_error(domainMarkers(v3, "label", assay = "imputed", layer = "data"), "of assay 'imputed'")
+})

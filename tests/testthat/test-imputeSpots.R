@@ -12,8 +12,12 @@ test_that("fill imputes the missing spots in place and changes nothing else", {
     imputed <- SummarizedExperiment::assay(after, "imputed")
     expect_identical(dimnames(imputed), dimnames(before))
     expect_false(anyNA(as.matrix(imputed)))
+    sd <- as.matrix(SummarizedExperiment::assay(after, "imputed_sd"))
+    expect_identical(dimnames(sd), dimnames(before))
+    expect_true(all(sd[, before$measured] == 0))
+    expect_true(all(rowSums(sd[, !before$measured]) > 0))
     expect_identical(S4Vectors::metadata(after)$imputation$task, "fill")
-    SummarizedExperiment::assay(after, "imputed") <- NULL
+    for (name in c("imputed", "imputed_sd")) SummarizedExperiment::assay(after, name) <- NULL
     S4Vectors::metadata(after)$imputation <- NULL
     expect_identical(after, before)
 })
@@ -22,10 +26,74 @@ test_that("fill adds a layer to a Seurat object", {
     skipWithoutPython()
     spe <- withHole()
     seurat <- imputeSpots(asSeurat(spe), "fill", "nearest")
-    expect_identical(
-        as.matrix(SeuratObject::LayerData(seurat, layer = "imputed")),
-        as.matrix(SummarizedExperiment::assay(imputeSpots(spe, "fill", "nearest"), "imputed"))
+    filled <- imputeSpots(spe, "fill", "nearest")
+    for (name in c("imputed", "imputed_sd")) {
+        expect_identical(
+            as.matrix(SeuratObject::LayerData(seurat, layer = name)),
+            as.matrix(SummarizedExperiment::assay(filled, name))
+        )
+    }
+    expect_setequal(SeuratObject::Layers(seurat), c("counts", "imputed", "imputed_sd"))
+})
+
+test_that("the record tells in R's types what was chosen, and from what", {
+    skipWithoutPython()
+    spe <- withHole()
+    filled <- imputeSpots(
+        spe, "fill", candidates = c("nearest", "kernel", "svd_gp"), seed = 3, verbose = FALSE
     )
+    record <- S4Vectors::metadata(filled)$imputation
+    expect_identical(class(record$candidates), "data.frame")
+    expect_identical(record$candidates$method, c("nearest", "kernel", "svd_gp"))
+    expect_identical(record$method, with(record$candidates, method[which.min(relative_error)]))
+    expect_identical(record$layers, c("imputed", "imputed_sd"))
+    expect_identical(record$random_state, 3L)
+    one <- S4Vectors::metadata(imputeSpots(spe, "fill", candidates = "kernel"))$imputation
+    expect_identical(one$method, "kernel")
+    expect_length(one$details$width, nrow(spe))
+    # nothing in it lives in Python
+    expect_identical(unserialize(serialize(record, NULL)), record)
+})
+
+test_that("wrong arguments are named in R's words", {
+    skipWithoutPython()
+    spe <- withHole()
+    expect_error(imputeSpots(spe, "fill", "nearest", candidates = "gp"), "are for method = \"auto\"")
+    expect_error(imputeSpots(spe, "fill", candidates = "nope"), "`candidates`")
+    expect_error(imputeSpots(spe, "fill", "s2s", preset = "huge"), "`preset`")
+    expect_error(imputeSpots(spe, "fill", bandwidth = 1), "unknown argument 'bandwidth'.*naturalImages")
+    expect_error(imputeSpots(spe, "fill", assay = "nope"), "`assay`")
+})
+
+# 100 spots, the fewest for a network to be worth its while being 64, and two pictures of noise and waves.
+test_that("the network fills and densifies, in every class", {
+    skipWithoutPython()
+    spe <- simulateTissue(nRows = 10, nCols = 10, nGenes = 12, nDomains = 2, seed = 3)$target
+    values <- (seq_len(1600) * 7919) %% 1601 / 1601
+    pictures <- list(matrix(values, 40), matrix(0.5 + 0.5 * sin(seq_len(1600) / 50), 40))
+    for (task in c("fill", "densify")) {
+        spe$measured <- task == "densify" | seq_len(100) %% 4 != 0
+        genes <- rownames(spe)[2:1]
+        # the second object continues a training that has ended
+        network <- tempfile(fileext = ".pt")
+        ours <- imputeSpots(
+            spe, task, "s2s", genes = genes, checkpoint = network, naturalImages = pictures
+        )
+        theirs <- imputeSpots(
+            asSeurat(spe), task, "s2s", genes = genes, checkpoint = network, naturalImages = pictures
+        )
+        record <- S4Vectors::metadata(ours)$imputation
+        expect_identical(record$method, "s2s")
+        expect_identical(record$details$n_images, 2L)
+        expect_true(is.numeric(record$details$check_loss))
+        for (name in c("imputed", "imputed_sd")) {
+            m <- as.matrix(SummarizedExperiment::assay(ours, name))[genes, ]
+            expect_true(all(is.finite(m)))
+            layer <- if (task == "densify" && name == "imputed") "data" else name
+            expect_equal(m, as.matrix(SeuratObject::LayerData(theirs, layer = layer))[genes, ])
+        }
+        unlink(network)
+    }
 })
 
 test_that("densify returns a finer lattice of the same class", {
@@ -50,10 +118,14 @@ test_that("densify returns a finer lattice of the same class", {
 
     seurat <- imputeSpots(asSeurat(spe), "densify", "nearest", genes = genes)
     expect_s4_class(seurat, "Seurat")
+    sd <- as.matrix(SummarizedExperiment::assay(finer, "imputed_sd"))
+    expect_true(all(sd[, finer$measured] == 0) && all(rowSums(sd) > 0))
     expect_equal(
         as.matrix(SeuratObject::LayerData(seurat, layer = "data")),
         as.matrix(SummarizedExperiment::assay(finer, "imputed"))
     )
+    expect_equal(as.matrix(SeuratObject::LayerData(seurat, layer = "imputed_sd")), sd)
+    expect_identical(SeuratObject::Misc(seurat, "imputation")$layers, c("data", "imputed_sd"))
     expect_equal(
         as.matrix(SeuratObject::GetTissueCoordinates(seurat)[c("x", "y")]),
         SpatialExperiment::spatialCoords(finer),
@@ -77,6 +149,10 @@ test_that("one gene makes a Seurat object too", {
     values <- as.matrix(SummarizedExperiment::assay(finer, "imputed"))
     expect_equal(as.matrix(SeuratObject::LayerData(seurat, layer = "data")), values)
     expect_equal(SeuratObject::FetchData(seurat, "gene7", layer = "data")[[1L]], unname(values[1L, ]))
+    expect_equal(
+        as.matrix(SeuratObject::LayerData(seurat, layer = "imputed_sd")),
+        as.matrix(SummarizedExperiment::assay(finer, "imputed_sd"))
+    )
     expect_s3_class(plotImputation(seurat, "gene7"), "ggplot")
 })
 
@@ -91,14 +167,22 @@ test_that("fill adds an assay where a Seurat assay takes no layers", {
     expect_identical(SeuratObject::DefaultAssay(filled), "RNA")
     expect_identical(filled[["RNA"]], v3[["RNA"]])
     expect_s4_class(filled[["imputed"]], "Assay")
+    ours <- imputeSpots(spe, "fill", "nearest")
+    sd <- as.matrix(SummarizedExperiment::assay(ours, "imputed_sd"))
+    rownames(sd) <- rownames(filled[["imputed_sd"]])
     expect_identical(
         as.matrix(SeuratObject::LayerData(filled, assay = "imputed", layer = "data")),
-        as.matrix(SummarizedExperiment::assay(imputeSpots(spe, "fill", "nearest"), "imputed"))
+        as.matrix(SummarizedExperiment::assay(ours, "imputed"))
     )
+    expect_identical(as.matrix(SeuratObject::LayerData(filled, assay = "imputed_sd", layer = "data")), sd)
     expect_s3_class(plotImputation(filled, "gene7", assay = "imputed"), "ggplot")
     again <- imputeSpots(filled, "fill", "nearest", genes = "gene7")
     expect_identical(SeuratObject::Misc(again, "imputation")$genes, "gene7")
-    expect_error(imputeSpots(filled, "fill", assay = "imputed", layer = "data"), "`assay`: .*'imputed'")
+    for (name in c("imputed", "imputed_sd")) {
+        expect_error(
+            imputeSpots(filled, "fill", assay = name, layer = "data"), paste0("`assay`: .*'", name, "'")
+        )
+    }
 })
 
 # Sections A and B on nearly the same places, B with the genes the other way round.

@@ -56,3 +56,69 @@ test_that("Seurat objects are drawn at the positions of their images", {
     spe$transst <- rep(c("a", "b"), 5)
     expect_equal(plotDomains(asSeurat(spe))$data, plotDomains(spe)$data)
 })
+
+# Spots 3 and 8 imputed, as imputeSpots() would leave it.
+tinyFilled <- function(targetSum = 20) {
+    spe <- tinySpe()
+    spe$measured <- !seq_len(10) %in% c(3L, 8L)
+    counts <- SingleCellExperiment::counts(spe)
+    values <- if (is.nan(targetSum)) counts else log1p(t(t(counts) * targetSum / colSums(counts)))
+    values[, c(3L, 8L)] <- 1
+    SummarizedExperiment::assay(spe, "imputed") <- values
+    S4Vectors::metadata(spe)$imputation <- list(target_sum = targetSum)
+    spe
+}
+
+test_that("plotImputation() shows the truth, and how far off it is", {
+    testthat::skip_if_not_installed("patchwork")
+    spe <- tinyFilled()
+    counts <- tinyCounts()
+    hidden <- c(3L, 8L)
+    # hidden spots in any order, and in a sparse matrix
+    plot <- plotImputation(spe, "gene2", truth = as(counts[, c(8L, 3L, 5L)], "CsparseMatrix"))
+    expect_s3_class(patchwork::patchworkGrob(plot), "gtable")
+    panels <- lapply(1:4, function(i) plot[[i]])
+    expect_identical(vapply(panels, function(p) nrow(p$data), 1L), c(8L, 10L, 10L, 2L))
+    scaled <- log1p(counts["gene2", ] * 20 / colSums(counts))
+    expect_equal(panels[[3L]]$data$value, scaled, ignore_attr = TRUE)
+    error <- 1 - scaled[hidden]
+    built <- ggplot2::ggplot_build(panels[[4L]])
+    expect_equal(built$plot$scales$get_scales("colour")$limits, c(-1, 1) * max(abs(error)))
+    expect_equal(panels[[4L]]$data$value - panels[[4L]]$data$truth, error, ignore_attr = TRUE)
+    # one colour is one value in the first three
+    limits <- lapply(panels[1:3], function(p) p$scales$get_scales("colour")$limits)
+    expect_identical(limits, rep(list(range(scaled, 1)), 3L))
+})
+
+test_that("values that were imputed as they are have their truth as it is", {
+    testthat::skip_if_not_installed("patchwork")
+    plot <- plotImputation(tinyFilled(NaN), "gene2", truth = tinyCounts())
+    expect_equal(plot[[3L]]$data$value, tinyCounts()["gene2", ], ignore_attr = TRUE)
+    relative <- plotImputation(tinyFilled(NaN), "gene2", truth = tinyCounts() * 10, relative = TRUE)
+    expect_identical(max(relative[[3L]]$data$value), 1)
+})
+
+test_that("a truth that does not fit is refused", {
+    testthat::skip_if_not_installed("patchwork")
+    spe <- tinyFilled()
+    counts <- tinyCounts()
+    expect_error(plotImputation(spe, c("gene1", "gene2"), truth = counts), "`genes` must be one gene")
+    expect_error(plotImputation(spe, "gene2", truth = counts[, 1:5]), "no column for 1 .*: 'spot8'")
+    expect_error(plotImputation(spe, "gene2", truth = unname(counts)), "no column for 2")
+    expect_error(plotImputation(spe, "gene2", truth = counts[-1L, ]), "no row for 1 genes of `x`: 'gene1'")
+    counts["gene1", "spot8"] <- NA
+    expect_error(plotImputation(spe, "gene2", truth = counts), "`truth` has missing values")
+    spe$measured <- NULL
+    expect_error(plotImputation(spe, "gene2", truth = tinyCounts()), "no record")
+})
+
+test_that("genes that were imputed are drawn where others were not", {
+    spe <- tinyFilled()
+    SummarizedExperiment::assay(spe, "imputed")["gene1", c(3L, 8L)] <- NaN
+    expect_identical(nrow(plotImputation(spe, "gene2")$data), 10L)
+    expect_error(plotImputation(spe, "gene1"), "missing values")
+    seurat <- asSeurat(spe)
+    layer <- as(SummarizedExperiment::assay(spe, "imputed"), "CsparseMatrix")
+    SeuratObject::LayerData(seurat, layer = "imputed") <- layer
+    expect_identical(nrow(plotImputation(seurat, "gene2", layer = "imputed")$data), 10L)
+})

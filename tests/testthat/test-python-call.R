@@ -61,12 +61,19 @@ test_that("a contrast on the counts that gave the domains is a warning, as in Py
     expect_no_warning(domainMarkers(spe, method = "contrast"))
 })
 
-test_that("whole numbers become integers, fractions stay, NA is refused", {
+test_that("whole numbers become integers, fractions and matrices stay, NA is refused", {
     expect_identical(TransST:::.pythonValue(c(4, 5), "a"), 4:5)
     expect_identical(TransST:::.pythonValue(0.5, "a"), 0.5)
     expect_identical(TransST:::.pythonValue(Inf, "a"), Inf)
     expect_identical(TransST:::.pythonValue(factor("u"), "a"), "u")
     expect_identical(TransST:::.pythonValue(0.5, "penalties"), list(0.5))
+    expect_identical(TransST:::.pythonValue("gp", "candidates"), list("gp"))
+    expect_identical(TransST:::.pythonValue(diag(2), "a"), diag(2))
+    expect_identical(TransST:::.pythonValue(list(c(0, 1)), "a"), list(0:1))
+    expect_identical(
+        TransST:::.pythonValue(list(s2s = list(naturalImages = "folder")), "a"),
+        list(s2s = list(natural_images = "folder"))
+    )
     expect_error(TransST:::.pythonValue(NA, "verbose"), "argument `verbose` must not be NA")
 })
 

@@ -32,6 +32,7 @@ _FUNCTIONS: dict[str, Callable[..., Any]] = {
     "transst": tl.transst,
     "markers": tl.rank_domain_genes,
     "impute": tl.impute,
+    "evaluate": tl.evaluate_imputation,
     "bin": tl.bin_cells,
     "simulate": datasets.simulated_tissue,
     "her2st": datasets.her2st,
@@ -136,8 +137,16 @@ def _impute(options: Options) -> dict[str, Any]:
         hand_over(finer)
         return {"record": _plain(finer.uns["imputation"])}
     tl.impute(adata, **options)
-    r_session().exchange["result"] = r_matrix(adata.layers["imputed"])
-    return {"record": _plain(adata.uns["imputation"])}
+    record = adata.uns["imputation"]
+    for name in record["layers"]:
+        r_session().exchange[str(name)] = r_matrix(adata.layers[name])
+    return {"record": _plain(record)}
+
+
+def _evaluate(options: Options) -> dict[str, Any]:
+    table = tl.evaluate_imputation(target(), **options)
+    parameters = table.attrs.pop("parameters")  # R has no place for them on a data frame
+    return {"table": table, "parameters": _plain(parameters)}
 
 
 def _bin(options: Options) -> dict[str, Any]:
@@ -185,6 +194,7 @@ _TASKS: dict[str, Callable[[Options], Any]] = {
     "transst": _transst,
     "markers": _markers,
     "impute": _impute,
+    "evaluate": _evaluate,
     "bin": _bin,
     "simulate": _simulate,
     "her2st": _her2st,
