@@ -173,17 +173,14 @@ def _hyperparameters(processes: Sequence[GaussianProcess]) -> dict[str, Any]:
     return {name: np.concatenate([getattr(p, name + "_") for p in processes]) for name in names}
 
 
-def most_variable(
-    sections: Sequence[Section], n_genes: int, *, among: np.ndarray | None = None
-) -> np.ndarray:
-    """Numbers of the genes (of all, or of some) that vary most within sections, ascending."""
-    genes = np.arange(sections[0].values.shape[1]) if among is None else among
-    variance = np.zeros(len(genes))
+def most_variable(sections: Sequence[Section], n_genes: int) -> np.ndarray:
+    """Numbers of the genes that vary most within sections, ascending."""
+    variance = np.zeros(sections[0].values.shape[1])
     for section in sections:
-        values = (section.values if among is None else section.values[:, among]).astype(np.float64)
+        values = section.values.astype(np.float64)
         mean = np.asarray(values.mean(axis=0)).ravel()
         variance += np.asarray(values.multiply(values).sum(axis=0)).ravel() - len(section) * mean**2
-    return genes[np.sort(np.argsort(-variance, kind="stable")[:n_genes])]
+    return np.sort(np.argsort(-variance, kind="stable")[:n_genes])
 
 
 def _weighted_mean(Y: np.ndarray, root: np.ndarray) -> np.ndarray:

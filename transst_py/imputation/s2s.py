@@ -30,7 +30,7 @@ from transst_py.imputation.views import Layout, View, sparser_masks
 __all__ = ["MIN_SPOTS", "S2SImputer"]
 
 CHANNELS = ("auto", "genes", "factors")
-# Genes the network is trained on: the most variable ones. All that are wanted are imputed.
+# Genes the network is trained on: the most variable ones, wanted or not.
 MAX_TRAINED = 512
 # With more genes to impute, factors are filled instead: one pass per gene would take its time.
 MAX_GENE_MAPS = 1000
@@ -65,8 +65,8 @@ class S2SImputer(Imputer):
     natural_images
         A folder of images, a list of arrays, or None for the bundled ones (see `load_natural_images`).
     fine_tune
-        Further steps for each wanted gene by itself (up to 512 genes, channels of genes); kept where the
-        gene's held-out spots are predicted better.
+        Further steps for each wanted gene by itself (with channels of genes); kept where the gene's held-out
+        spots are predicted better.
     device
         "auto", "cpu" or "cuda".
     random_state
@@ -167,7 +167,9 @@ class S2SImputer(Imputer):
         self._by_factor = self._use_factors(genes)
         kept = [section.subset(~hidden) for section, hidden in zip(sections, held_out, strict=True)]
         asked = [section.subset(hidden) for section, hidden in zip(sections, held_out, strict=True)]
-        self._trained_genes = most_variable(kept, MAX_TRAINED, among=genes)
+        self._trained_genes = most_variable(kept, MAX_TRAINED)
+        if self.fine_tune:
+            self._trained_genes = np.union1d(self._trained_genes, genes)
         data = self._training_data(kept, asked, sites)
         self.trained_ = train(
             self.config,
