@@ -534,7 +534,6 @@ class TestBadInput:
             ({"candidates": ["gp"], "method": "knn"}, ValueError, "for method='auto', got method='knn'"),
             ({"method": "domain_means", "n_domains": 0}, ValueError, "`n_domains` must be at least 1"),
             ({"method": "domain_means", "n_domains": 40}, ValueError, "`n_domains`=40 is more than the"),
-            ({"method": "s2s"}, ValueError, "'s2s' needs 24 or more measured spots in a section, found 25"),
             ({"random_state": None}, TypeError, "random_state"),
             ({"random_state": -1}, ValueError, "random_state"),
             ({"normalization": "sqrt"}, ValueError, "choose one of log, none"),

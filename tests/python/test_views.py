@@ -59,6 +59,13 @@ class TestSparserMasks:
         masks = sparser_masks(section, np.random.default_rng(0))
         assert all(mask.sum() >= 32 for mask in masks)
 
+    def test_small_sections_have_no_room_for_holes(self):
+        index = lattice_index(5, 5)
+        section = make_section(index, smooth_values(index, 2))
+        for seed in range(20):
+            masks = sparser_masks(section, np.random.default_rng(seed))
+            assert all(MIN_SHOWN <= mask.sum() < 25 for mask in masks)
+
 
 class TestLayout:
     @pytest.fixture

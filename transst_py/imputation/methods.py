@@ -35,7 +35,7 @@ METHODS = tuple(_MAKERS)
 # These need the sites of a lattice, not only coordinates.
 LATTICE_METHODS = ("bilinear", "bicubic", "s2s")
 # Measured spots in the smallest section.
-MIN_SPOTS = {"gp": 3, "svd_gp": 3, "s2s": MIN_SPOTS_S2S, "domain_means": MIN_SPOTS_DOMAINS}
+MIN_SPOTS = {"gp": 3, "svd_gp": 3, "kriging": 3, "s2s": MIN_SPOTS_S2S, "domain_means": MIN_SPOTS_DOMAINS}
 
 
 def make_imputers(

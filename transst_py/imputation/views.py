@@ -26,6 +26,8 @@ MIN_SHOWN = 12
 N_RANDOM = 6
 HIDDEN_SHARE = (0.1, 0.5)
 HOLE_RADIUS = 2.0
+# Spots in a hole, at most.
+HOLE_SPOTS = 19
 
 
 @dataclass(frozen=True)
@@ -112,8 +114,8 @@ def sparser_masks(section: Section, rng: np.random.Generator) -> list[np.ndarray
 
 
 def _hidden(section: Section, number: int, rng: np.random.Generator) -> np.ndarray:
-    """Hide random spots or holes, by turns."""
+    """Hide random spots or, where there are enough of them, holes, by turns."""
     fraction = rng.uniform(*HIDDEN_SHARE)
-    if number % 2 == 0:
+    if number % 2 == 0 or fraction * len(section) < HOLE_SPOTS:
         return random_spots(len(section), fraction=fraction, rng=rng)
     return holes(section.sites.positions, fraction=fraction, radius=HOLE_RADIUS, rng=rng)
