@@ -20,7 +20,7 @@ setGeneric(
 #' @export
 setGeneric(
     "evaluateImputation",
-    function(x, methods = c("nearest", "bilinear", "kernel", "gp", "svd_gp", "s2s"), ...) {
+    function(x, methods = c("nearest", "bilinear", "kernel", "gp", "svd_gp", "kriging", "s2s"), ...) {
         standardGeneric("evaluateImputation")
     }
 )

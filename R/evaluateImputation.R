@@ -52,7 +52,7 @@ NULL
 #' @rdname evaluateImputation
 #' @export
 setMethod("evaluateImputation", "SingleCellExperiment", function(
-    x, methods = c("nearest", "bilinear", "kernel", "gp", "svd_gp", "s2s"), ..., genes = NULL,
+    x, methods = c("nearest", "bilinear", "kernel", "gp", "svd_gp", "kriging", "s2s"), ..., genes = NULL,
     assay = "counts", coords = NULL, sampleId = NULL
 ) {
     .evaluateImputation(x, methods, genes, list(...), .assayChoice(x, assay, NULL), coords, sampleId)
@@ -61,7 +61,7 @@ setMethod("evaluateImputation", "SingleCellExperiment", function(
 #' @rdname evaluateImputation
 #' @export
 setMethod("evaluateImputation", "Seurat", function(
-    x, methods = c("nearest", "bilinear", "kernel", "gp", "svd_gp", "s2s"), ..., genes = NULL,
+    x, methods = c("nearest", "bilinear", "kernel", "gp", "svd_gp", "kriging", "s2s"), ..., genes = NULL,
     assay = NULL, layer = "counts", coords = NULL, sampleId = NULL
 ) {
     .evaluateImputation(x, methods, genes, list(...), .assayChoice(x, assay, layer), coords, sampleId)

@@ -17,11 +17,12 @@
 #'   \item{`"bicubic"`}{cubic interpolation on the lattice}
 #'   \item{`"gp"`}{a Gaussian process for each gene}
 #'   \item{`"svd_gp"`}{a Gaussian process for each principal factor of the genes}
+#'   \item{`"kriging"`}{a blend of these two}
 #'   \item{`"domain_means"`}{the means of spatial domains that are found on the way}
 #'   \item{`"s2s"`}{a neural network that learns, on the tissue itself and on natural images, to fill in what
 #'     it was not shown (sparser to sparse)}
 #' }
-#' @param genes Genes to impute; `NULL` means all. The others still inform the methods `"svd_gp"`,
+#' @param genes Genes to impute; `NULL` means all. The others still inform `"svd_gp"`, `"kriging"`,
 #'   `"domain_means"` and `"s2s"`.
 #' @param assay,layer,coords As in [transst()].
 #' @param sampleId Name of a column that says which sample a spot belongs to. `NULL` means `sample_id` of a

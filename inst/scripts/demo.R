@@ -99,7 +99,9 @@ main <- function(outDir = "demo_output") {
     utils::write.csv(clear, file.path(outDir, "markers.csv"), row.names = FALSE)
     message("wrote ", file.path(outDir, "markers.csv"))
     genes <- showcase(markers, 3L)
-    finer <- imputeSpots(spe, "densify", genes = genes)
+    message("Imputation, method chosen by held-out spots:")
+    finer <- imputeSpots(spe, "densify", genes = genes, verbose = FALSE)
+    print(S4Vectors::metadata(finer)$imputation$candidates, digits = 3L, row.names = FALSE)
 
     savePlot(plotBeside(alone, spe, ari), file.path(outDir, "domains.png"), 13, 6)
     savePlot(plotBeforeAfter(spe, finer, genes), file.path(outDir, "imputation.png"), 11, 7.2)

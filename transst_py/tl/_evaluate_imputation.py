@@ -58,7 +58,7 @@ MAX_BYTES = 4 * 2**30
 def evaluate_imputation(
     adata: AnnData,
     *,
-    methods: Sequence[str] = ("nearest", "bilinear", "kernel", "gp", "svd_gp", "s2s"),
+    methods: Sequence[str] = ("nearest", "bilinear", "kernel", "gp", "svd_gp", "kriging", "s2s"),
     stride: int = 2,
     phases: str | Sequence[tuple[int, int]] = "all",
     fractions: Sequence[float] = (),

@@ -96,7 +96,8 @@ def impute(
     candidates
         What "auto" chooses from, all of which the data must allow; None is every method that they allow.
     genes
-        Genes to impute; None is all. Those left out still inform "svd_gp", "domain_means" and "s2s".
+        Genes to impute; None is all. Those left out still inform "svd_gp", "kriging", "domain_means" and
+        "s2s".
     layer
         Layer with the expression; None is `adata.X`.
     normalization
