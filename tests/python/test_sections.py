@@ -75,22 +75,28 @@ class TestMeasuredExpression:
             _sections.measured_expression(adata, "nope", "log")
 
 
-class TestMakeSections:
-    def test_groups_are_cut_and_measured_in_their_spacing(self):
+class TestCutSections:
+    def test_known_spots_and_sites_of_each_in_its_spacing(self):
         adata = make_tissue(square_grid(4, 5))
-        expression = _sections.measured_expression(adata, None, "log")
         xy = adata.obsm["spatial"] * np.where(np.arange(20) < 10, 1.0, 30.0)[:, None]
-        # Places may go on beyond the measured spots.
-        places = Places(np.concatenate([xy, [[7.0, 7.0]]]), np.arange(42).reshape(21, 2), "square")
+        places = Places(xy, np.arange(40).reshape(20, 2), "square")
+        known = ~np.isin(np.arange(20), [3, 15, 16])
+        expression = _sections.measured_expression(adata[known], None, "log")
+        values = np.full((20, adata.n_vars), np.nan, dtype=np.float32)
+        values[known] = expression.values.toarray()
+        noise = np.full(20, np.nan)
+        noise[known] = expression.noise
         groups = [np.arange(10), np.arange(19, 9, -1)]
-        sections, spacing = _sections.make_sections(expression, places, groups)
+        sections, sites, spacing = _sections.cut_sections(expression, places, known, groups)
         np.testing.assert_allclose(spacing, [1.0, 30.0])
-        for section, rows, length in zip(sections, groups, spacing, strict=True):
-            np.testing.assert_array_equal(section.values.toarray(), expression.values.toarray()[rows])
-            np.testing.assert_allclose(section.sites.positions, xy[rows] / length)
-            np.testing.assert_array_equal(section.sites.index, places.index[rows])
-            np.testing.assert_array_equal(section.noise, expression.noise[rows])
+        for section, wanted, rows, length in zip(sections, sites, groups, spacing, strict=True):
+            own, other = rows[known[rows]], rows[~known[rows]]
+            np.testing.assert_array_equal(section.values.toarray(), values[own])
+            np.testing.assert_array_equal(section.noise, noise[own])
             assert section.kind == "square"
+            for found, which in ((section.sites, own), (wanted, other)):
+                np.testing.assert_allclose(found.positions, xy[which] / length)
+                np.testing.assert_array_equal(found.index, places.index[which])
 
     def test_rows_of_samples(self):
         named = _sections.rows_of_samples(np.array(["b", "a", "b"]), 3)

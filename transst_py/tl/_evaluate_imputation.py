@@ -33,11 +33,12 @@ from transst_py.imputation.smoothers import typical_spacing
 from transst_py.imputation.spots import Imputer, Section
 from transst_py.normalize import NORMALIZATIONS, log_normalize
 from transst_py.tl._sections import (
+    Expression,
     Places,
     check_in_tissue,
+    cut_sections,
     gene_columns,
     lattice_places,
-    make_sections,
     measured_expression,
     measured_mask,
     rows_of_samples,
@@ -264,14 +265,10 @@ class _Spots:
             hidden[rows] = pattern(rows)
         return hidden
 
-    def cut(self, hidden: np.ndarray) -> tuple[Places, list[np.ndarray]]:
-        """Places of the shown spots, and which of these rows each sample has."""
-        shown, places = ~hidden, self.places
-        rank = np.cumsum(shown) - 1
-        index = None if places.index is None else places.index[shown]
-        return Places(places.xy[shown], index, places.kind), [
-            rank[rows[shown[rows]]] for _, rows in self.samples
-        ]
+    @property
+    def groups(self) -> list[np.ndarray]:
+        """Row numbers of each sample's spots."""
+        return [rows for _, rows in self.samples]
 
 
 @dataclass(frozen=True)
@@ -291,11 +288,7 @@ def _predict_hidden(spots: _Spots, hidden: np.ndarray, request: _Request) -> Ite
     Whatever the methods see is made here of `adata[~hidden]`; of the hidden spots only the places go in.
     """
     expression = measured_expression(spots.adata[~hidden], spots.layer, spots.normalization)
-    sections, spacing = make_sections(expression, *spots.cut(hidden))
-    sites = [
-        spots.places.sites(rows[hidden[rows]], length)
-        for (_, rows), length in zip(spots.samples, spacing, strict=True)
-    ]
+    sections, sites, _ = cut_sections(expression, spots.places, ~hidden, spots.groups)
     for method in request.methods:
         start = time.perf_counter()
         imputers = request.make(method, sections)
@@ -415,11 +408,9 @@ def _name_patterns(patterns: Sequence[tuple[str, np.ndarray]]) -> dict[str, np.n
 
 def _check_possible(spots: _Spots, hidden: np.ndarray, request: _Request, phase: str) -> None:
     """Refuse methods that the shown spots are too few for."""
-    places, groups = spots.cut(hidden)
-    values = sp.csc_matrix(check_matrix(spots.adata[~hidden], spots.layer))
-    sections = [
-        Section(values[rows], places.sites(rows, 1.0), np.ones(len(rows)), places.kind) for rows in groups
-    ]
+    X = check_matrix(spots.adata[~hidden], spots.layer)
+    counts = Expression(sp.csc_matrix(X), np.ones(X.shape[0]), np.nan)
+    sections, _, _ = cut_sections(counts, spots.places, ~hidden, spots.groups)
     for method in request.methods:
         if not request.make(method, sections):
             fewest = min(len(section) for section in sections)

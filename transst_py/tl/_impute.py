@@ -29,10 +29,10 @@ from transst_py.tl._sections import (
     Expression,
     Places,
     check_in_tissue,
+    cut_sections,
     gene_columns,
     lattice_places,
     lay_lattice,
-    make_sections,
     measured_expression,
     measured_mask,
     one_kind,
@@ -265,17 +265,18 @@ def _densify(
             "data more coarsely, as transst_py.tl.bin_cells does"
         )
     _check_memory(n_sites, len(columns), bytes_per_value=8)
-    groups = [rows for _, rows in rows_of_samples(samples, n_measured)]
-    sections, spacing = make_sections(expression, fine.places, groups)
-    new = [n_measured + np.flatnonzero(np.isin(fine.like[n_measured:], rows)) for rows in groups]
-    sites = [fine.places.sites(rows, length) for rows, length in zip(new, spacing, strict=True)]
+    known = np.arange(n_sites) < n_measured
+    alike = None if samples is None else samples[fine.like]
+    groups = [rows for _, rows in rows_of_samples(alike, n_sites)]
+    sections, sites, spacing = cut_sections(expression, fine.places, known, groups)
     chosen = request.select(sections, sites)
     imputed = np.empty((n_sites, len(columns)), dtype=np.float32)
     imputed[:n_measured] = expression.values[:, columns].toarray()
     sd = np.zeros_like(imputed)
-    for number, rows in enumerate(new):
+    for number, rows in enumerate(groups):
         found = chosen.fitted.predict(number, sites[number])
-        imputed[rows], sd[rows] = found.mean, found.sd
+        new = rows[~known[rows]]
+        imputed[new], sd[new] = found.mean, found.sd
     return AnnData(
         X=None,
         obs=_fine_obs(adata.obs, fine, samples, record.get("sample_key")),
@@ -373,17 +374,12 @@ def _fill(
         raise ValueError("nothing to fill: every spot is measured (obs['measured'], or else has counts)")
     _check_memory(int((~measured).sum()), adata.n_vars, bytes_per_value=24)
     places = _places(adata, xy, samples, request)
-    rank = np.cumsum(measured) - 1  # row of a measured spot among the measured ones
-    shown, hidden = [], []
-    for _, rows in rows_of_samples(samples, adata.n_obs):
-        shown.append(rows[measured[rows]])
-        hidden.append(rows[~measured[rows]])
-    of_measured = Places(xy[measured], None if places.index is None else places.index[measured], places.kind)
-    sections, spacing = make_sections(expression, of_measured, [rank[rows] for rows in shown])
-    sites = [places.sites(rows, length) for rows, length in zip(hidden, spacing, strict=True)]
+    groups = [rows for _, rows in rows_of_samples(samples, adata.n_obs)]
+    sections, sites, spacing = cut_sections(expression, places, measured, groups)
     chosen = request.select(sections, sites)
     found = [chosen.fitted.predict(number, wanted) for number, wanted in enumerate(sites)]
-    layers = _filled_layers(adata.shape, expression.values, measured, np.concatenate(hidden), found, request)
+    hidden = np.concatenate([rows[~measured[rows]] for rows in groups])
+    layers = _filled_layers(adata.shape, expression.values, measured, hidden, found, request)
     adata.layers.update(layers)
     adata.obs["measured"] = measured
     genes = adata.var_names[request.columns]

@@ -28,10 +28,10 @@ __all__ = [
     "Expression",
     "Places",
     "check_in_tissue",
+    "cut_sections",
     "gene_columns",
     "lattice_places",
     "lay_lattice",
-    "make_sections",
     "measured_expression",
     "measured_mask",
     "one_kind",
@@ -95,27 +95,38 @@ class Places:
         return Sites(self.xy[rows] / spacing, None if self.index is None else self.index[rows])
 
 
-def make_sections(
-    expression: Expression, places: Places, groups: Sequence[np.ndarray]
-) -> tuple[list[Section], np.ndarray]:
-    """Cut measured spots into sections, and return them with the spacing of each.
+def cut_sections(
+    expression: Expression, places: Places, known: np.ndarray, groups: Sequence[np.ndarray]
+) -> tuple[list[Section], list[Sites], np.ndarray]:
+    """Cut spots into sections: what is known of each, and the sites where it is not.
 
     Parameters
     ----------
     expression
-        Of the measured spots.
+        Of the known spots, in their order in `places`: there is none of the others.
     places
-        Theirs, in the same order; rows beyond them are ignored.
+        Where all spots lie, known or not.
+    known
+        Logical, one value for each place.
     groups
-        Row numbers of each section's measured spots.
+        Row numbers of each section's places.
+
+    Returns
+    -------
+    Known spots, and sites, of each section; and its spacing, float64 (sections,).
     """
-    sections, spacings = [], []
+    rank = np.cumsum(known) - 1  # row of a known spot among the known ones
+    sections, sites, spacings = [], [], []
     for rows in groups:
-        spacing = typical_spacing(places.xy[rows])
-        sites = places.sites(rows, spacing)
-        sections.append(Section(expression.values[rows], sites, expression.noise[rows], places.kind))
+        shown, hidden = rows[known[rows]], rows[~known[rows]]
+        spacing = typical_spacing(places.xy[shown])
+        own = rank[shown]
+        sections.append(
+            Section(expression.values[own], places.sites(shown, spacing), expression.noise[own], places.kind)
+        )
+        sites.append(places.sites(hidden, spacing))
         spacings.append(spacing)
-    return sections, np.array(spacings)
+    return sections, sites, np.array(spacings)
 
 
 def lay_lattice(adata: AnnData, xy: np.ndarray, sample: str | None = None) -> Lattice:
