@@ -50,6 +50,8 @@ bench: setup .bench-venv/installed
 	$(PY) benchmarks/class_transfer.py
 	$(PY) benchmarks/markers.py
 	$(PY) benchmarks/scale.py
+	$(PY) benchmarks/imputation.py
+	$(PY) benchmarks/imputation_ablation.py
 
 # The methods that we compare with, on top of .venv and never in it.
 SITE := import site; print(site.getsitepackages()[0])

@@ -70,7 +70,7 @@ def test_profile_is_the_likelihood_at_its_best_variance(candidate):
     profile, variance = gaussian_process._profile(patches, candidate)
     name, length = CANDIDATES[candidate]
     constant = sum(np.log(patch.noise).sum() + 40 * (1 + np.log(2 * np.pi)) for patch in patches)
-    for number in (0, 12, 24):
+    for number in (0, 6, 12):
         Ks = [
             CORRELATIONS[name](cdist(GRID[:40], GRID[:40]), length)
             + NOISE_RATIOS[number] * np.diag(patch.noise)
@@ -122,7 +122,8 @@ class TestTiles:
     @pytest.fixture
     def small_tiles(self, monkeypatch):
         def shrink(max_spots, core_spots):
-            monkeypatch.setattr(gaussian_process, "MAX_SPOTS", max_spots)
+            monkeypatch.setattr(gaussian_process, "TILE_SPOTS", max_spots)
+            monkeypatch.setattr(gaussian_process, "PATCH_SPOTS", max_spots)
             monkeypatch.setattr(gaussian_process, "CORE_SPOTS", core_spots)
 
         return shrink

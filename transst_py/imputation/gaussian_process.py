@@ -15,7 +15,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.linalg import eigh
+from scipy.linalg import cholesky, eigh, solve_triangular
 from scipy.spatial import cKDTree
 from scipy.spatial.distance import cdist
 
@@ -25,11 +25,11 @@ __all__ = ["CORRELATIONS", "GaussianProcess"]
 
 # Length-scales in units of the spacing of spots; noise to signal.
 LENGTH_SCALES = (1.0, 1.7, 2.8, 4.6, 7.7, 12.8, 21.0)
-NOISE_RATIOS = np.geomspace(0.02, 200.0, 25)
-# Spots in one eigendecomposition. More of them do not change what a spot's neighbourhood says.
-MAX_SPOTS = 1000
-CORE_SPOTS = 350
-N_PATCHES = 3
+NOISE_RATIOS = np.geomspace(0.02, 200.0, 13)
+# Larger sections are fitted to compact patches, of so many spots, and kriged in tiles, from so many spots in
+# and around each: what is farther away changes next to nothing.
+PATCH_SPOTS, N_PATCHES = 700, 3
+TILE_SPOTS, CORE_SPOTS = 800, 350
 
 
 def _exponential(distance: np.ndarray, length: float) -> np.ndarray:
@@ -112,7 +112,7 @@ class GaussianProcess:
     def predict(self, section: int, positions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Mean and variance of the signal at positions of a section: float64 (m, r) each.
 
-        Sections of more than `MAX_SPOTS` spots are kriged in tiles, each from the spots in and around it.
+        Sections of more than `TILE_SPOTS` spots are kriged in tiles, each from the spots in and around it.
         """
         mean = np.empty((len(positions), self.variance_.size))
         variance = np.empty_like(mean)
@@ -122,23 +122,24 @@ class GaussianProcess:
         return mean + self._means[section], variance
 
     def _krige(self, spots: _Spots, positions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        used = np.unique(self._candidate)
         mean = np.empty((len(positions), self.variance_.size))
         variance = np.empty_like(mean)
 
         def krige(candidate: int) -> None:
-            chosen = np.flatnonzero(self._candidate == candidate)
-            values, vectors, root = spots.decompose(candidate)
-            ratio = self.noise_ratio_[chosen]
-            scores = vectors.T @ (spots.columns[:, chosen] * root)
-            across = (_correlation(candidate, positions, spots.positions) * root.T) @ vectors
-            mean[:, chosen] = across @ (scores / (values[:, None] + ratio))
-            # The variance does not depend on the column but by its noise ratio.
-            ratios, which = np.unique(ratio, return_inverse=True)
-            explained = (across**2) @ (1.0 / (values[:, None] + ratios))
-            variance[:, chosen] = np.maximum(1.0 - explained, 0.0)[:, which] * self.variance_[chosen]
+            inside = _correlation(candidate, spots.positions, spots.positions)
+            across = _correlation(candidate, spots.positions, positions)
+            of_candidate = self._candidate == candidate
+            # Columns of one correlation and noise ratio share weights, and the variance.
+            for ratio in np.unique(self.noise_ratio_[of_candidate]):
+                chosen = np.flatnonzero(of_candidate & (self.noise_ratio_ == ratio))
+                factor = cholesky(inside + np.diag(ratio * spots.noise), lower=True, check_finite=False)
+                whitened = solve_triangular(factor, across, lower=True, check_finite=False)
+                data = solve_triangular(factor, spots.columns[:, chosen], lower=True, check_finite=False)
+                mean[:, chosen] = whitened.T @ data
+                left = np.maximum(1.0 - (whitened**2).sum(axis=0), 0.0)
+                variance[:, chosen] = left[:, None] * self.variance_[chosen]
 
-        in_threads(krige, used)
+        in_threads(krige, np.unique(self._candidate))
         return mean, variance
 
 
@@ -166,16 +167,16 @@ def _profile(patches: list[_Spots], candidate: int) -> tuple[np.ndarray, np.ndar
 def _patches(section: _Spots) -> list[_Spots]:
     """Return the section, or compact parts of a large one: the likelihood of all of it would cost n³."""
     n = len(section.positions)
-    if n <= MAX_SPOTS:
+    if n <= PATCH_SPOTS:
         return [section]
     centers = section.positions[np.random.default_rng(0).choice(n, N_PATCHES, replace=False)]
-    nearest = np.argsort(cdist(centers, section.positions), axis=1, kind="stable")[:, :MAX_SPOTS]
+    nearest = np.argsort(cdist(centers, section.positions), axis=1, kind="stable")[:, :PATCH_SPOTS]
     return [section.subset(rows) for rows in nearest]
 
 
 def _tiles(positions: np.ndarray, spots: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """Yield (sites of a tile, the spots in and around it); together all sites, each once."""
-    if len(spots) <= MAX_SPOTS:
+    if len(spots) <= TILE_SPOTS:
         yield np.arange(len(positions)), np.arange(len(spots))
         return
     leaf = np.empty(len(spots), dtype=np.int64)
@@ -187,7 +188,7 @@ def _tiles(positions: np.ndarray, spots: np.ndarray) -> Iterator[tuple[np.ndarra
         low, high = positions[rows].min(axis=0), positions[rows].max(axis=0)
         outside = np.maximum(np.maximum(low - spots, spots - high), 0.0)
         distance = np.linalg.norm(outside, axis=1)
-        yield rows, np.argsort(distance, kind="stable")[:MAX_SPOTS]
+        yield rows, np.argsort(distance, kind="stable")[:TILE_SPOTS]
 
 
 def _halve(spots: np.ndarray, rows: np.ndarray) -> Iterator[np.ndarray]:

@@ -1,0 +1,105 @@
+"""What does each part of S2S add, on the Xenium lattice of 50 um?
+
+    python benchmarks/imputation_ablation.py [--data ../shared/data] [--variants start] [--rerun]
+        [--out benchmarks/results]
+
+Four phases of a comb, each with one training; the default network without one of its parts, the same from the
+nearest spot as the published start, other sizes, and eight marker genes imputed together and one at a time.
+Scores by gene go to build/imputation_ablation/, means over genes to imputation_ablation.csv.
+"""
+
+from __future__ import annotations
+
+import argparse
+import re
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import anndata as ad
+import numpy as np
+import pandas as pd
+import scipy.sparse as sp
+from imputation import lattices, means, report, score
+from processes import apart
+
+from transst_py.imputation.training import TRAINING_PRESETS, TrainingConfig
+
+TISSUE = "Xenium 50 um"
+MARKERS = ("MDM2", "PGR", "CD68", "ESR1", "MLPH", "FOXA1", "EGFR", "ERBB2")
+
+
+def without(config: TrainingConfig) -> dict[str, TrainingConfig]:
+    """The configuration, and what is left of it without each of the paper's ideas."""
+    blind = replace(config.network, data_consistency=False)
+    return {
+        "": config,
+        ", no natural images": replace(config, image_weight=0.0),
+        ", no sparse-to-dense loss": replace(config, dense_weight=0.0),
+        ", no data consistency": replace(config, network=blind),
+    }
+
+
+LITE = TRAINING_PRESETS["lite"]
+NEAREST = replace(LITE, start="nearest")
+# Everything that the network learns is used, whatever held-out spots say.
+TRUSTED = replace(LITE, shrink=False, patience=None)
+VARIANTS: dict[str, dict[str, Any]] = {
+    **{f"lite{name}": {"config": config} for name, config in without(LITE).items()},
+    **{f"lite, trusted{name}": {"config": config} for name, config in without(TRUSTED).items()},
+    **{f"lite from nearest{name}": {"config": config} for name, config in without(NEAREST).items()},
+    "lite from svd_gp": {"config": replace(LITE, start="svd_gp")},
+    "lite, maps of factors": {"channels": "factors"},
+    "medium, 400 steps": {"config": replace(TRAINING_PRESETS["medium"], steps=400)},
+}
+START = "start alone (kriging)"
+TOGETHER, ALONE = "8 markers together, from nearest", "8 markers one at a time, from nearest"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("--data", type=Path, default=Path("../shared/data"))
+    parser.add_argument("--variants", nargs="*", help="part of the names; default all")
+    parser.add_argument("--rerun", action="store_true", help="of the variants named")
+    parser.add_argument("--scores", type=Path, default=Path("build/imputation_ablation"))
+    parser.add_argument("--out", type=Path, default=Path("benchmarks/results"))
+    arguments = parser.parse_args()
+    arguments.scores.mkdir(parents=True, exist_ok=True)
+    adata = lattices(arguments.data)[TISSUE]()
+    for name in (START, *VARIANTS, TOGETHER, ALONE):
+        path = arguments.scores / (re.sub(r"\W+", "_", name) + ".csv.gz")
+        wanted = not arguments.variants or any(part in name for part in arguments.variants)
+        if not wanted or (path.exists() and not arguments.rerun):
+            continue
+        scores = apart(run, adata, name)
+        scores.assign(tissue=TISSUE, method=name).to_csv(path, index=False, float_format="%.5g")
+        report(TISSUE, name, scores)
+    parts = [pd.read_csv(path) for path in sorted(arguments.scores.glob("*.csv.gz"))]
+    table = means(pd.concat(parts).assign(pattern="comb"))
+    table.to_csv(arguments.out / "imputation_ablation.csv", index=False, float_format="%.4g")
+
+
+def run(adata: ad.AnnData, name: str) -> pd.DataFrame:
+    if name == START:
+        return score(adata, "kriging", [0], False)
+    if name == TOGETHER:
+        scores = score(adata, "s2s", [0], False, {"config": NEAREST})
+        return scores[scores["gene"].isin(MARKERS)]
+    if name == ALONE:
+        parts = [score(one_gene(adata, gene), "s2s", [0], False, {"config": NEAREST}) for gene in MARKERS]
+        scores = pd.concat(parts)
+        return scores[scores["gene"].isin(MARKERS)]
+    return score(adata, "s2s", [0], False, VARIANTS[name])
+
+
+def one_gene(adata: ad.AnnData, gene: str) -> ad.AnnData:
+    """A gene, and the sum of all others, which keeps the library size and tells nothing of any one."""
+    counts = sp.csr_matrix(adata[:, gene].X)
+    rest = np.asarray(adata.X.sum(axis=1)) - counts.toarray()
+    alone = ad.AnnData(sp.csr_matrix(sp.hstack([counts, rest])), obs=adata.obs, obsm=dict(adata.obsm))
+    alone.var_names = [gene, "all others"]
+    return alone
+
+
+if __name__ == "__main__":
+    main()
