@@ -122,8 +122,7 @@ class TestTiles:
     @pytest.fixture
     def small_tiles(self, monkeypatch):
         def shrink(max_spots, core_spots):
-            monkeypatch.setattr(gaussian_process, "TILE_SPOTS", max_spots)
-            monkeypatch.setattr(gaussian_process, "PATCH_SPOTS", max_spots)
+            monkeypatch.setattr(gaussian_process, "MAX_SPOTS", max_spots)
             monkeypatch.setattr(gaussian_process, "CORE_SPOTS", core_spots)
 
         return shrink

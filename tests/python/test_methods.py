@@ -1,7 +1,11 @@
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 from grids import make_section, square_grid
 
+import transst_py as tst
 from transst_py.imputation.domain_means import DomainMeans
 from transst_py.imputation.interpolation import Interpolator
 from transst_py.imputation.kriging import BlendedKriging, FactorKriging, GeneKriging
@@ -75,3 +79,10 @@ def test_each_name_is_its_method_with_its_options():
     assert {made[name].method for name in ALWAYS} == ALWAYS
     assert (made["bilinear"].order, made["bicubic"].order) == ("linear", "cubic")
     assert (made["domain_means"].n_domains, made["domain_means"].random_state) == (5, 3)
+
+
+def test_torch_is_imported_when_it_is_needed():
+    code = "import sys, transst_py as tst; assert 'torch' not in sys.modules; tst.S2SImputer; import torch"
+    subprocess.run([sys.executable, "-c", code], check=True)
+    with pytest.raises(AttributeError, match="has no attribute 'S3SImputer'"):
+        _ = tst.S3SImputer

@@ -32,13 +32,13 @@ def make_data(*, start="nearest", noise=0.1, images=False, rows=24):
     maps = GeneMaps(genes, start, None).fit([kept])
     layout = Layout.of(kept, asked, sites)
     observed = maps.values(0, kept)
-    checked = layout.view(maps.filled(0, layout.everywhere), observed, maps.values(0, asked))
+    checked = layout.view(maps.filled(0, layout.everywhere).mean, observed, maps.values(0, asked))
     thin = (kept.sites.index % 4 == 0).all(axis=1)
     shown, hidden = kept.subset(thin), kept.subset(~thin)
     coarse = GeneMaps(genes, start, None).fit([shown])
     small = Layout.of(shown, hidden, kept.sites, (2, 2))
     sparser = small.view(
-        coarse.filled(0, small.everywhere), coarse.values(0, shown), coarse.values(0, hidden)
+        coarse.filled(0, small.everywhere).mean, coarse.values(0, shown), coarse.values(0, hidden)
     )
     rng = np.random.default_rng(0)
     grey = [rng.random((40, 40)).astype(np.float32)]

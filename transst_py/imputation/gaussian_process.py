@@ -28,8 +28,7 @@ LENGTH_SCALES = (1.0, 1.7, 2.8, 4.6, 7.7, 12.8, 21.0)
 NOISE_RATIOS = np.geomspace(0.02, 200.0, 13)
 # Larger sections are fitted to compact patches, of so many spots, and kriged in tiles, from so many spots in
 # and around each: what is farther away changes next to nothing.
-PATCH_SPOTS, N_PATCHES = 700, 3
-TILE_SPOTS, CORE_SPOTS = 800, 350
+MAX_SPOTS, CORE_SPOTS, N_PATCHES = 700, 300, 3
 
 
 def _exponential(distance: np.ndarray, length: float) -> np.ndarray:
@@ -112,7 +111,7 @@ class GaussianProcess:
     def predict(self, section: int, positions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Mean and variance of the signal at positions of a section: float64 (m, r) each.
 
-        Sections of more than `TILE_SPOTS` spots are kriged in tiles, each from the spots in and around it.
+        Sections of more than `MAX_SPOTS` spots are kriged in tiles, each from the spots in and around it.
         """
         mean = np.empty((len(positions), self.variance_.size))
         variance = np.empty_like(mean)
@@ -167,16 +166,16 @@ def _profile(patches: list[_Spots], candidate: int) -> tuple[np.ndarray, np.ndar
 def _patches(section: _Spots) -> list[_Spots]:
     """Return the section, or compact parts of a large one: the likelihood of all of it would cost n³."""
     n = len(section.positions)
-    if n <= PATCH_SPOTS:
+    if n <= MAX_SPOTS:
         return [section]
     centers = section.positions[np.random.default_rng(0).choice(n, N_PATCHES, replace=False)]
-    nearest = np.argsort(cdist(centers, section.positions), axis=1, kind="stable")[:, :PATCH_SPOTS]
+    nearest = np.argsort(cdist(centers, section.positions), axis=1, kind="stable")[:, :MAX_SPOTS]
     return [section.subset(rows) for rows in nearest]
 
 
 def _tiles(positions: np.ndarray, spots: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """Yield (sites of a tile, the spots in and around it); together all sites, each once."""
-    if len(spots) <= TILE_SPOTS:
+    if len(spots) <= MAX_SPOTS:
         yield np.arange(len(positions)), np.arange(len(spots))
         return
     leaf = np.empty(len(spots), dtype=np.int64)
@@ -188,7 +187,7 @@ def _tiles(positions: np.ndarray, spots: np.ndarray) -> Iterator[tuple[np.ndarra
         low, high = positions[rows].min(axis=0), positions[rows].max(axis=0)
         outside = np.maximum(np.maximum(low - spots, spots - high), 0.0)
         distance = np.linalg.norm(outside, axis=1)
-        yield rows, np.argsort(distance, kind="stable")[:TILE_SPOTS]
+        yield rows, np.argsort(distance, kind="stable")[:MAX_SPOTS]
 
 
 def _halve(spots: np.ndarray, rows: np.ndarray) -> Iterator[np.ndarray]:

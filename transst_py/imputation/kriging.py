@@ -131,11 +131,14 @@ class FactorKriging(Imputer):
         """Posterior mean, and the standard deviation of a new measurement."""
         scores, variance = self.process_.predict(section, sites.positions)
         mean = self.factors_.means_[section] + scores @ self.factors_.loadings_
-        noise = self.process_.variance_ * self.process_.noise_ratio_
-        squared = self.factors_.loadings_**2
-        spread = (variance + noise) @ squared + self.factors_.residual_variance_
         mean = np.maximum(mean.astype(np.float32), self._floor)
-        return Prediction(mean, np.sqrt(spread).astype(np.float32))
+        return Prediction(mean, self.spread(variance))
+
+    def spread(self, variance: np.ndarray) -> np.ndarray:
+        """Standard deviation of a new measurement, from the variance of the scores: float32 (m, genes)."""
+        noise = self.process_.variance_ * self.process_.noise_ratio_
+        squared = (variance + noise) @ self.factors_.loadings_**2 + self.factors_.residual_variance_
+        return np.sqrt(squared).astype(np.float32)
 
     def describe(self) -> dict[str, Any]:
         """Return the processes' hyperparameters, one per factor."""
@@ -156,12 +159,13 @@ class BlendedKriging(Imputer):
 
     def predict(self, section: int, sites: Sites) -> Prediction:
         """Weighted mean, and the factors' standard deviation of a new measurement."""
-        return self.blend(section, sites, self.factors_.predict(section, sites))
+        shared = self.factors_.predict(section, sites)
+        return Prediction(self.blend(section, sites, shared.mean), shared.sd)
 
-    def blend(self, section: int, sites: Sites, shared: Prediction) -> Prediction:
-        """Add the genes' own kriging to what factors predict at sites."""
+    def blend(self, section: int, sites: Sites, shared: np.ndarray) -> np.ndarray:
+        """Add the genes' own kriging to what the factors say at sites: float32 (m, genes)."""
         own = self.genes_.predict(section, sites).mean
-        return Prediction((1.0 - OWN_SHARE) * shared.mean + OWN_SHARE * own, shared.sd)
+        return ((1.0 - OWN_SHARE) * shared + OWN_SHARE * own).astype(np.float32)
 
     def describe(self) -> dict[str, Any]:
         """Return the hyperparameters of the factors' processes, and the share of the genes' own."""

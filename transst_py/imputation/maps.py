@@ -38,12 +38,12 @@ class Maps(ABC):
         """Measured values of spots of a section, float32 (n, channels)."""
 
     @abstractmethod
-    def filled(self, number: int, sites: Sites) -> np.ndarray:
-        """Start values at sites of a section, float32 (m, channels)."""
+    def filled(self, number: int, sites: Sites) -> Prediction:
+        """Start values at sites of a section, (m, channels); `sd` is of the genes' expression, (m, genes)."""
 
     @abstractmethod
-    def restore(self, number: int, sites: Sites, filled: np.ndarray) -> Prediction:
-        """Turn values of all channels at sites, (m, channels), into expression of the wanted genes."""
+    def restore(self, number: int, sites: Sites, filled: np.ndarray) -> np.ndarray:
+        """Turn values of all channels at sites, (m, channels), into expression of the genes, (m, genes)."""
 
     @property
     @abstractmethod
@@ -103,14 +103,14 @@ class GeneMaps(Maps):
         """Measured values of spots of a section, float32 (n, genes)."""
         return self._scaled(spots.dense(self.genes))
 
-    def filled(self, number: int, sites: Sites) -> np.ndarray:
-        """Start values at sites of a section, float32 (m, genes)."""
-        return self._scaled(self.start_.predict(number, sites).mean)
+    def filled(self, number: int, sites: Sites) -> Prediction:
+        """Start values at sites of a section, (m, genes)."""
+        start = self.start_.predict(number, sites)
+        return Prediction(self._scaled(start.mean), start.sd)
 
-    def restore(self, number: int, sites: Sites, filled: np.ndarray) -> Prediction:
-        """Return to the scale of expression; uncertainty is that of the start."""
-        mean = (filled * self._unit + self._mean).astype(np.float32)
-        return Prediction(mean, self.start_.predict(number, sites).sd)
+    def restore(self, number: int, sites: Sites, filled: np.ndarray) -> np.ndarray:
+        """Return to the scale of expression, float32 (m, genes)."""
+        return (filled * self._unit + self._mean).astype(np.float32)
 
     @property
     def importance(self) -> np.ndarray:
@@ -147,17 +147,18 @@ class FactorMaps(Maps):
         """Scores of spots of a section, float32 (n, factors)."""
         return (self._kriged.factors_.score(number, spots) / self._unit).astype(np.float32)
 
-    def filled(self, number: int, sites: Sites) -> np.ndarray:
-        """Kriged scores at sites of a section, float32 (m, factors)."""
-        scores, _ = self._kriged.process_.predict(number, sites.positions)
-        return (scores / self._unit).astype(np.float32)
+    def filled(self, number: int, sites: Sites) -> Prediction:
+        """Kriged scores at sites of a section, (m, factors)."""
+        scores, variance = self._kriged.process_.predict(number, sites.positions)
+        return Prediction((scores / self._unit).astype(np.float32), self._kriged.spread(variance))
 
-    def restore(self, number: int, sites: Sites, filled: np.ndarray) -> Prediction:
-        """Multiply with the loadings; uncertainty is that of the start."""
+    def restore(self, number: int, sites: Sites, filled: np.ndarray) -> np.ndarray:
+        """Multiply with the loadings, and add the genes' own kriging if the start has it."""
         factors = self._kriged.factors_
-        mean = factors.means_[number] + (filled * self._unit) @ factors.loadings_
-        found = Prediction(mean.astype(np.float32), self._kriged.predict(number, sites).sd)
-        return self.start_.blend(number, sites, found) if self._kriged is not self.start_ else found
+        shared = factors.means_[number] + (filled * self._unit) @ factors.loadings_
+        if self._kriged is self.start_:
+            return shared.astype(np.float32)
+        return self.start_.blend(number, sites, shared)
 
     @property
     def importance(self) -> np.ndarray:

@@ -12,12 +12,19 @@ from transst_py.imputation.domain_means import MIN_SPOTS as MIN_SPOTS_DOMAINS
 from transst_py.imputation.domain_means import DomainMeans, count_varying
 from transst_py.imputation.interpolation import Interpolator
 from transst_py.imputation.kriging import BlendedKriging, FactorKriging, GeneKriging
-from transst_py.imputation.s2s import MIN_SPOTS as MIN_SPOTS_S2S
-from transst_py.imputation.s2s import S2SImputer
 from transst_py.imputation.smoothing import Smoother
 from transst_py.imputation.spots import Imputer, Section
+from transst_py.imputation.views import MIN_SPOTS as MIN_SPOTS_S2S
 
 __all__ = ["LATTICE_METHODS", "METHODS", "make_imputers"]
+
+
+def _s2s(**options: Any) -> Imputer:
+    # Only here, since torch takes as long to import as all else together.
+    from transst_py.imputation.s2s import S2SImputer
+
+    return S2SImputer(**options)
+
 
 _MAKERS: dict[str, Callable[..., Imputer]] = {
     "nearest": lambda **_: Smoother("nearest"),
@@ -29,7 +36,7 @@ _MAKERS: dict[str, Callable[..., Imputer]] = {
     "svd_gp": lambda **_: FactorKriging(),
     "kriging": lambda **_: BlendedKriging(),
     "domain_means": DomainMeans,
-    "s2s": S2SImputer,
+    "s2s": _s2s,
 }
 METHODS = tuple(_MAKERS)
 # These need the sites of a lattice, not only coordinates.

@@ -25,17 +25,15 @@ from transst_py.imputation.training import (
     device_of,
     train,
 )
-from transst_py.imputation.views import Layout, View, sparser_masks
+from transst_py.imputation.views import MIN_SPOTS, Layout, View, sparser_masks
 
-__all__ = ["MIN_SPOTS", "S2SImputer"]
+__all__ = ["S2SImputer"]
 
 CHANNELS = ("auto", "genes", "factors")
 # Genes the network is trained on: the most variable ones, wanted or not.
 MAX_TRAINED = 512
 # With more genes to impute, factors are filled instead: one pass per gene would take its time.
 MAX_GENE_MAPS = 1000
-# With fewer measured spots in a section there is nothing to learn from.
-MIN_SPOTS = 24
 BLOCK_CHANNELS = 128
 # Starts that krige factors: with maps of factors both are the same.
 FACTOR_STARTS = ("kriging", "svd_gp")
@@ -215,7 +213,7 @@ class S2SImputer(Imputer):
         dense, checked = [], []
         for number, (shown, hidden, wanted) in enumerate(zip(kept, asked, sites, strict=True)):
             layout = Layout.of(shown, hidden, wanted)
-            filled, values = maps.filled(number, layout.everywhere), maps.values(number, shown)
+            filled, values = maps.filled(number, layout.everywhere).mean, maps.values(number, shown)
             view = layout.view(filled, values, maps.values(number, hidden))
             checked.append(view)
             dense.append(view.asking(layout, shown, values))
@@ -233,7 +231,7 @@ class S2SImputer(Imputer):
                 asked = kept[number] if self.config.ask_shown else hidden[number]
                 step = common_step(kept[number].sites.lattice)
                 layout = Layout.of(shown[number], asked, kept[number].sites, step)
-                filled = maps.filled(number, layout.everywhere)
+                filled = maps.filled(number, layout.everywhere).mean
                 values = maps.values(number, layout.shown), maps.values(number, layout.asked)
                 views.append(layout.view(filled, *values))
         return views
@@ -258,15 +256,15 @@ class S2SImputer(Imputer):
     def _fill(self, maps: Maps, number: int, shown: Section, wanted: Sites, sites: Sites) -> Prediction:
         """Complete the maps of a section, of which `wanted` and `sites` belong to the tissue."""
         layout = Layout.of(shown, shown, wanted.join(sites))
-        filled = maps.filled(number, layout.everywhere)
-        observed = maps.values(number, shown)
-        found = np.empty((len(sites), filled.shape[1]), dtype=np.float32)
-        for start in range(0, filled.shape[1], BLOCK_CHANNELS):
-            block = slice(start, start + BLOCK_CHANNELS)
-            view = layout.view(filled[:, block], observed[:, block], observed[:, block])
-            found[:, block] = layout.frame.take(self._complete(view, start), sites.lattice)
-        restored = maps.restore(number, sites, found)
-        return replace(restored, mean=np.maximum(restored.mean, self._floor))
+        start, observed = maps.filled(number, layout.everywhere), maps.values(number, shown)
+        n_sites, n_channels = len(sites), start.mean.shape[1]
+        completed = np.empty((n_sites, n_channels), dtype=np.float32)
+        for first in range(0, n_channels, BLOCK_CHANNELS):
+            block = slice(first, first + BLOCK_CHANNELS)
+            view = layout.view(start.mean[:, block], observed[:, block], observed[:, block])
+            completed[:, block] = layout.frame.take(self._complete(view, first), sites.lattice)
+        mean = np.maximum(maps.restore(number, sites, completed), self._floor)
+        return Prediction(mean, None if start.sd is None else start.sd[layout.rows(sites)])
 
     def _complete(self, view: View, first: int) -> np.ndarray:
         """Complete all maps of a view; `first` is the channel that its maps begin with."""

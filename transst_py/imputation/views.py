@@ -18,12 +18,14 @@ from transst_py.imputation.gene_images import Frame, common_step
 from transst_py.imputation.holdout import holes, random_spots
 from transst_py.imputation.spots import Section, Sites
 
-__all__ = ["Layout", "View", "sparser_masks"]
+__all__ = ["MIN_SPOTS", "Layout", "View", "sparser_masks"]
 
+# With fewer measured spots in a section there is nothing to learn from.
+MIN_SPOTS = 24
 # A comb with fewer spots teaches nothing about the tissue.
 MIN_SHOWN = 12
 # Where there is no comb: how often spots are hidden, what share of them, and in holes of which radius.
-N_RANDOM = 6
+N_RANDOM = 4
 HIDDEN_SHARE = (0.1, 0.5)
 HOLE_RADIUS = 2.0
 # Spots in a hole, at most.
@@ -87,6 +89,12 @@ class Layout:
         _, first = np.unique(places.lattice, axis=0, return_index=True)
         everywhere = places.subset(first)
         return cls(shown, asked, everywhere, Frame.around(everywhere.lattice, step))
+
+    def rows(self, sites: Sites) -> np.ndarray:
+        """Numbers of some sites in `everywhere`, int64 (m,)."""
+        number = np.zeros(self.frame.shape, dtype=np.int64)
+        number[self.frame.pixels(self.everywhere.lattice)] = np.arange(len(self.everywhere))
+        return number[self.frame.pixels(sites.lattice)]
 
     def view(self, start: np.ndarray, observed: np.ndarray, target: np.ndarray) -> View:
         """Make the view; values are of `everywhere`, `shown` and `asked`, (spots, channels) each."""

@@ -61,6 +61,8 @@ def impute(
     sample_key: str | None = None,
     preset: str = "lite",
     natural_images: Any = None,
+    channels: str = "auto",
+    fine_tune: int = 0,
     device: str = "auto",
     checkpoint: str | Path | None = None,
     n_domains: int = 8,
@@ -109,7 +111,7 @@ def impute(
         Column of `adata.obs` that says which sample (section) a spot is of; None: all spots are of one. Spots
         are imputed from their own sample only, "densify" lays a lattice for each. The scale, the method and
         what it learns (widths, factors, the network) are of all samples together.
-    preset, natural_images, device, checkpoint
+    preset, natural_images, channels, fine_tune, device, checkpoint
         Of "s2s": see `S2SImputer`.
     n_domains
         Of "domain_means".
@@ -189,6 +191,8 @@ def impute(
     network = {
         "preset": preset,
         "natural_images": natural_images,
+        "channels": channels,
+        "fine_tune": fine_tune,
         "device": device,
         "checkpoint": checkpoint,
         "verbose": verbose,
