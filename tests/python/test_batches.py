@@ -4,13 +4,13 @@ import torch
 from sections import comb_task, lattice_index
 
 from transst_py.imputation import batches
-from transst_py.imputation.batches import ImageSampler, ViewSampler
+from transst_py.imputation.batches import ImageSampler, ViewSampler, whole_maps
 from transst_py.imputation.views import Layout, View
 
 CPU = torch.device("cpu")
 
 
-def numbered_view(height=12, width=10, *, kind="square"):
+def numbered_view(height=12, width=10, *, kind="square", isotropic=True):
     """A view whose pixels all differ, and whose planes can be told from its maps."""
     pixel = np.arange(1.0, height * width + 1).reshape(height, width)
     index = lattice_index(height, width)
@@ -24,13 +24,14 @@ def numbered_view(height=12, width=10, *, kind="square"):
         tissue=np.ones((height, width), dtype=bool),
         weight=pixel / 7,
         kind=kind,
+        isotropic=isotropic,
     )
 
 
 class TestViewSampler:
     def test_whole_maps(self):
         view = numbered_view()
-        batch = ViewSampler(view, CPU, side=4).whole(np.array([1, 0, 1]))
+        batch = whole_maps(view, np.array([1, 0, 1]), CPU)
         np.testing.assert_allclose(batch.start[:, 0].numpy(), view.start[[1, 0, 1]])
         assert batch.extra.shape == (3, 2, 12, 10)
 
@@ -51,6 +52,20 @@ class TestViewSampler:
         if kind == "hexagonal":  # the others are no symmetries of the lattice
             expected = {(1, 10), (-1, -10), (10, 1), (-10, -1)}
         assert turns == expected
+
+    def test_rows_are_no_columns_where_spots_are_farther_apart_along_them(self):
+        sampler = ViewSampler(numbered_view(isotropic=False), CPU, side=5)
+        rng = np.random.default_rng(0)
+        for _ in range(20):
+            first = sampler.crops(np.array([0]), rng).start[0, 0]
+            assert abs(int(first[0, 1] - first[0, 0])) == 1
+
+    def test_an_island_far_from_the_fullest_crop(self):
+        view = numbered_view(20, 20)
+        view.tissue[:, 6:14] = False
+        view.weight[:, 6:] = 0
+        batch = ViewSampler(view, CPU, side=8).crops(np.array([0]), np.random.default_rng(0))
+        assert (batch.weight > 0).any()
 
     def test_hexagonal_turns_keep_neighbours(self):
         # Axial neighbours differ by (0, 1), (1, 0), (1, -1).

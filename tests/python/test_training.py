@@ -32,13 +32,13 @@ def make_data(*, start="nearest", noise=0.1, images=False, rows=24):
     maps = GeneMaps(genes, start, None).fit([kept])
     layout = Layout.of(kept, asked, sites)
     observed = maps.values(0, kept)
-    checked = layout.view(maps.filled(0, layout.everywhere).mean, observed, maps.values(0, asked))
+    checked = layout.view(maps.filled(0, layout.everywhere), observed, maps.values(0, asked))
     thin = (kept.sites.index % 4 == 0).all(axis=1)
     shown, hidden = kept.subset(thin), kept.subset(~thin)
     coarse = GeneMaps(genes, start, None).fit([shown])
     small = Layout.of(shown, hidden, kept.sites, (2, 2))
     sparser = small.view(
-        coarse.filled(0, small.everywhere).mean, coarse.values(0, shown), coarse.values(0, hidden)
+        coarse.filled(0, small.everywhere), coarse.values(0, shown), coarse.values(0, hidden)
     )
     rng = np.random.default_rng(0)
     grey = [rng.random((40, 40)).astype(np.float32)]
@@ -48,7 +48,7 @@ def make_data(*, start="nearest", noise=0.1, images=False, rows=24):
         [checked.asking(layout, kept, observed)],
         [checked],
         np.full(5, 0.2),
-        sampler if images else None,
+        [sampler] if images else [],
     )
 
 
@@ -106,14 +106,14 @@ class TestTrain:
     @pytest.mark.parametrize("left_out", ["dense_weight", "image_weight"])
     def test_every_loss_counts(self, left_out):
         data = make_data(images=True)
-        config = replace(SMALL, dense_weight=1.0, image_weight=1.0, patience=None, shrink=False)
+        config = replace(SMALL, dense_weight=1.0, image_weight=1.0, keep_best=False, shrink=False)
         assert not torch.equal(
             weights(run(config, data)), weights(run(replace(config, **{left_out: 0}), data))
         )
 
     def test_held_out_spots_teach_nothing(self):
         data = make_data(images=True)
-        config = replace(SMALL, patience=None, shrink=False)
+        config = replace(SMALL, keep_best=False, shrink=False)
         view = data.held_out[0]
         poisoned = replace(data, held_out=[replace(view, target=view.target + 100)])
         assert torch.equal(weights(run(config, data)), weights(run(config, poisoned)))
@@ -124,6 +124,22 @@ class TestTrain:
         best = min(check["held_out"] for check in first.history)
         same = run(replace(SMALL, steps=3, learning_rate=1e-9), data, initial=first)
         assert same.history[0]["held_out"] == pytest.approx(best, rel=1e-4)
+
+    def test_a_better_network_is_not_given_up(self):
+        data = make_data()
+        first = run(replace(SMALL, steps=100, learning_rate=3e-3), data)
+        harmful = replace(SMALL, learning_rate=0.5, patience=None)
+        assert torch.equal(weights(run(harmful, data, initial=first)), weights(first))
+        given_up = run(replace(harmful, keep_best=False), data, initial=first)
+        assert not torch.equal(weights(given_up), weights(first))
+
+    def test_a_perfect_start_is_left_alone(self):
+        data = make_data()
+        view = data.held_out[0]
+        perfect = replace(data, held_out=[replace(view, start=np.where(view.weight > 0, view.target, 0))])
+        trained = run(SMALL, perfect)
+        assert trained.shrinkage == 0
+        assert all(check["held_out"] == 1 for check in trained.history)
 
 
 def test_loss_weighs_cascades_and_pixels():
@@ -138,6 +154,24 @@ def test_loss_weighs_cascades_and_pixels():
         state.config = replace(SMALL, loss=loss)
         errors = [(error_of(r - batch.target) * weight).sum() / weight.sum() for r in outputs]
         torch.testing.assert_close(state._loss(batch), errors[0] / 2 + errors[1])
+        state.config = replace(SMALL, loss=loss, weigh_by_noise=False)
+        errors = [error_of(r - batch.target).mean() for r in outputs]
+        torch.testing.assert_close(state._loss(batch), errors[0] / 2 + errors[1])
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "match"),
+    [
+        ({"loss": "L1"}, ValueError, "`loss`"),
+        ({"steps": 0}, ValueError, "`steps` must be at least 1"),
+        ({"batch": 1.5}, TypeError, "`batch`"),
+        ({"crop": 2}, ValueError, "`crop`"),
+        ({"learning_rate": 0.0}, ValueError, "`learning_rate`"),
+    ],
+)
+def test_bad_config(options, error, match):
+    with pytest.raises(error, match=match):
+        TrainingConfig(**options)
 
 
 class TestCheckpoint:
@@ -170,8 +204,12 @@ class TestCheckpoint:
         run(SMALL, data, checkpoint=path)
         with pytest.raises(ValueError, match=r"`checkpoint`.*other settings or other data"):
             run(replace(SMALL, batch=4), data, checkpoint=path)
-        with pytest.raises(ValueError, match=r"`checkpoint`"):
-            run(SMALL, make_data(noise=0.2), checkpoint=path)
+        for other in (make_data(noise=0.2), make_data(images=True), make_data(start="svd_gp")):
+            with pytest.raises(ValueError, match=r"`checkpoint`"):
+                run(SMALL, other, checkpoint=path)
+        path.write_text("something else")
+        with pytest.raises(ValueError, match=r"`checkpoint`: .*no state of a training"):
+            run(SMALL, data, checkpoint=path)
 
 
 def test_paper_preset_is_the_published_one():
@@ -183,6 +221,8 @@ def test_paper_preset_is_the_published_one():
     assert (paper.crop, paper.batch, paper.steps, paper.learning_rate) == (64, 16, 45_000, 1e-4)
     assert (paper.one_cycle, paper.shrink, paper.patience) == (False, False, None)
     optimizer = training._Run(replace(paper, network=SMALL.network), make_data(), CPU, 0).optimizer
+    assert (paper.keep_best, paper.weigh_by_noise, paper.mixed_precision) == (False, False, False)
+    assert paper.image_sides == (32, 64)
     assert optimizer.defaults["betas"] == (0.5, 0.999)
     assert optimizer.defaults["weight_decay"] == 0
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import product
@@ -15,7 +16,7 @@ from transst_py.imputation.natural_images import ImageCrops
 from transst_py.imputation.smoothers import find_neighbours, nearest_weights
 from transst_py.imputation.views import View
 
-__all__ = ["Batch", "ImageSampler", "ViewSampler"]
+__all__ = ["Batch", "ImageSampler", "ViewSampler", "whole_maps"]
 
 # A crop holds at least this share of the tissue that the fullest one holds.
 MIN_TISSUE = 0.5
@@ -48,6 +49,13 @@ class Batch:
         return torch.cat([self.shown, self.tissue], dim=1)
 
 
+def whole_maps(view: View, channels: np.ndarray, device: torch.device) -> Batch:
+    """Return the whole maps of some channels of a view."""
+    maps = [_put(images[channels][:, None], device) for images in (view.start, view.observed, view.target)]
+    planes = [_put(plane, device) for plane in (view.shown, view.tissue, view.weight)]
+    return Batch(*maps, *(plane.expand(len(channels), 1, *plane.shape) for plane in planes))
+
+
 class ViewSampler:
     """A view on a device, and random crops of it.
 
@@ -62,22 +70,12 @@ class ViewSampler:
     """
 
     def __init__(self, view: View, device: torch.device, *, side: int) -> None:
-        def put(array: np.ndarray) -> Tensor:
-            return torch.from_numpy(np.ascontiguousarray(array, dtype=np.float32)).to(device)
-
         self.n_channels = len(view.start)
-        self._maps = [put(array) for array in (view.start, view.observed, view.target)]
-        self._planes = [put(array) for array in (view.shown, view.tissue, view.weight)]
+        self._maps = [_put(array, device) for array in (view.start, view.observed, view.target)]
+        self._planes = [_put(array, device) for array in (view.shown, view.tissue, view.weight)]
         self._size = tuple(min(side, n) for n in view.shown.shape)
         self._corners = _corners(view, *self._size)
-        self._kind = view.kind
-
-    def whole(self, channels: np.ndarray) -> Batch:
-        """Return the whole maps of some channels."""
-        which = torch.from_numpy(channels).to(self._maps[0].device)
-        maps = [images[which][:, None] for images in self._maps]
-        planes = [plane.expand(len(channels), 1, *plane.shape) for plane in self._planes]
-        return Batch(*maps, *planes)
+        self._kind, self._may_transpose = view.kind, view.isotropic and self._size[0] == self._size[1]
 
     def crops(self, channels: np.ndarray, rng: np.random.Generator) -> Batch:
         """Cut each channel at a random place, all turned the same way."""
@@ -89,7 +87,7 @@ class ViewSampler:
         which = torch.from_numpy(channels).to(device)[:, None, None]
         cut = [images[which, rows, cols] for images in self._maps]
         cut += [plane[rows, cols] for plane in self._planes]
-        turn = _random_turn(self._kind, height == width, rng)
+        turn = _random_turn(self._kind, self._may_transpose, rng)
         return Batch(*(turn(tensor[:, None]) for tensor in cut))
 
 
@@ -115,6 +113,11 @@ class ImageSampler:
         Chooses what is prepared.
     device
         Where batches are wanted.
+
+    Attributes
+    ----------
+    fingerprint
+        Differs for other images, or other ways to sample them; bytes.
     """
 
     def __init__(
@@ -128,6 +131,10 @@ class ImageSampler:
         device: torch.device,
     ) -> None:
         self._crops, self._side, self._device = ImageCrops(images), side, device
+        digest = hashlib.sha256(f"{side} {list(steps)} {list(processes)}".encode())
+        for image in images:
+            digest.update(image.tobytes())
+        self.fingerprint = digest.digest()
         patterns = [_pattern(side, steps, number, rng) for number in range(N_PATTERNS)]
         usable = [process for process in processes if process[2] <= MAX_NOISE_RATIO]
         self._standardize = bool(usable)
@@ -159,11 +166,15 @@ class ImageSampler:
         return Batch(*(tensor.to(self._device) for tensor in tensors))
 
 
+def _put(array: np.ndarray, device: torch.device) -> Tensor:
+    return torch.from_numpy(np.ascontiguousarray(array, dtype=np.float32)).to(device)
+
+
 def _corners(view: View, height: int, width: int) -> np.ndarray:
     """Top left corners of the crops that hold enough tissue and something to be scored on, int64 (k, 2)."""
     tissue = _window_sums(view.tissue.astype(np.float64), height, width)
     asked = _window_sums((view.weight > 0).astype(np.float64), height, width)
-    return np.argwhere((tissue >= MIN_TISSUE * tissue.max()) & (asked > 0))
+    return np.argwhere((asked > 0) & (tissue >= MIN_TISSUE * tissue[asked > 0].max()))
 
 
 def _window_sums(image: np.ndarray, height: int, width: int) -> np.ndarray:
@@ -173,7 +184,9 @@ def _window_sums(image: np.ndarray, height: int, width: int) -> np.ndarray:
     return down[:, width:] - down[:, : down.shape[1] - width]
 
 
-def _random_turn(kind: str, square: bool, rng: np.random.Generator) -> Callable[[Tensor], Tensor]:
+def _random_turn(
+    kind: str | None, may_transpose: bool, rng: np.random.Generator
+) -> Callable[[Tensor], Tensor]:
     """Draw a symmetry of the lattice that maps a crop onto one of the same shape.
 
     In axial coordinates, those of a hexagonal lattice are the half turn and the transposition.
@@ -181,7 +194,7 @@ def _random_turn(kind: str, square: bool, rng: np.random.Generator) -> Callable[
     flips = tuple(axis for axis in (-2, -1) if rng.random() < 0.5)
     if kind == "hexagonal":
         flips = (-2, -1) if flips[:1] == (-2,) else ()
-    transpose = square and rng.random() < 0.5
+    transpose = may_transpose and rng.random() < 0.5
 
     def turn(tensor: Tensor) -> Tensor:
         turned = tensor.flip(flips) if flips else tensor

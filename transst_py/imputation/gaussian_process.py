@@ -108,37 +108,41 @@ class GaussianProcess:
         self.length_scale_ = np.array([length for _, length in CANDIDATES])[self._candidate]
         return self
 
-    def predict(self, section: int, positions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Mean and variance of the signal at positions of a section: float64 (m, r) each.
+    def predict(
+        self, section: int, positions: np.ndarray, *, columns: slice = slice(None)
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Mean and variance of the signal of some columns at positions of a section: float64 (m, r) each.
 
         Sections of more than `MAX_SPOTS` spots are kriged in tiles, each from the spots in and around it.
         """
-        mean = np.empty((len(positions), self.variance_.size))
-        variance = np.empty_like(mean)
+        which = np.arange(self.variance_.size)[columns]
+        mean, variance = np.empty((2, len(positions), which.size))
         spots = self._sections[section]
         for rows, around in _tiles(positions, spots.positions):
-            mean[rows], variance[rows] = self._krige(spots.subset(around), positions[rows])
-        return mean + self._means[section], variance
+            mean[rows], variance[rows] = self._krige(spots.subset(around), positions[rows], which)
+        return mean + self._means[section][which], variance
 
-    def _krige(self, spots: _Spots, positions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        mean = np.empty((len(positions), self.variance_.size))
-        variance = np.empty_like(mean)
+    def _krige(
+        self, spots: _Spots, positions: np.ndarray, which: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray]:
+        mean, variance = np.empty((2, len(positions), which.size))
+        candidates, ratios = self._candidate[which], self.noise_ratio_[which]
 
         def krige(candidate: int) -> None:
             inside = _correlation(candidate, spots.positions, spots.positions)
             across = _correlation(candidate, spots.positions, positions)
-            of_candidate = self._candidate == candidate
             # Columns of one correlation and noise ratio share weights, and the variance.
-            for ratio in np.unique(self.noise_ratio_[of_candidate]):
-                chosen = np.flatnonzero(of_candidate & (self.noise_ratio_ == ratio))
+            for ratio in np.unique(ratios[candidates == candidate]):
+                chosen = np.flatnonzero((candidates == candidate) & (ratios == ratio))
                 factor = cholesky(inside + np.diag(ratio * spots.noise), lower=True, check_finite=False)
                 whitened = solve_triangular(factor, across, lower=True, check_finite=False)
-                data = solve_triangular(factor, spots.columns[:, chosen], lower=True, check_finite=False)
+                data = spots.columns[:, which[chosen]].astype(np.float64)
+                data = solve_triangular(factor, data, lower=True, check_finite=False)
                 mean[:, chosen] = whitened.T @ data
                 left = np.maximum(1.0 - (whitened**2).sum(axis=0), 0.0)
-                variance[:, chosen] = left[:, None] * self.variance_[chosen]
+                variance[:, chosen] = left[:, None] * self.variance_[which[chosen]]
 
-        in_threads(krige, np.unique(self._candidate))
+        in_threads(krige, np.unique(candidates))
         return mean, variance
 
 

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any, Self
 
 import numpy as np
+from sklearn.utils import gen_batches
 from sklearn.utils.extmath import randomized_svd
 
 from transst_py.imputation.gaussian_process import GaussianProcess
@@ -13,8 +14,8 @@ from transst_py.imputation.spots import Imputer, Prediction, Section, Sites, sma
 
 __all__ = ["BlendedKriging", "FactorKriging", "Factors", "GeneKriging", "most_variable"]
 
-# Genes at once: float64 (spots, genes), twice.
-BLOCK_GENES = 512
+# Genes at once: float64 (sites, genes), twice.
+BLOCK_GENES = 2048
 # Genes that enter the factors: those of the largest variance.
 MAX_FACTOR_GENES = 2000
 # One factor for so many spots, between these bounds.
@@ -31,29 +32,26 @@ class GeneKriging(Imputer):
 
     def fit(self, sections: Sequence[Section], sites: Sequence[Sites], genes: np.ndarray) -> Self:
         """Choose every gene's process by maximum likelihood."""
+        columns = [section.dense(genes) for section in sections]
         positions = [section.sites.positions for section in sections]
-        noise = [section.noise for section in sections]
-        self._blocks = []
-        for start in range(0, len(genes), BLOCK_GENES):
-            columns = [section.dense(genes[start : start + BLOCK_GENES]) for section in sections]
-            self._blocks.append(GaussianProcess().fit(columns, positions, noise))
+        self._process = GaussianProcess().fit(columns, positions, [section.noise for section in sections])
         self._floor = smallest_values(sections, genes)
         return self
 
     def predict(self, section: int, sites: Sites) -> Prediction:
         """Posterior mean, and the standard deviation of a new measurement."""
-        means, sds = [], []
-        for process in self._blocks:
-            mean, variance = process.predict(section, sites.positions)
-            means.append(mean.astype(np.float32))
-            noise = process.variance_ * process.noise_ratio_
-            sds.append(np.sqrt(variance + noise).astype(np.float32))
-        mean = np.maximum(np.concatenate(means, axis=1), self._floor)
-        return Prediction(mean, np.concatenate(sds, axis=1))
+        process = self._process
+        mean, sd = np.empty((2, len(sites), process.variance_.size), dtype=np.float32)
+        noise = process.variance_ * process.noise_ratio_
+        for block in gen_batches(mean.shape[1], BLOCK_GENES):
+            found, variance = process.predict(section, sites.positions, columns=block)
+            mean[:, block] = np.maximum(found, self._floor[block])
+            sd[:, block] = np.sqrt(variance + noise[block])
+        return Prediction(mean, sd)
 
     def describe(self) -> dict[str, Any]:
         """Return the processes' hyperparameters, one per gene."""
-        return _hyperparameters(self._blocks)
+        return _hyperparameters(self._process)
 
 
 class Factors:
@@ -93,8 +91,8 @@ class Factors:
         design = np.concatenate([w * scores for w, scores in zip(root, self.scores_, strict=True)])
         solve = np.linalg.pinv(design)
         loadings, variances, means = [], [], []
-        for start in range(0, len(genes), BLOCK_GENES):
-            wanted = [section.dense(genes[start : start + BLOCK_GENES]) for section in sections]
+        for block in gen_batches(len(genes), BLOCK_GENES):
+            wanted = [section.dense(genes[block]) for section in sections]
             mean = [_weighted_mean(Y, w) for Y, w in zip(wanted, root, strict=True)]
             rows = np.concatenate([w * (Y - m) for w, Y, m in zip(root, wanted, mean, strict=True)])
             coefficients = solve @ rows
@@ -130,19 +128,28 @@ class FactorKriging(Imputer):
     def predict(self, section: int, sites: Sites) -> Prediction:
         """Posterior mean, and the standard deviation of a new measurement."""
         scores, variance = self.process_.predict(section, sites.positions)
-        mean = self.factors_.means_[section] + scores @ self.factors_.loadings_
-        mean = np.maximum(mean.astype(np.float32), self._floor)
-        return Prediction(mean, self.spread(variance))
+        mean = self.expression(section, scores)
+        return Prediction(np.maximum(mean, self._floor, out=mean), self._spread(variance))
 
-    def spread(self, variance: np.ndarray) -> np.ndarray:
-        """Standard deviation of a new measurement, from the variance of the scores: float32 (m, genes)."""
+    def uncertainty(self, section: int, sites: Sites) -> np.ndarray:
+        """Standard deviation of a new measurement, float32 (m, genes)."""
+        return self._spread(self.process_.predict(section, sites.positions)[1])
+
+    def expression(self, section: int, scores: np.ndarray) -> np.ndarray:
+        """Expression of the genes by scores (m, factors): float32 (m, genes)."""
+        mean = scores.astype(np.float32) @ self.factors_.loadings_.astype(np.float32)
+        mean += self.factors_.means_[section].astype(np.float32)
+        return mean
+
+    def _spread(self, variance: np.ndarray) -> np.ndarray:
         noise = self.process_.variance_ * self.process_.noise_ratio_
-        squared = (variance + noise) @ self.factors_.loadings_**2 + self.factors_.residual_variance_
-        return np.sqrt(squared).astype(np.float32)
+        spread = (variance + noise).astype(np.float32) @ (self.factors_.loadings_**2).astype(np.float32)
+        spread += self.factors_.residual_variance_.astype(np.float32)
+        return np.sqrt(spread, out=spread)
 
     def describe(self) -> dict[str, Any]:
         """Return the processes' hyperparameters, one per factor."""
-        return {"n_factors": len(self.process_.variance_), **_hyperparameters([self.process_])}
+        return {"n_factors": len(self.process_.variance_), **_hyperparameters(self.process_)}
 
 
 class BlendedKriging(Imputer):
@@ -162,19 +169,23 @@ class BlendedKriging(Imputer):
         shared = self.factors_.predict(section, sites)
         return Prediction(self.blend(section, sites, shared.mean), shared.sd)
 
+    def uncertainty(self, section: int, sites: Sites) -> np.ndarray:
+        """Standard deviation of a new measurement, float32 (m, genes)."""
+        return self.factors_.uncertainty(section, sites)
+
     def blend(self, section: int, sites: Sites, shared: np.ndarray) -> np.ndarray:
-        """Add the genes' own kriging to what the factors say at sites: float32 (m, genes)."""
-        own = self.genes_.predict(section, sites).mean
-        return ((1.0 - OWN_SHARE) * shared + OWN_SHARE * own).astype(np.float32)
+        """Add the genes' own kriging to what the factors say at sites, in place: float32 (m, genes)."""
+        shared *= 1.0 - OWN_SHARE
+        shared += OWN_SHARE * self.genes_.predict(section, sites).mean
+        return shared
 
     def describe(self) -> dict[str, Any]:
         """Return the hyperparameters of the factors' processes, and the share of the genes' own."""
         return {"own_share": OWN_SHARE, **self.factors_.describe()}
 
 
-def _hyperparameters(processes: Sequence[GaussianProcess]) -> dict[str, Any]:
-    names = ("correlation", "length_scale", "noise_ratio")
-    return {name: np.concatenate([getattr(p, name + "_") for p in processes]) for name in names}
+def _hyperparameters(process: GaussianProcess) -> dict[str, Any]:
+    return {name: getattr(process, name + "_") for name in ("correlation", "length_scale", "noise_ratio")}
 
 
 def most_variable(sections: Sequence[Section], n_genes: int) -> np.ndarray:

@@ -10,7 +10,7 @@ import numpy as np
 
 from transst_py.imputation.kriging import BlendedKriging, FactorKriging, GeneKriging
 from transst_py.imputation.smoothing import Smoother
-from transst_py.imputation.spots import Imputer, Prediction, Section, Sites
+from transst_py.imputation.spots import Imputer, Section, Sites
 
 __all__ = ["STARTS", "FactorMaps", "GeneMaps", "Maps"]
 
@@ -38,12 +38,16 @@ class Maps(ABC):
         """Measured values of spots of a section, float32 (n, channels)."""
 
     @abstractmethod
-    def filled(self, number: int, sites: Sites) -> Prediction:
-        """Start values at sites of a section, (m, channels); `sd` is of the genes' expression, (m, genes)."""
+    def filled(self, number: int, sites: Sites) -> np.ndarray:
+        """Start values at sites of a section, float32 (m, channels)."""
 
     @abstractmethod
     def restore(self, number: int, sites: Sites, filled: np.ndarray) -> np.ndarray:
         """Turn values of all channels at sites, (m, channels), into expression of the genes, (m, genes)."""
+
+    def uncertainty(self, number: int, sites: Sites) -> np.ndarray | None:
+        """Standard deviation of the genes' expression at sites, that of the start: float32 (m, genes)."""
+        return self.start_.uncertainty(number, sites)
 
     @property
     @abstractmethod
@@ -103,10 +107,9 @@ class GeneMaps(Maps):
         """Measured values of spots of a section, float32 (n, genes)."""
         return self._scaled(spots.dense(self.genes))
 
-    def filled(self, number: int, sites: Sites) -> Prediction:
-        """Start values at sites of a section, (m, genes)."""
-        start = self.start_.predict(number, sites)
-        return Prediction(self._scaled(start.mean), start.sd)
+    def filled(self, number: int, sites: Sites) -> np.ndarray:
+        """Start values at sites of a section, float32 (m, genes)."""
+        return self._scaled(self.start_.predict(number, sites).mean)
 
     def restore(self, number: int, sites: Sites, filled: np.ndarray) -> np.ndarray:
         """Return to the scale of expression, float32 (m, genes)."""
@@ -147,18 +150,15 @@ class FactorMaps(Maps):
         """Scores of spots of a section, float32 (n, factors)."""
         return (self._kriged.factors_.score(number, spots) / self._unit).astype(np.float32)
 
-    def filled(self, number: int, sites: Sites) -> Prediction:
-        """Kriged scores at sites of a section, (m, factors)."""
-        scores, variance = self._kriged.process_.predict(number, sites.positions)
-        return Prediction((scores / self._unit).astype(np.float32), self._kriged.spread(variance))
+    def filled(self, number: int, sites: Sites) -> np.ndarray:
+        """Kriged scores at sites of a section, float32 (m, factors)."""
+        scores, _ = self._kriged.process_.predict(number, sites.positions)
+        return (scores / self._unit).astype(np.float32)
 
     def restore(self, number: int, sites: Sites, filled: np.ndarray) -> np.ndarray:
         """Multiply with the loadings, and add the genes' own kriging if the start has it."""
-        factors = self._kriged.factors_
-        shared = factors.means_[number] + (filled * self._unit) @ factors.loadings_
-        if self._kriged is self.start_:
-            return shared.astype(np.float32)
-        return self.start_.blend(number, sites, shared)
+        shared = self._kriged.expression(number, filled * self._unit)
+        return shared if self._kriged is self.start_ else self.start_.blend(number, sites, shared)
 
     @property
     def importance(self) -> np.ndarray:

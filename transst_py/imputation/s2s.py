@@ -55,7 +55,8 @@ class S2SImputer(Imputer):
     Parameters
     ----------
     preset
-        "lite" (minutes on a laptop), "medium", or "paper": architecture and training as published, for a GPU.
+        "lite" (minutes on a laptop), "medium", or "paper": architecture, losses and optimiser as published,
+        for a GPU. In any case one network serves all genes, and some measured spots are held out.
     config
         Overrides `preset` altogether.
     channels
@@ -102,17 +103,19 @@ class S2SImputer(Imputer):
         self.fine_tune = fine_tune
         self.device = device_of(device)
         self.random_state = random_state
-        self.checkpoint = None if checkpoint is None else Path(checkpoint)
+        self.checkpoint = _checked_path(checkpoint)
         self.verbose = verbose
         # Now, so that a wrong folder is known before the work.
         self._images = load_natural_images(natural_images) if self.config.image_weight else []
-        self._needs_training = True
 
     def fit(self, sections: Sequence[Section], sites: Sequence[Sites], genes: np.ndarray) -> Self:
-        """Train the network if `validate` has not, and fit the start to all measured spots."""
-        if self._needs_training:
-            held_out = held_out_spots(sections, np.random.default_rng(self.random_state))
-            self._train(sections, sites, genes, held_out)
+        """Train the network, some measured spots held out, and fit the start to all of them."""
+        held_out = held_out_spots(sections, np.random.default_rng(self.random_state))
+        self._train(sections, sites, genes, held_out)
+        return self.refit(sections, sites, genes)
+
+    def refit(self, sections: Sequence[Section], sites: Sequence[Sites], genes: np.ndarray) -> Self:
+        """Fit the start to all spots; the network stays as it is."""
         self._sections, self._sites, self._genes = list(sections), list(sites), genes
         self._maps = self._new_maps(genes).fit(sections)
         self._floor = smallest_values(sections, genes)
@@ -120,22 +123,17 @@ class S2SImputer(Imputer):
 
     def predict(self, section: int, sites: Sites) -> Prediction:
         """Fill the section and read off the sites; uncertainty is that of the start."""
-        return self._fill(self._maps, section, self._sections[section], self._sites[section], sites)
-
-    def validate(
-        self,
-        sections: Sequence[Section],
-        sites: Sequence[Sites],
-        genes: np.ndarray,
-        held_out: Sequence[np.ndarray],
-    ) -> list[Prediction]:
-        """Train without the held-out spots, which stop the training, and predict them."""
-        self._train(sections, sites, genes, held_out)
-        kept = [section.subset(~hidden) for section, hidden in zip(sections, held_out, strict=True)]
-        asked = [section.sites.subset(hidden) for section, hidden in zip(sections, held_out, strict=True)]
-        self._genes, self._floor = genes, smallest_values(kept, genes)
-        maps = self._new_maps(genes).fit(kept)
-        return [self._fill(maps, i, kept[i], sites[i], asked[i]) for i in range(len(sections))]
+        shown, maps = self._sections[section], self._maps
+        layout = Layout.of(shown, shown, self._sites[section].join(sites))
+        start = maps.filled(section, layout.everywhere)
+        observed = maps.values(section, shown)
+        completed = np.empty((len(sites), start.shape[1]), dtype=np.float32)
+        for first in range(0, start.shape[1], BLOCK_CHANNELS):
+            block = slice(first, first + BLOCK_CHANNELS)
+            view = layout.view(start[:, block], observed[:, block], observed[:, block])
+            completed[:, block] = layout.frame.take(self._complete(view, first), sites.lattice)
+        mean = np.maximum(maps.restore(section, sites, completed), self._floor)
+        return Prediction(mean, maps.uncertainty(section, sites))
 
     def describe(self) -> dict[str, Any]:
         """Return how the training went."""
@@ -163,6 +161,8 @@ class S2SImputer(Imputer):
     ) -> None:
         _check_sections(sections)
         self._by_factor = self._use_factors(genes)
+        if self.fine_tune and self._by_factor:
+            raise ValueError("`fine_tune` is for maps of genes; set channels='genes', or fine_tune=0")
         kept = [section.subset(~hidden) for section, hidden in zip(sections, held_out, strict=True)]
         asked = [section.subset(hidden) for section, hidden in zip(sections, held_out, strict=True)]
         self._trained_genes = most_variable(kept, MAX_TRAINED)
@@ -178,7 +178,6 @@ class S2SImputer(Imputer):
             verbose=self.verbose,
         )
         self._tuned = self._fine_tune(data, genes) if self.fine_tune else {}
-        self._needs_training = False
 
     def _use_factors(self, genes: np.ndarray) -> bool:
         if self.channels == "auto":
@@ -194,16 +193,18 @@ class S2SImputer(Imputer):
         maps = self._new_maps(self._trained_genes).fit(kept)
         dense, checked = self._dense_views(maps, kept, asked, sites)
         sparser = self._sparser_views(kept, rng)
-        images = None
-        if self._images:
-            images = ImageSampler(
+        images = [
+            ImageSampler(
                 self._images,
                 steps=common_step(kept[0].sites.lattice).tolist(),
-                side=self.config.crop // 2,
+                side=side,
                 processes=maps.processes,
                 rng=rng,
                 device=self.device,
             )
+            for side in self.config.image_sides
+            if self._images
+        ]
         return TrainingData(sparser, dense, checked, _draw_weights(checked, maps.importance), images)
 
     def _dense_views(
@@ -213,7 +214,7 @@ class S2SImputer(Imputer):
         dense, checked = [], []
         for number, (shown, hidden, wanted) in enumerate(zip(kept, asked, sites, strict=True)):
             layout = Layout.of(shown, hidden, wanted)
-            filled, values = maps.filled(number, layout.everywhere).mean, maps.values(number, shown)
+            filled, values = maps.filled(number, layout.everywhere), maps.values(number, shown)
             view = layout.view(filled, values, maps.values(number, hidden))
             checked.append(view)
             dense.append(view.asking(layout, shown, values))
@@ -231,17 +232,20 @@ class S2SImputer(Imputer):
                 asked = kept[number] if self.config.ask_shown else hidden[number]
                 step = common_step(kept[number].sites.lattice)
                 layout = Layout.of(shown[number], asked, kept[number].sites, step)
-                filled = maps.filled(number, layout.everywhere).mean
+                filled = maps.filled(number, layout.everywhere)
                 values = maps.values(number, layout.shown), maps.values(number, layout.asked)
                 views.append(layout.view(filled, *values))
         return views
 
     def _fine_tune(self, data: TrainingData, genes: np.ndarray) -> dict[int, TrainedNetwork]:
         """Go on with every wanted gene by itself, from the network of all."""
-        if self._by_factor:
-            raise ValueError("`fine_tune` is for maps of genes; set channels='genes', or fine_tune=0")
         config = replace(
-            self.config, steps=self.fine_tune, n_checks=4, patience=None, learning_rate=TUNING_RATE
+            self.config,
+            steps=self.fine_tune,
+            n_checks=4,
+            patience=None,
+            keep_best=True,
+            learning_rate=TUNING_RATE,
         )
         tuned = {}
         for column, gene in enumerate(self._trained_genes):
@@ -253,19 +257,6 @@ class S2SImputer(Imputer):
                 )
         return tuned
 
-    def _fill(self, maps: Maps, number: int, shown: Section, wanted: Sites, sites: Sites) -> Prediction:
-        """Complete the maps of a section, of which `wanted` and `sites` belong to the tissue."""
-        layout = Layout.of(shown, shown, wanted.join(sites))
-        start, observed = maps.filled(number, layout.everywhere), maps.values(number, shown)
-        n_sites, n_channels = len(sites), start.mean.shape[1]
-        completed = np.empty((n_sites, n_channels), dtype=np.float32)
-        for first in range(0, n_channels, BLOCK_CHANNELS):
-            block = slice(first, first + BLOCK_CHANNELS)
-            view = layout.view(start.mean[:, block], observed[:, block], observed[:, block])
-            completed[:, block] = layout.frame.take(self._complete(view, first), sites.lattice)
-        mean = np.maximum(maps.restore(number, sites, completed), self._floor)
-        return Prediction(mean, None if start.sd is None else start.sd[layout.rows(sites)])
-
     def _complete(self, view: View, first: int) -> np.ndarray:
         """Complete all maps of a view; `first` is the channel that its maps begin with."""
         maps = self.trained_.complete(view, np.arange(len(view.start)))
@@ -275,6 +266,16 @@ class S2SImputer(Imputer):
                 if network is not None:
                     maps[channel] = network.complete(view, np.array([channel]))[0]
         return maps
+
+
+def _checked_path(checkpoint: str | Path | None) -> Path | None:
+    """The file of a checkpoint, in a folder that must exist before the work begins."""
+    if checkpoint is None:
+        return None
+    path = Path(checkpoint).expanduser()
+    if not path.parent.is_dir():
+        raise ValueError(f"`checkpoint`: there is no folder {str(path.parent)!r}; make it first")
+    return path
 
 
 def _check_sections(sections: Sequence[Section]) -> None:

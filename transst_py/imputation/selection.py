@@ -15,6 +15,8 @@ from transst_py.imputation.spots import Imputer, Prediction, Section, Sites
 __all__ = ["Calibrated", "Selection", "held_out_spots", "select"]
 
 HELD_OUT = 0.15
+# Weight of a typical gene's calibration in that of each gene, in held-out spots.
+PRIOR_SPOTS = 10
 # Below this share of its mean square, the variance of a gene is rounding noise.
 VARIES = 1e-6
 
@@ -105,9 +107,9 @@ def select(
     for name, imputer in imputers.items():
         start = time.perf_counter()
         predicted = imputer.validate(sections, sites, genes, held_out)
-        squares, ratios = _errors(truth, predicted)
+        squares, factor = _errors(truth, predicted, variance)
         errors.append(squares)
-        factors.append(np.sqrt(ratios))
+        factors.append(factor)
         rows.append({"method": name, "seconds": time.perf_counter() - start})
     relative = np.array(errors)[:, compared] / variance[compared]
     best = int(relative.mean(axis=1).argmin()) if relative.size else 0
@@ -118,7 +120,7 @@ def select(
     )
     table.insert(3, "n_spots", n_spots)
     method = list(imputers)[best]
-    fitted = imputers[method].fit(sections, sites, genes)
+    fitted = imputers[method].refit(sections, sites, genes)
     return Selection(method, Calibrated(fitted, factors[best].astype(np.float32)), table)
 
 
@@ -134,17 +136,30 @@ def _variance(sections: Sequence[Section], genes: np.ndarray) -> np.ndarray:
     return np.where(within > VARIES * squares, within, 0.0)
 
 
-def _errors(truth: Sequence[np.ndarray], predicted: Sequence[Prediction]) -> tuple[np.ndarray, np.ndarray]:
-    """Mean squared error, and that in units of the predicted variance, of every gene: float64 (genes,).
+def _errors(
+    truth: Sequence[np.ndarray], predicted: Sequence[Prediction], variance: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Mean squared error of every gene, and what its standard deviations are to be multiplied with.
 
-    NaN if there are no spots.
+    Few held-out spots say little about one gene, so the ratio of its squared errors to what was expected (the
+    predicted variance, or that of the gene) counts as much as `PRIOR_SPOTS` spots of a typical gene.
+    float64 (genes,) each; NaN if there are no spots.
     """
-    error = np.concatenate([t - p.mean for t, p in zip(truth, predicted, strict=True)]).astype(np.float64)
-    if not len(error):
-        nothing = np.full(error.shape[1], np.nan)
+    squares = (
+        np.concatenate([t - p.mean for t, p in zip(truth, predicted, strict=True)]).astype(np.float64) ** 2
+    )
+    if not len(squares):
+        nothing = np.full(squares.shape[1], np.nan)
         return nothing, nothing
     if predicted[0].sd is None:
-        mean = (error**2).mean(axis=0)
-        return mean, mean
-    sd = np.concatenate([p.sd for p in predicted])
-    return (error**2).mean(axis=0), (error**2 / np.maximum(sd, VARIES) ** 2).mean(axis=0)
+        expected = np.broadcast_to(variance, squares.shape)
+    else:
+        expected = np.concatenate([p.sd for p in predicted]).astype(np.float64) ** 2
+    varies = variance > 0
+    ratio = np.divide(squares, expected, out=np.zeros_like(squares), where=varies & (expected > 0)).mean(
+        axis=0
+    )
+    typical = ratio[varies].mean() if varies.any() else 0.0
+    steadied = (len(squares) * ratio + PRIOR_SPOTS * typical) / (len(squares) + PRIOR_SPOTS)
+    unit = np.sqrt(variance) if predicted[0].sd is None else 1.0
+    return squares.mean(axis=0), np.sqrt(steadied) * unit

@@ -123,9 +123,17 @@ class Imputer(ABC):
     def fit(self, sections: Sequence[Section], sites: Sequence[Sites], genes: np.ndarray) -> Self:
         """Learn from the sections what is needed to predict `genes` (column numbers) at their `sites`."""
 
+    def refit(self, sections: Sequence[Section], sites: Sequence[Sites], genes: np.ndarray) -> Self:
+        """Take in spots that were held out from `fit`, without learning anew what took long to learn."""
+        return self.fit(sections, sites, genes)
+
     @abstractmethod
     def predict(self, section: int, sites: Sites) -> Prediction:
         """Predict the genes at sites of one of the sections."""
+
+    def uncertainty(self, section: int, sites: Sites) -> np.ndarray | None:
+        """Return the `sd` that `predict` gives, alone."""
+        return self.predict(section, sites).sd
 
     def validate(
         self,

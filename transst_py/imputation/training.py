@@ -13,15 +13,16 @@ import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from transst_py.imputation.batches import Batch, ImageSampler, ViewSampler
+from transst_py._validation import check_choice, check_whole_number
+from transst_py.imputation.batches import Batch, ImageSampler, ViewSampler, whole_maps
 from transst_py.imputation.network import CDCIN, PRESETS, NetworkConfig
 from transst_py.imputation.views import View
 
 __all__ = ["TRAINING_PRESETS", "TrainedNetwork", "TrainingConfig", "TrainingData", "device_of", "train"]
 
-# Channels of which held-out spots are looked at while training, and channels whose maps pass at once.
+# Channels of which held-out spots are looked at while training, and pixels that pass the network at once.
 MAX_CHECKED = 32
-BATCH_CHANNELS = 16
+BATCH_PIXELS = 2**18
 # Weight of the newest weights in their running mean, and bound of the gradients' norm.
 AVERAGING = 0.01
 MAX_NORM = 1.0
@@ -54,11 +55,22 @@ class TrainingConfig:
         Weights of the sparse-to-dense and the natural-image loss beside sparser-to-sparse; 0 leaves one out.
     dense_every, image_every
         Steps from one in which they take part to the next.
-    n_checks, patience
-        How often held-out spots are looked at, and after how many checks without improvement training stops;
-        None does not stop.
+    n_checks, patience, keep_best
+        How often held-out spots are looked at; after how many checks without improvement training stops (None
+        does not stop); and whether the best weights are kept, or the last.
     shrink
         Multiply the network's correction with what the held-out spots bear out, between 0 and 1.
+    weigh_by_noise
+        Weigh spots by their precision, else all alike.
+    dense_images
+        Learn from images at the size of the dense crops too.
+    mixed_precision
+        On CUDA, compute in bfloat16 where that is safe.
+
+    Raises
+    ------
+    TypeError, ValueError
+        A number is out of range, or the loss unknown.
     """
 
     network: NetworkConfig = field(
@@ -79,7 +91,25 @@ class TrainingConfig:
     image_every: int = 2
     n_checks: int = 8
     patience: int | None = 3
+    keep_best: bool = True
     shrink: bool = True
+    weigh_by_noise: bool = True
+    dense_images: bool = False
+    mixed_precision: bool = True
+
+    def __post_init__(self) -> None:
+        for name in ("steps", "batch", "crop", "dense_every", "image_every", "n_checks"):
+            check_whole_number(name, getattr(self, name), at_least=1)
+        check_choice("loss", self.loss, ("l2", "l1"))
+        if self.crop < 4:
+            raise ValueError(f"`crop` must be at least 4 pixels, got {self.crop}")
+        if not self.learning_rate > 0:
+            raise ValueError(f"`learning_rate` must be above 0, got {self.learning_rate!r}")
+
+    @property
+    def image_sides(self) -> tuple[int, ...]:
+        """Sides of the crops of natural images."""
+        return (self.crop // 2, self.crop) if self.dense_images else (self.crop // 2,)
 
 
 TRAINING_PRESETS = {
@@ -104,7 +134,11 @@ TRAINING_PRESETS = {
         image_every=1,
         n_checks=30,
         patience=None,
+        keep_best=False,
         shrink=False,
+        weigh_by_noise=False,
+        dense_images=True,
+        mixed_precision=False,
     ),
 }
 
@@ -122,14 +156,14 @@ class TrainingData:
     weights
         How often a channel is drawn, float64 (channels,), sum 1.
     images
-        Sampler of natural images; None leaves them out.
+        Samplers of natural images; none leaves them out.
     """
 
     sparser: Sequence[View]
     dense: Sequence[View]
     held_out: Sequence[View]
     weights: np.ndarray
-    images: ImageSampler | None
+    images: Sequence[ImageSampler]
 
 
 @dataclass(frozen=True)
@@ -266,8 +300,9 @@ class _Run:
         loss = self._loss(self._crops(self.sparser))
         if config.dense_weight and self.dense and self.step % config.dense_every == 0:
             loss = loss + config.dense_weight * self._loss(self._crops(self.dense))
-        if config.image_weight and self.data.images is not None and self.step % config.image_every == 0:
-            loss = loss + config.image_weight * self._loss(self.data.images.sample(config.batch, self.rng))
+        if config.image_weight and self.step % config.image_every == 0:
+            for images in self.data.images:
+                loss = loss + config.image_weight * self._loss(images.sample(config.batch, self.rng))
         loss.backward()
         if config.one_cycle:
             nn.utils.clip_grad_norm_(self.network.parameters(), MAX_NORM)
@@ -287,7 +322,7 @@ class _Run:
         )
         self.losses = []
         self.stale += 1
-        if error < self.best_error or self.config.patience is None:
+        if error < self.best_error or not self.config.keep_best:
             self.best_error, self.shrinkage, self.stale = error, shrinkage, 0
             self.best = {name: tensor.clone() for name, tensor in state.items()}
         return error
@@ -305,13 +340,15 @@ class _Run:
 
     def _loss(self, batch: Batch) -> Tensor:
         """Weighted mean error of every cascade's output, the k-th of K with weight k / K."""
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.device.type == "cuda"):
+        mixed = self.config.mixed_precision and self.device.type == "cuda"
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=mixed):
             outputs = _forward(self.network, batch)
+        weight = batch.weight if self.config.weigh_by_noise else (batch.weight > 0).float()
         total = torch.zeros((), device=self.device)
         for number, output in enumerate(outputs, start=1):
             difference = output.float() - batch.target
             error = difference.abs() if self.config.loss == "l1" else difference**2
-            total = total + number / len(outputs) * (error * batch.weight).sum() / batch.weight.sum()
+            total = total + number / len(outputs) * (error * weight).sum() / weight.sum()
         return total
 
     def _set_learning_rate(self) -> None:
@@ -350,11 +387,15 @@ class _Run:
 
     def load(self, path: Path) -> None:
         """Go on from a saved state."""
-        with np.load(path, allow_pickle=False) as stored:
-            arrays = {
-                name: torch.from_numpy(stored[name]).to(self.device) for name in stored if name != "meta"
-            }
-            meta = json.loads(str(stored["meta"]))
+        try:
+            with np.load(path, allow_pickle=False) as stored:
+                meta = json.loads(str(stored["meta"]))
+                names = stored.files[1:]
+                arrays = {name: torch.from_numpy(stored[name]).to(self.device) for name in names}
+        except (ValueError, OSError, KeyError, TypeError) as error:
+            raise ValueError(
+                f"`checkpoint`: {str(path)!r} is no state of a training; name another file"
+            ) from error
         if meta.pop("fingerprint") != self._fingerprint():
             raise ValueError(
                 f"`checkpoint`: {str(path)!r} is of a training with other settings or other data; "
@@ -373,8 +414,12 @@ class _Run:
 
     def _fingerprint(self) -> str:
         digest = hashlib.sha256(json.dumps(asdict(self.config), sort_keys=True).encode())
-        for view in (*self.data.sparser, *self.data.held_out):
-            digest.update(np.ascontiguousarray(view.target).tobytes())
+        for view in (*self.data.sparser, *self.data.dense, *self.data.held_out):
+            for maps in (view.start, view.target, view.weight):
+                digest.update(np.ascontiguousarray(maps).tobytes())
+        digest.update(self.data.weights.tobytes())
+        for images in self.data.images:
+            digest.update(images.fingerprint)
         return digest.hexdigest()
 
 
@@ -404,14 +449,12 @@ def _forward(network: CDCIN, batch: Batch) -> list[Tensor]:
 def _corrections(network: CDCIN, view: View, channels: np.ndarray) -> np.ndarray:
     """What the network adds to the start of some channels, float32 (channels, h, w)."""
     device = next(network.parameters()).device
-    sampler = ViewSampler(view, device, side=1)
+    at_once = max(1, BATCH_PIXELS // view.shown.size)
     parts = []
     with torch.inference_mode():
-        for start in range(0, len(channels), BATCH_CHANNELS):
-            batch = sampler.whole(channels[start : start + BATCH_CHANNELS])
-            with torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"):
-                last = _forward(network, batch)[-1]
-            parts.append((last.float() - batch.start)[:, 0].cpu().numpy())
+        for start in range(0, len(channels), at_once):
+            batch = whole_maps(view, channels[start : start + at_once], device)
+            parts.append((_forward(network, batch)[-1] - batch.start)[:, 0].cpu().numpy())
     return np.concatenate(parts)
 
 
@@ -442,6 +485,8 @@ def _held_out_error(
         before += float((weight * missing**2).sum())
         size += float((weight * correction**2).sum())
         across.append((weight * missing * correction).sum(axis=0))
+    if before == 0:  # nothing to correct
+        return 1.0, float(not shrink)
     by_spot = np.concatenate(across)
     total, error = by_spot.sum(), by_spot.std() * np.sqrt(len(by_spot))
     factor = float(np.clip((total - error) / size, 0.0, 1.0)) if shrink and size > 0 else float(not shrink)

@@ -44,8 +44,9 @@ class View:
         Logical.
     weight
         Precision of what is asked for, float32; 0 where nothing is.
-    kind
-        Kind of the lattice: decides which symmetries it has.
+    kind, isotropic
+        Kind of the lattice, and whether shown spots are as far apart along rows as along columns: these
+        decide which symmetries it has.
     """
 
     start: np.ndarray
@@ -54,7 +55,8 @@ class View:
     shown: np.ndarray
     tissue: np.ndarray
     weight: np.ndarray
-    kind: str
+    kind: str | None
+    isotropic: bool
 
     def asking(self, layout: Layout, asked: Section, values: np.ndarray) -> View:
         """The view with other spots asked for; `values` are theirs, (spots, channels)."""
@@ -106,7 +108,8 @@ class Layout:
             shown=frame.mark(shown),
             tissue=frame.mark(self.everywhere.lattice),
             weight=frame.lay(1.0 / self.asked.noise[:, None], asked)[0],
-            kind=self.shown.kind or "square",
+            kind=self.shown.kind,
+            isotropic=len(set(common_step(shown).tolist())) == 1,
         )
 
 
