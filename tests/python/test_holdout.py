@@ -168,6 +168,17 @@ class TestHoles:
         plain = holes(xy, fraction=0.25, radius=2.0, rng=rng(3))
         np.testing.assert_array_equal(plain, holes(7 * xy - 40, fraction=0.25, radius=14.0, rng=rng(3)))
 
+    def test_a_third_coordinate_counts(self):
+        """Flat it changes nothing; two layers far apart have holes of their own."""
+        xy = np.tile(square_grid(10, 10).astype(float), (2, 1))
+        flat = np.column_stack([xy[:100], np.full(100, 5.0)])
+        plain = holes(xy[:100], fraction=0.3, radius=1.0, rng=rng())
+        np.testing.assert_array_equal(holes(flat, fraction=0.3, radius=1.0, rng=rng()), plain)
+        height = np.repeat([0.0, 9.0], 100)
+        hidden = holes(np.column_stack([xy, height]), fraction=0.3, radius=1.0, rng=rng())
+        assert (hidden[:100] != hidden[100:]).any()
+        assert not (hidden == holes(xy, fraction=0.3, radius=1.0, rng=rng())).all()
+
     @pytest.mark.parametrize(
         ("options", "message"),
         [
@@ -182,7 +193,9 @@ class TestHoles:
         with pytest.raises(ValueError, match=message):
             holes(square_grid(5, 5).astype(float), rng=rng(), **options)
 
-    @pytest.mark.parametrize("xy", [np.zeros((4, 3)), np.zeros((1, 2)), np.full((4, 2), np.nan)])
+    @pytest.mark.parametrize(
+        "xy", [np.zeros((4, 4)), np.zeros((4, 1)), np.zeros((1, 2)), np.full((4, 3), np.nan)]
+    )
     def test_bad_positions(self, xy):
         with pytest.raises(ValueError, match="`positions`"):
             holes(xy, fraction=0.5, radius=1.0, rng=rng())

@@ -123,7 +123,7 @@ def holes(positions: np.ndarray, *, fraction: float, radius: float, rng: np.rand
     Parameters
     ----------
     positions
-        float (n, 2).
+        float (n, 2) or (n, 3).
     fraction
         Between 0 and 1.
     radius
@@ -182,8 +182,8 @@ def _check_kind(row: np.ndarray, col: np.ndarray, kind: str) -> None:
 
 def _check_positions(positions: np.ndarray) -> np.ndarray:
     positions = np.asarray(positions, dtype=np.float64)
-    if positions.ndim != 2 or positions.shape[1] != 2 or len(positions) < 2:
-        raise ValueError(f"`positions` must be of shape (n, 2) with n >= 2, got {positions.shape}")
+    if positions.ndim != 2 or positions.shape[1] not in (2, 3) or len(positions) < 2:
+        raise ValueError(f"`positions` must be of shape (n, 2) or (n, 3) with n >= 2, got {positions.shape}")
     if not np.isfinite(positions).all():
         raise ValueError("`positions` has missing or infinite values; remove these spots first")
     return positions
