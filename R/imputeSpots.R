@@ -70,9 +70,10 @@
 #' @details Imputed values are estimates from other spots: fine to look at, but not independent observations.
 #'   [domainMarkers()] refuses to test them.
 #'
-#'   The methods `"bilinear"`, `"bicubic"` and `"s2s"` need a lattice: the columns `array_row` and
-#'   `array_col`, or, for `"densify"` only, positions on a square lattice. `"s2s"` needs 64 measured spots
-#'   and, without a GPU, minutes; `candidates` without it make `"auto"` quick.
+#'   `"densify"` needs a lattice, and so do the methods `"bilinear"`, `"bicubic"` and `"s2s"` of `"fill"`: the
+#'   columns `array_row` and `array_col` or, without these, positions on a square lattice. (`"auto"` without
+#'   `candidates` looks for no lattice in the positions of spots to fill.) `"s2s"` needs 24 measured spots in
+#'   every sample and, without a GPU, minutes; `candidates` without it make `"auto"` quick.
 #'
 #' @seealso [plotImputation()] shows the values; [domainMarkers()] tests the measured ones; [binCells()] puts
 #'   cells on a lattice.

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from grids import square_grid, visium_grid, visium_xy
 
-from transst_py.imputation.holdout import comb, comb_phases, dense_index, holes, random_spots, spatial_folds
+from transst_py.imputation.holdout import comb, comb_phases, dense_index, holes, random_spots
 from transst_py.lattice import Lattice, neighboring_sites
 
 LATTICES = [("square", square_grid(12, 13)), ("hexagonal", visium_grid(14, 9))]
@@ -168,6 +168,17 @@ class TestHoles:
         plain = holes(xy, fraction=0.25, radius=2.0, rng=rng(3))
         np.testing.assert_array_equal(plain, holes(7 * xy - 40, fraction=0.25, radius=14.0, rng=rng(3)))
 
+    def test_a_third_coordinate_counts(self):
+        """Flat it changes nothing; two layers far apart have holes of their own."""
+        xy = np.tile(square_grid(10, 10).astype(float), (2, 1))
+        flat = np.column_stack([xy[:100], np.full(100, 5.0)])
+        plain = holes(xy[:100], fraction=0.3, radius=1.0, rng=rng())
+        np.testing.assert_array_equal(holes(flat, fraction=0.3, radius=1.0, rng=rng()), plain)
+        height = np.repeat([0.0, 9.0], 100)
+        hidden = holes(np.column_stack([xy, height]), fraction=0.3, radius=1.0, rng=rng())
+        assert (hidden[:100] != hidden[100:]).any()
+        assert not (hidden == holes(xy, fraction=0.3, radius=1.0, rng=rng())).all()
+
     @pytest.mark.parametrize(
         ("options", "message"),
         [
@@ -182,58 +193,9 @@ class TestHoles:
         with pytest.raises(ValueError, match=message):
             holes(square_grid(5, 5).astype(float), rng=rng(), **options)
 
-    @pytest.mark.parametrize("xy", [np.zeros((4, 3)), np.zeros((1, 2)), np.full((4, 2), np.nan)])
+    @pytest.mark.parametrize(
+        "xy", [np.zeros((4, 4)), np.zeros((4, 1)), np.zeros((1, 2)), np.full((4, 3), np.nan)]
+    )
     def test_bad_positions(self, xy):
         with pytest.raises(ValueError, match="`positions`"):
             holes(xy, fraction=0.5, radius=1.0, rng=rng())
-
-
-class TestSpatialFolds:
-    def test_folds_are_even_and_complete(self):
-        xy = square_grid(30, 30).astype(float)
-        fold = spatial_folds(xy, n_folds=5, rng=rng(), size=6)
-        assert fold.dtype == np.int64
-        counts = np.bincount(fold)
-        assert len(counts) == 5
-        # 30 clumps each, of 6 spots on average: the sum varies by about 20.
-        assert np.abs(counts - 180).max() < 80
-
-    def test_clumps_are_contiguous(self):
-        """More neighbours share their fold than by chance, and the larger the clumps, the more do."""
-        index = square_grid(30, 30)
-        first, second = neighboring_sites(index).T
-        same = []
-        for size in (1, 4, 16):
-            fold = spatial_folds(index.astype(float), n_folds=5, rng=rng(2), size=size)
-            same.append((fold[first] == fold[second]).mean())
-        assert abs(same[0] - 0.2) < 0.05
-        assert same[0] + 0.1 < same[1] < same[2] - 0.1
-
-    def test_as_many_clumps_as_folds_are_the_cells_of_spots(self):
-        """Spots of a fold then lie nearer to one of them than any other fold's spots do."""
-        xy = square_grid(12, 12).astype(float)
-        fold = spatial_folds(xy, n_folds=4, rng=rng(5), size=36)
-        distance = np.linalg.norm(xy[:, None] - xy[None], axis=-1)
-        for k in range(4):
-            inside = np.flatnonzero(fold == k)
-            # Convex cells: no spot of another fold lies strictly between two of this one.
-            for a in inside:
-                between = np.abs(distance[a][:, None] + distance[:, inside] - distance[a, inside]) < 1e-9
-                assert (fold[between.any(axis=1)] == k).all()
-
-    def test_stacked_positions_leave_no_fold_empty(self):
-        xy = np.repeat(square_grid(2, 2), 5, axis=0).astype(float)
-        fold = spatial_folds(xy, n_folds=4, rng=rng(), size=1)
-        assert len(np.unique(fold)) == 4
-
-    @pytest.mark.parametrize(
-        ("options", "message"),
-        [
-            ({"n_folds": 1, "size": 2}, "`n_folds` must be at least 2"),
-            ({"n_folds": 3, "size": 0}, "`size` must be at least 1"),
-            ({"n_folds": 5, "size": 8}, "makes 3 clumps of 25 spots, fewer than `n_folds`=5"),
-        ],
-    )
-    def test_bad_options(self, options, message):
-        with pytest.raises(ValueError, match=message):
-            spatial_folds(square_grid(5, 5).astype(float), rng=rng(), **options)

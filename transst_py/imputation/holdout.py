@@ -15,7 +15,7 @@ from scipy.spatial import cKDTree
 from transst_py._validation import check_choice, check_whole_number
 from transst_py.imputation.smoothers import TIE_TOLERANCE
 
-__all__ = ["comb", "comb_phases", "dense_index", "holes", "random_spots", "spatial_folds"]
+__all__ = ["comb", "comb_phases", "dense_index", "holes", "random_spots"]
 
 KINDS = ("square", "hexagonal")
 
@@ -123,7 +123,7 @@ def holes(positions: np.ndarray, *, fraction: float, radius: float, rng: np.rand
     Parameters
     ----------
     positions
-        float (n, 2).
+        float (n, 2) or (n, 3).
     fraction
         Between 0 and 1.
     radius
@@ -161,50 +161,6 @@ def holes(positions: np.ndarray, *, fraction: float, radius: float, rng: np.rand
     return _check_hidden(hidden, f"`fraction`={fraction:g} with `radius`={radius:g}")
 
 
-def spatial_folds(positions: np.ndarray, *, n_folds: int, rng: np.random.Generator, size: int) -> np.ndarray:
-    """Deal small contiguous clumps of spots out to folds at random, to validate with one fold hidden.
-
-    A clump is what lies nearest to one of n / size randomly chosen spots. Every fold gets equally many, or
-    one more; with clumps of one spot the folds are random.
-
-    Parameters
-    ----------
-    positions
-        float (n, 2).
-    n_folds
-        At least 2.
-    rng
-        Source of the clumps and their folds.
-    size
-        Mean number of spots in a clump.
-
-    Returns
-    -------
-    Fold of each spot, 0 to n_folds - 1, int64 (n,). No fold is empty.
-
-    Raises
-    ------
-    TypeError, ValueError
-        A position is missing; `n_folds` or `size` is no whole number in range; there are fewer clumps than
-        folds; `rng` is no Generator.
-    """
-    positions = _check_positions(positions)
-    check_whole_number("n_folds", n_folds, at_least=2)
-    check_whole_number("size", size, at_least=1)
-    _check_rng(rng)
-    # Of spots that share a position one only: else a clump could be empty.
-    distinct = np.unique(positions, axis=0)
-    n_clumps = min(round(len(positions) / size), len(distinct))
-    if n_clumps < n_folds:
-        raise ValueError(
-            f"`size`={size} makes {n_clumps} clumps of {len(positions)} spots, fewer than "
-            f"`n_folds`={n_folds}; make the clumps smaller"
-        )
-    centers = distinct[rng.choice(len(distinct), size=n_clumps, replace=False)]
-    clump = cKDTree(centers).query(positions)[1]
-    return rng.permutation(np.arange(n_clumps, dtype=np.int64) % n_folds)[clump]
-
-
 def _check_kind(row: np.ndarray, col: np.ndarray, kind: str) -> None:
     steps = [int(np.gcd.reduce(numbers - numbers[0])) for numbers in (row, col)]
     if max(steps) > 1:
@@ -226,8 +182,8 @@ def _check_kind(row: np.ndarray, col: np.ndarray, kind: str) -> None:
 
 def _check_positions(positions: np.ndarray) -> np.ndarray:
     positions = np.asarray(positions, dtype=np.float64)
-    if positions.ndim != 2 or positions.shape[1] != 2 or len(positions) < 2:
-        raise ValueError(f"`positions` must be of shape (n, 2) with n >= 2, got {positions.shape}")
+    if positions.ndim != 2 or positions.shape[1] not in (2, 3) or len(positions) < 2:
+        raise ValueError(f"`positions` must be of shape (n, 2) or (n, 3) with n >= 2, got {positions.shape}")
     if not np.isfinite(positions).all():
         raise ValueError("`positions` has missing or infinite values; remove these spots first")
     return positions

@@ -182,12 +182,11 @@ class ImageCrops:
             raise ValueError("`images` is empty; pass at least one image")
         self.images = list(images)
 
-    def sample(self, n: int, height: int, width: int, rng: np.random.Generator, pool: int = 1) -> np.ndarray:
+    def sample(self, n: int, height: int, width: int, rng: np.random.Generator) -> np.ndarray:
         """Draw crops from random images, at random places, scales and orientations.
 
-        Each crop is averaged over blocks of `pool` x `pool` pixels, or, where the image is large enough,
-        with probability a half of twice that side. It is then flipped and turned by one of the eight
-        symmetries of the square.
+        Where the image is large enough, a crop is with probability a half averaged over blocks of 2 x 2
+        pixels. It is then flipped and turned by one of the eight symmetries of the square.
 
         Parameters
         ----------
@@ -197,8 +196,6 @@ class ImageCrops:
             Pixels of a crop.
         rng
             Source of randomness.
-        pool
-            Pixels of the image, along each axis, that make one of the crop.
 
         Returns
         -------
@@ -210,14 +207,14 @@ class ImageCrops:
         ValueError
             A number is below 1, or no image is large enough in either orientation.
         """
-        for name, value in {"n": n, "height": height, "width": width, "pool": pool}.items():
+        for name, value in {"n": n, "height": height, "width": width}.items():
             check_whole_number(name, value, at_least=1)
-        longest = max(height, width) * pool
+        longest = max(height, width)
         images = [image for image in self.images if min(image.shape) >= longest]
         if not images:
             raise ValueError(
-                f"no image has {longest} pixels on both sides, as crops of {height} x {width} with "
-                f"pool={pool} need; pass larger images, or ask for smaller crops"
+                f"no image has {longest} pixels on both sides, as crops of {height} x {width} need; "
+                "pass larger images, or ask for smaller crops"
             )
         # All draws of one kind at once: calls of the generator are what would take the time.
         chosen, turns = rng.integers(len(images), size=n), rng.integers(8, size=n)
@@ -225,7 +222,7 @@ class ImageCrops:
         crops = np.empty((n, height, width), dtype=np.float32)
         for i in range(n):
             image = images[chosen[i]]
-            factor = pool * int(coarse[i]) if min(image.shape) >= 2 * longest else pool
+            factor = int(coarse[i]) if min(image.shape) >= 2 * longest else 1
             turn = int(turns[i])
             shape = (height, width) if turn % 2 == 0 else (width, height)
             crop = _block_means(image, places[i], shape, factor)
