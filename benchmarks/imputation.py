@@ -120,7 +120,12 @@ def report(tissue: str, what: str, scores: pd.DataFrame) -> None:
 
 
 def score(
-    adata: ad.AnnData, method: str, seeds: list[int], fill: bool, options: dict[str, Any] | None = None
+    adata: ad.AnnData,
+    method: str,
+    seeds: list[int],
+    fill: bool,
+    options: dict[str, Any] | None = None,
+    phases: str | list[tuple[int, int]] = "all",
 ) -> pd.DataFrame:
     """Scores by gene, pattern and seed, with the peak memory of this process."""
     totals = np.asarray(adata.X.sum(axis=0)).ravel()
@@ -132,6 +137,7 @@ def score(
             scores = tst.tl.evaluate_imputation(
                 adata,
                 methods=[method],
+                phases=phases,
                 genes=None if adata.n_vars < 2 * N_GENES else list(top),
                 fractions=(0.1, 0.3, 0.5) if fill and seed == 0 else (),
                 hole_fractions=(0.1,) if fill and seed == 0 else (),

@@ -3,7 +3,7 @@
     python benchmarks/imputation_ablation.py [--data ../shared/data] [--variants start] [--rerun]
         [--out benchmarks/results]
 
-Four phases of a comb, each with one training; the default network without one of its parts, the same from the
+Two phases of a comb, each with one training; the default network without one of its parts, the same from the
 nearest spot as the published start, other sizes, and eight marker genes as the network of all genes imputes
 them and one at a time.
 Scores by gene go to build/imputation_ablation/, means over genes to imputation_ablation.csv.
@@ -27,6 +27,7 @@ from processes import apart
 from transst_py.imputation.training import TRAINING_PRESETS, TrainingConfig
 
 TISSUE = "Xenium 50 um"
+PHASES = [(0, 0), (1, 1)]
 MARKERS = ("MDM2", "PGR", "CD68", "ESR1", "MLPH", "FOXA1", "EGFR", "ERBB2")
 
 
@@ -44,7 +45,7 @@ def without(config: TrainingConfig) -> dict[str, TrainingConfig]:
 LITE = TRAINING_PRESETS["lite"]
 NEAREST = replace(LITE, start="nearest")
 # Everything that the network learns is used, whatever held-out spots say.
-TRUSTED = replace(LITE, shrink=False, patience=None)
+TRUSTED = replace(LITE, shrink=False, patience=None, keep_best=False)
 VARIANTS: dict[str, dict[str, Any]] = {
     **{f"lite{name}": {"config": config} for name, config in without(LITE).items()},
     **{f"lite, trusted{name}": {"config": config} for name, config in without(TRUSTED).items()},
@@ -93,12 +94,13 @@ def with_markers(scores: pd.DataFrame) -> pd.DataFrame:
 
 def run(adata: ad.AnnData, name: str) -> pd.DataFrame:
     if name == START:
-        return score(adata, "kriging", [0], False)
+        return score(adata, "kriging", [0], False, phases=PHASES)
     if name == ALONE:
-        parts = [score(one_gene(adata, gene), "s2s", [0], False, {"config": NEAREST}) for gene in MARKERS]
+        options = {"config": NEAREST}
+        parts = [score(one_gene(adata, gene), "s2s", [0], False, options, PHASES) for gene in MARKERS]
         scores = pd.concat(parts)
         return scores[scores["gene"].isin(MARKERS)]
-    return score(adata, "s2s", [0], False, VARIANTS[name])
+    return score(adata, "s2s", [0], False, VARIANTS[name], PHASES)
 
 
 def one_gene(adata: ad.AnnData, gene: str) -> ad.AnnData:
