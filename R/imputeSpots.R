@@ -38,8 +38,8 @@
 #'   \item{`preset`}{size of the network of `"s2s"`: `"lite"` (the default), `"medium"` or `"paper"`}
 #'   \item{`naturalImages`}{images that it learns from: a folder, a list of matrices with values from 0 to 1,
 #'     or by default the ones that come with the package}
-#'   \item{`channels`}{what its images show: `"genes"`, `"factors"` of them, or `"auto"` (factors for more than
-#'     1000 genes)}
+#'   \item{`channels`}{what its images show: `"genes"`, `"factors"` of them, or `"auto"` (factors for more
+#'     than 1000 genes)}
 #'   \item{`fineTune`}{further steps of training for each gene by itself (0)}
 #'   \item{`device`}{where it is trained: `"auto"`, `"cpu"` or `"cuda"`}
 #'   \item{`checkpoint`}{file that keeps the state of the training, so that it can be resumed}
