@@ -372,9 +372,10 @@ class TestBadInput:
 
     def test_useless_lattice_columns(self, small):
         small.obs["array_row"] = 0.5
-        with pytest.warns(UserWarning, match="the lattice columns cannot be used: .* whole numbers"):
+        with pytest.warns(UserWarning, match="so there are no `ssim` .* whole numbers") as caught:
             table = tst.tl.evaluate_imputation(small, methods=["nearest"], phases=(), fractions=[0.1])
         assert table["ssim"].isna().all()
+        assert caught[0].filename == __file__
 
     def test_values(self, small, monkeypatch):
         small.X[3, 2] = -1

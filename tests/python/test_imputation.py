@@ -191,7 +191,7 @@ class TestAuto:
         with warnings.catch_warnings():
             warnings.simplefilter("error")
             tst.tl.impute(adata, task="fill", candidates=["gp", "kernel"])
-        with pytest.raises(ValueError, match="bilinear cannot be used"):
+        with pytest.raises(ValueError, match="bilinear needs a lattice"):
             tst.tl.impute(adata, task="fill", candidates=["gp", "bilinear"])
 
     def test_seed_decides_what_is_held_out(self):
@@ -578,7 +578,7 @@ class TestBadInput:
             tst.tl.impute(adata)
         adata.obs["measured"] = np.arange(25) != 12
         for method in LATTICE_METHODS:
-            advice = rf"{method} cannot be used: .* no square lattice.*transst_py\.tl\.bin_cells"
+            advice = rf"{method} needs a lattice: .* no square lattice.*transst_py\.tl\.bin_cells"
             with pytest.raises(ValueError, match=advice):
                 tst.tl.impute(adata, task="fill", method=method)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -15,7 +14,6 @@ from anndata import AnnData
 from tqdm import tqdm
 
 from transst_py._validation import (
-    LATTICE_COLUMNS,
     check_choice,
     check_coordinates,
     check_counts,
@@ -25,7 +23,7 @@ from transst_py._validation import (
     check_whole_number,
     list_some,
 )
-from transst_py.imputation.holdout import comb, comb_phases, holes, random_spots
+from transst_py.imputation.holdout import comb, comb_phases, holes, random_spots, site_indices
 from transst_py.imputation.methods import LATTICE_METHODS, METHODS, make_imputers
 from transst_py.imputation.scores import METRICS, score_genes
 from transst_py.imputation.selection import select
@@ -37,8 +35,8 @@ from transst_py.tl._sections import (
     Places,
     check_in_tissue,
     cut_sections,
+    find_places,
     gene_columns,
-    lattice_places,
     measured_expression,
     measured_mask,
     rows_of_samples,
@@ -233,10 +231,9 @@ class _Spots:
 
     def lattice_index(self, rows: np.ndarray) -> np.ndarray | None:
         """(row, col) of spots as in `Lattice.index`, up to a shift; None off a lattice."""
-        if self.places.index is None:
+        if self.places.index is None or self.places.kind is None:
             return None
-        row, col = self.places.index[rows].T
-        return np.column_stack([row, col if self.places.kind == "square" else 2 * col + row])
+        return site_indices(self.places.index[rows], self.places.kind)
 
     def hide_comb(self, stride: int, phase: tuple[int, int]) -> np.ndarray:
         """Show every `stride`-th site only; the spots are on a lattice."""
@@ -340,25 +337,14 @@ def _measured_spots(
     if normalization == "log":
         check_counts(X)
     rows = rows_of_samples(samples, adata.n_obs)
-    return _Spots(adata, layer, normalization, _places(adata, xy, samples, reason), rows)
-
-
-def _places(adata: AnnData, xy: np.ndarray, samples: np.ndarray | None, reason: str | None) -> Places:
-    """Number the sites if that is needed, or if there are the columns for it."""
-    if reason is None and not all(name in adata.obs for name in LATTICE_COLUMNS):
-        return Places(xy)
-    try:
-        return lattice_places(adata, xy, samples)
-    except ValueError as error:
-        if reason is not None:
-            raise ValueError(f"{reason} needs a lattice: {error}") from error
-        warnings.warn(
-            f"the lattice columns cannot be used: no `ssim` and `moran_difference`, and 'auto' goes without "
-            f"the methods that need a lattice: {error}",
-            UserWarning,
-            stacklevel=4,
-        )
-        return Places(xy)
+    places = find_places(
+        adata,
+        xy,
+        samples,
+        needed_by=reason,
+        otherwise="there are no `ssim` and `moran_difference`, and 'auto' does without methods that need one",
+    )
+    return _Spots(adata, layer, normalization, places, rows)
 
 
 def _check_methods(methods: Sequence[str]) -> tuple[str, ...]:
