@@ -12,6 +12,7 @@ from scipy.spatial.distance import cdist
 
 import transst_py as tst
 from transst_py.imputation.methods import LATTICE_METHODS, METHODS
+from transst_py.imputation.smoothing import Smoother
 from transst_py.imputation.training import TRAINING_PRESETS
 from transst_py.tl import _impute
 
@@ -396,6 +397,25 @@ class TestFill:
         assert holed.obs["measured"].tolist() == (~empty).tolist()
         assert (holed.layers["imputed"].toarray()[empty].sum(axis=1) > 0).all()
         holed.write_h5ad(tmp_path / "holed.h5ad")
+
+    def test_a_failure_leaves_adata_as_it_was(self, monkeypatch):
+        adata = make_tissue(square_grid(5, 5))
+        X = adata.X.toarray()
+        X[7] = 0
+        adata.X = X
+
+        def fail(self):
+            raise RuntimeError("no description")
+
+        monkeypatch.setattr(Smoother, "describe", fail)
+        with (
+            pytest.warns(UserWarning, match="no counts"),
+            pytest.raises(RuntimeError, match="no description"),
+        ):
+            tst.tl.impute(adata, task="fill", method="nearest")
+        assert list(adata.layers) == []
+        assert "measured" not in adata.obs
+        assert len(adata.uns) == 0
 
     def test_nothing_to_fill(self, holed):
         holed.obs["measured"] = True

@@ -385,10 +385,12 @@ def _fill(
     found = [chosen.fitted.predict(number, wanted) for number, wanted in enumerate(sites)]
     hidden = np.concatenate([rows[~measured[rows]] for rows in groups])
     layers = _filled_layers(adata.shape, expression.values, measured, hidden, found, request)
+    genes = adata.var_names[request.columns]
+    described = _describe(chosen, genes, spacing, samples, request, record)
+    # Nothing is written before all of it is there.
     adata.layers.update(layers)
     adata.obs["measured"] = measured
-    genes = adata.var_names[request.columns]
-    adata.uns["imputation"] = _describe(chosen, genes, spacing, samples, request, record)
+    adata.uns["imputation"] = described
 
 
 def _filled_layers(
