@@ -49,7 +49,7 @@ def comb(index: np.ndarray, kind: str, *, stride: int = 2, phase: tuple[int, int
     if tuple(phase) not in comb_phases(stride):
         raise ValueError(f"`phase` must be two whole numbers from 0 to {stride - 1}, got {phase!r}")
     hidden = (dense_index(index, kind) % stride != phase).any(axis=1)
-    return _check_hidden(hidden, f"`stride`={stride} with `phase`={phase}")
+    return _check_hidden(hidden, f"a stride of {stride} with phase {phase}")
 
 
 def comb_phases(stride: int) -> list[tuple[int, int]]:
@@ -123,7 +123,7 @@ def random_spots(n: int, *, fraction: float, rng: np.random.Generator) -> np.nda
     _check_rng(rng)
     hidden = np.zeros(n, dtype=bool)
     hidden[rng.choice(n, size=round(fraction * n), replace=False)] = True
-    return _check_hidden(hidden, f"`fraction`={fraction:g}")
+    return _check_hidden(hidden, f"a fraction of {fraction:g}")
 
 
 def holes(positions: np.ndarray, *, fraction: float, radius: float, rng: np.random.Generator) -> np.ndarray:
@@ -170,7 +170,7 @@ def holes(positions: np.ndarray, *, fraction: float, radius: float, rng: np.rand
             break
         hidden[new] = True
         missing -= len(new)
-    return _check_hidden(hidden, f"`fraction`={fraction:g} with `radius`={radius:g}")
+    return _check_hidden(hidden, f"a fraction of {fraction:g} in holes of radius {radius:g}")
 
 
 def _check_kind(index: np.ndarray, kind: str) -> None:

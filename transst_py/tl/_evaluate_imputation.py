@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -138,7 +139,8 @@ def evaluate_imputation(
     KeyError
         No such layer, coordinates, sample column or gene.
     TypeError
-        `genes` is a single text; an option that the method does not have.
+        `genes` is a single text; an option that the method does not have; shares or a radius that are no
+        numbers.
     ValueError
         Unknown option; spots outside the tissue or of no sample; nothing to hide; a pattern that hides no or
         all spots; no lattice for a comb or a method that needs one; too few shown spots for a method;
@@ -152,12 +154,14 @@ def evaluate_imputation(
     """
     check_choice("normalization", normalization, NORMALIZATIONS)
     check_seed(random_state)
-    request = _Request(
-        _check_methods(methods), _check_options(options), gene_columns(adata, genes), random_state
-    )
+    names, checked_options = _check_methods(methods), _check_options(options)
     combs = _check_combs(phases, stride)
+    shares = _check_shares("fractions", fractions)
+    hole_shares = _check_shares("hole_fractions", hole_fractions)
+    _check_radius(hole_radius)
     check_unique_genes(adata)
     check_in_tissue(adata)
+    request = _Request(names, checked_options, gene_columns(adata, genes), random_state)
     reason = "`phases`: a comb" if combs else request.reason_for_lattice()
     spots = _measured_spots(adata, layer, normalization, spatial_key, sample_key, reason)
     _check_memory(spots.adata.n_obs, len(request.columns))
@@ -165,8 +169,8 @@ def evaluate_imputation(
     rng = np.random.default_rng((random_state, 1))
     patterns = _name_patterns(
         [(f"comb {a},{b}", spots.hide_comb(stride, (a, b))) for a, b in combs]
-        + [(f"random {100 * share:g}%", spots.hide_random(share, rng)) for share in fractions]
-        + [(f"holes {100 * share:g}%", spots.hide_holes(share, hole_radius, rng)) for share in hole_fractions]
+        + [(f"random {100 * share:g}%", spots.hide_random(share, rng)) for share in shares]
+        + [(f"holes {100 * share:g}%", spots.hide_holes(share, hole_radius, rng)) for share in hole_shares]
     )
     for phase, hidden in patterns.items():
         _check_possible(spots, hidden, request, phase)
@@ -240,26 +244,31 @@ class _Spots:
         index, kind = self.lattice_index(np.arange(self.adata.n_obs)), self.places.kind
         assert index is not None
         assert kind is not None
-        return self._hide(lambda rows: comb(index[rows], kind, stride=stride, phase=phase))
+        return self._hide("phases", lambda rows: comb(index[rows], kind, stride=stride, phase=phase))
 
     def hide_random(self, fraction: float, rng: np.random.Generator) -> np.ndarray:
         """Hide a share of the spots."""
-        return self._hide(lambda rows: random_spots(len(rows), fraction=fraction, rng=rng))
+        return self._hide("fractions", lambda rows: random_spots(len(rows), fraction=fraction, rng=rng))
 
     def hide_holes(self, fraction: float, radius: float, rng: np.random.Generator) -> np.ndarray:
         """Hide a share of the spots in holes; the radius is in units of the spacing."""
         xy = self.places.xy
         return self._hide(
+            "hole_fractions",
             lambda rows: holes(
                 xy[rows] / typical_spacing(xy[rows]), fraction=fraction, radius=radius, rng=rng
-            )
+            ),
         )
 
-    def _hide(self, pattern: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
-        """Hide spots sample by sample: logical (n,)."""
+    def _hide(self, argument: str, pattern: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
+        """Hide spots sample by sample: logical (n,); errors name the argument that asked for the pattern."""
         hidden = np.zeros(self.adata.n_obs, dtype=bool)
-        for _, rows in self.samples:
-            hidden[rows] = pattern(rows)
+        for name, rows in self.samples:
+            try:
+                hidden[rows] = pattern(rows)
+            except ValueError as error:
+                where = "" if name is None else f" in sample {name!r}"
+                raise ValueError(f"`{argument}`{where}: {error}") from error
         return hidden
 
     @property
@@ -380,6 +389,23 @@ def _check_combs(phases: str | Sequence[tuple[int, int]], stride: int) -> list[t
             f"`phases` must be 'all' or pairs of whole numbers from 0 to {stride - 1}, got {wrong[0]!r}"
         )
     return [(int(a), int(b)) for a, b in phases]
+
+
+def _check_shares(name: str, shares: Sequence[float]) -> list[float]:
+    values = np.asarray(shares)
+    if values.ndim != 1 or (values.size and values.dtype.kind not in "fiu"):
+        raise TypeError(f"`{name}` must be a list of numbers between 0 and 1, got {shares!r}")
+    wrong = values[~((values > 0) & (values < 1))] if values.size else values
+    if wrong.size:
+        raise ValueError(f"`{name}` must lie between 0 and 1, both excluded, got {wrong[0]:g}")
+    return [float(value) for value in values]
+
+
+def _check_radius(radius: float) -> None:
+    if not isinstance(radius, Real):
+        raise TypeError(f"`hole_radius` must be a number, got {radius!r}")
+    if not 0 < radius < np.inf:
+        raise ValueError(f"`hole_radius` must be positive and finite, got {radius!r}")
 
 
 def _name_patterns(patterns: Sequence[tuple[str, np.ndarray]]) -> dict[str, np.ndarray]:
