@@ -371,6 +371,12 @@ class TestBadInput:
         with pytest.raises(error, match=message):
             tst.tl.evaluate_imputation(small, **({"methods": ["nearest"]} | options))
 
+    def test_scattered_spots(self):
+        cores = make_tissue(np.concatenate([square_grid(6, 6), square_grid(6, 6) + 60]))
+        options = {"phases": (), "fractions": [0.1]}
+        with pytest.raises(ValueError, match=r"'bilinear' cannot impute 'random 10%': .* too scattered"):
+            tst.tl.evaluate_imputation(cores, methods=["gp", "bilinear"], **options)
+
     def test_errors_name_the_sample(self, small):
         small.obs["slice"] = np.where(np.arange(72) < 56, "a", "b")
         with pytest.raises(ValueError, match=r"^`fractions` in sample 'b': a fraction of 0\.03 hides none"):
@@ -380,7 +386,7 @@ class TestBadInput:
 
     def test_genes_of_one_name(self, small):
         small.var_names = ["g1", *small.var_names[1:]]
-        with pytest.raises(ValueError, match="duplicated gene names .*'g1'"):
+        with pytest.raises(ValueError, match=r"duplicated gene names .*'g1'"):
             tst.tl.evaluate_imputation(small, methods=["nearest"], genes=["g1", "g2"])
 
     def test_lattice_is_needed(self, small):

@@ -195,6 +195,18 @@ class TestAuto:
         with pytest.raises(ValueError, match="bilinear needs a lattice"):
             tst.tl.impute(adata, task="fill", candidates=["gp", "bilinear"])
 
+    def test_cores_far_apart_go_without_interpolation(self):
+        grid = visium_grid(78, 64)
+        xy = visium_xy(grid)
+        cores = [np.linalg.norm(xy - at, axis=1).argsort()[:11] for at in ((500, 6000), (6000, 500))]
+        grid = grid[np.concatenate(cores)]
+        adata = make_tissue(grid, xy=visium_xy(grid))
+        tst.tl.impute(adata[np.arange(22) != 3].copy())
+        adata.obs["measured"] = np.arange(22) % 11 != 3
+        tst.tl.impute(adata, task="fill")
+        tried = adata.uns["imputation"]["candidates"]["method"].tolist()
+        assert tried == ["nearest", "knn", "kernel", "gp", "svd_gp", "kriging"]
+
     def test_seed_decides_what_is_held_out(self):
         adata = with_holes(square_grid(6, 7))
         tables = []

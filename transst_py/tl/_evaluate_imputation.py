@@ -25,7 +25,7 @@ from transst_py._validation import (
     list_some,
 )
 from transst_py.imputation.holdout import comb, comb_phases, holes, random_spots, site_indices
-from transst_py.imputation.methods import LATTICE_METHODS, METHODS, make_imputers
+from transst_py.imputation.methods import LATTICE_METHODS, METHODS, make_imputers, possible
 from transst_py.imputation.scores import METRICS, score_genes
 from transst_py.imputation.selection import select
 from transst_py.imputation.smoothers import typical_spacing
@@ -419,16 +419,16 @@ def _name_patterns(patterns: Sequence[tuple[str, np.ndarray]]) -> dict[str, np.n
 
 
 def _check_possible(spots: _Spots, hidden: np.ndarray, request: _Request, phase: str) -> None:
-    """Refuse methods that the shown spots are too few for."""
+    """Refuse methods that the shown spots are too few or too scattered for."""
     X = check_matrix(spots.adata[~hidden], spots.layer)
     counts = Expression(sp.csc_matrix(X), np.ones(X.shape[0]), np.nan)
     sections, _, _ = cut_sections(counts, spots.places, ~hidden, spots.groups)
     for method in request.methods:
-        if not request.make(method, sections):
+        if not any(possible(name, sections) for name in (METHODS if method == "auto" else (method,))):
             fewest = min(len(section) for section in sections)
             raise ValueError(
                 f"`methods`: {method!r} cannot impute {phase!r}: too few spots or genes are left, {fewest} "
-                "spots of a section; leave the method out, or hide fewer"
+                "spots of a section, or they are too scattered; leave the method out, or hide fewer"
             )
 
 
