@@ -340,8 +340,19 @@ class TestBadInput:
             ({"phases": ()}, ValueError, "nothing to hide"),
             ({"stride": 1}, ValueError, "`stride` must be at least 2"),
             ({"fractions": [0.1, 0.1]}, ValueError, "'random 10%' is asked for twice"),
-            ({"fractions": [1.5]}, ValueError, "`fraction` must lie between"),
-            ({"hole_fractions": [0.2], "hole_radius": -1}, ValueError, "`radius` must be a positive number"),
+            ({"fractions": [0.2, 1.5]}, ValueError, "`fractions` must lie between 0 and 1, .* got 1.5"),
+            ({"hole_fractions": [np.nan]}, ValueError, "`hole_fractions` must lie between 0 and 1"),
+            ({"fractions": 0.2}, TypeError, "`fractions` must be a list of numbers .* got 0.2"),
+            ({"hole_fractions": ["0.2"]}, TypeError, "`hole_fractions` must be a list of numbers"),
+            ({"fractions": [0.001]}, ValueError, "^`fractions`: a fraction of 0.001 hides none of the 72"),
+            (
+                {"hole_fractions": [0.1], "hole_radius": 30},
+                ValueError,
+                "^`hole_fractions`: a fraction of 0.1 in holes of radius 30 hides none",
+            ),
+            ({"stride": 9, "phases": [(8, 8)]}, ValueError, "^`phases`: a stride of 9 .* hides all"),
+            ({"hole_radius": -1}, ValueError, "`hole_radius` must be positive and finite, got -1"),
+            ({"hole_radius": "2"}, TypeError, "`hole_radius` must be a number, got '2'"),
             ({"genes": "g1"}, TypeError, "`genes` must be a list"),
             ({"genes": ["nope"]}, KeyError, "adata has no 'nope'"),
             ({"layer": "nope"}, KeyError, "no layer 'nope'"),
@@ -360,6 +371,24 @@ class TestBadInput:
         with pytest.raises(error, match=message):
             tst.tl.evaluate_imputation(small, **({"methods": ["nearest"]} | options))
 
+    def test_scattered_spots(self):
+        cores = make_tissue(np.concatenate([square_grid(6, 6), square_grid(6, 6) + 60]))
+        options = {"phases": (), "fractions": [0.1]}
+        with pytest.raises(ValueError, match=r"'bilinear' cannot impute 'random 10%': .* too scattered"):
+            tst.tl.evaluate_imputation(cores, methods=["gp", "bilinear"], **options)
+
+    def test_errors_name_the_sample(self, small):
+        small.obs["slice"] = np.where(np.arange(72) < 56, "a", "b")
+        with pytest.raises(ValueError, match=r"^`fractions` in sample 'b': a fraction of 0\.03 hides none"):
+            tst.tl.evaluate_imputation(
+                small, methods=["nearest"], phases=(), fractions=[0.03], sample_key="slice"
+            )
+
+    def test_genes_of_one_name(self, small):
+        small.var_names = ["g1", *small.var_names[1:]]
+        with pytest.raises(ValueError, match=r"duplicated gene names .*'g1'"):
+            tst.tl.evaluate_imputation(small, methods=["nearest"], genes=["g1", "g2"])
+
     def test_lattice_is_needed(self, small):
         small.obs = small.obs[[]]
         small.obsm["spatial"] += np.random.default_rng(0).random((72, 2))
@@ -372,9 +401,10 @@ class TestBadInput:
 
     def test_useless_lattice_columns(self, small):
         small.obs["array_row"] = 0.5
-        with pytest.warns(UserWarning, match="the lattice columns cannot be used: .* whole numbers"):
+        with pytest.warns(UserWarning, match="so there are no `ssim` .* whole numbers") as caught:
             table = tst.tl.evaluate_imputation(small, methods=["nearest"], phases=(), fractions=[0.1])
         assert table["ssim"].isna().all()
+        assert caught[0].filename == __file__
 
     def test_values(self, small, monkeypatch):
         small.X[3, 2] = -1

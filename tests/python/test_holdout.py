@@ -2,7 +2,15 @@ import numpy as np
 import pytest
 from grids import square_grid, visium_grid, visium_xy
 
-from transst_py.imputation.holdout import comb, comb_phases, dense_index, holes, random_spots
+from transst_py.imputation.holdout import (
+    comb,
+    comb_phases,
+    dense_index,
+    holes,
+    number_sites,
+    random_spots,
+    site_indices,
+)
 from transst_py.lattice import Lattice, neighboring_sites
 
 LATTICES = [("square", square_grid(12, 13)), ("hexagonal", visium_grid(14, 9))]
@@ -91,6 +99,13 @@ class TestDenseIndex:
         expected = {tuple(pair) for pair in neighboring_sites(index)}
         assert {frozenset(pair) for pair in found} == {frozenset(pair) for pair in expected}
         assert len(np.unique(dense, axis=0)) == len(dense)
+
+    @pytest.mark.parametrize(("kind", "index"), LATTICES, ids=["square", "hexagonal"])
+    def test_numbers_lead_back(self, kind, index):
+        for shift in (0, 1):
+            shifted = index + np.array([0, shift])
+            back = site_indices(number_sites(shifted, kind), kind)
+            np.testing.assert_array_equal(back, index if kind == "hexagonal" else shifted)
 
     def test_square_stays(self):
         index = square_grid(3, 4) - 2

@@ -12,6 +12,7 @@ from scipy.spatial.distance import cdist
 
 import transst_py as tst
 from transst_py.imputation.methods import LATTICE_METHODS, METHODS
+from transst_py.imputation.smoothing import Smoother
 from transst_py.imputation.training import TRAINING_PRESETS
 from transst_py.tl import _impute
 
@@ -191,8 +192,20 @@ class TestAuto:
         with warnings.catch_warnings():
             warnings.simplefilter("error")
             tst.tl.impute(adata, task="fill", candidates=["gp", "kernel"])
-        with pytest.raises(ValueError, match="bilinear cannot be used"):
+        with pytest.raises(ValueError, match="bilinear needs a lattice"):
             tst.tl.impute(adata, task="fill", candidates=["gp", "bilinear"])
+
+    def test_cores_far_apart_go_without_interpolation(self):
+        grid = visium_grid(78, 64)
+        xy = visium_xy(grid)
+        cores = [np.linalg.norm(xy - at, axis=1).argsort()[:11] for at in ((500, 6000), (6000, 500))]
+        grid = grid[np.concatenate(cores)]
+        adata = make_tissue(grid, xy=visium_xy(grid))
+        tst.tl.impute(adata[np.arange(22) != 3].copy())
+        adata.obs["measured"] = np.arange(22) % 11 != 3
+        tst.tl.impute(adata, task="fill")
+        tried = adata.uns["imputation"]["candidates"]["method"].tolist()
+        assert tried == ["nearest", "knn", "kernel", "gp", "svd_gp", "kriging"]
 
     def test_seed_decides_what_is_held_out(self):
         adata = with_holes(square_grid(6, 7))
@@ -397,6 +410,25 @@ class TestFill:
         assert (holed.layers["imputed"].toarray()[empty].sum(axis=1) > 0).all()
         holed.write_h5ad(tmp_path / "holed.h5ad")
 
+    def test_a_failure_leaves_adata_as_it_was(self, monkeypatch):
+        adata = make_tissue(square_grid(5, 5))
+        X = adata.X.toarray()
+        X[7] = 0
+        adata.X = X
+
+        def fail(self):
+            raise RuntimeError("no description")
+
+        monkeypatch.setattr(Smoother, "describe", fail)
+        with (
+            pytest.warns(UserWarning, match="no counts"),
+            pytest.raises(RuntimeError, match="no description"),
+        ):
+            tst.tl.impute(adata, task="fill", method="nearest")
+        assert list(adata.layers) == []
+        assert "measured" not in adata.obs
+        assert len(adata.uns) == 0
+
     def test_nothing_to_fill(self, holed):
         holed.obs["measured"] = True
         with pytest.raises(ValueError, match="nothing to fill"):
@@ -578,7 +610,7 @@ class TestBadInput:
             tst.tl.impute(adata)
         adata.obs["measured"] = np.arange(25) != 12
         for method in LATTICE_METHODS:
-            advice = rf"{method} cannot be used: .* no square lattice.*transst_py\.tl\.bin_cells"
+            advice = rf"{method} needs a lattice: .* no square lattice.*transst_py\.tl\.bin_cells"
             with pytest.raises(ValueError, match=advice):
                 tst.tl.impute(adata, task="fill", method=method)
 

@@ -3,7 +3,7 @@ import pytest
 from grids import square_grid, visium_grid
 from scipy.interpolate import RectBivariateSpline, RegularGridInterpolator
 
-from transst_py.imputation.interpolation import interpolate
+from transst_py.imputation.interpolation import can_interpolate, interpolate
 
 ORDERS = ["linear", "cubic"]
 ROWS, COLS = 7, 9
@@ -210,3 +210,60 @@ def test_cubic_needs_four_sites_along_both_axes():
     assert interpolate(random_values(24), index, index, order="linear").shape == (24, 4)
     index = square_grid(4, 8)
     assert interpolate(random_values(32), index, index, order="cubic").shape == (32, 4)
+
+
+CROSS = square_grid(9, 9)[((square_grid(9, 9) == 4) & (np.arange(2) == 0)).any(axis=1)]
+
+
+def two_cores(*shift):
+    return np.concatenate([square_grid(6, 6), square_grid(6, 6) + shift])
+
+
+class TestCanInterpolate:
+    @pytest.mark.parametrize(
+        ("index", "linear", "cubic"),
+        [
+            (square_grid(2, 30), False, False),
+            (square_grid(3, 3), True, False),
+            (square_grid(5, 40), True, False),
+            (square_grid(6, 6), True, True),
+            (3 * square_grid(6, 6) - 100, True, True),
+            (square_grid(1, 9), False, False),
+            (square_grid(0, 9), False, False),
+            # A third less, two spots would be left.
+            (np.array([[0, 1], [1, 3], [2, 0]]), False, False),
+            # Rows or diagonals with little beside them.
+            (np.vstack([CROSS, [(3, 2), (5, 7)]]), False, False),
+            (np.vstack([np.column_stack([np.arange(9)] * 2), [(3, 2), (5, 7)]]), False, False),
+            (np.vstack([np.column_stack([np.arange(9), -np.arange(9)]), [(3, 2), (5, -7)]]), False, False),
+            (np.vstack([square_grid(3, 20), [(4, 1), (5, 2), (6, 3)]]), True, False),
+            # They fill 1.7, 2.1 and 3.5 % of their bounding box.
+            (two_cores(60, 60), False, False),
+            (two_cores(60, 45), False, False),
+            (two_cores(60, 25), True, True),
+        ],
+    )
+    def test_by_layout(self, index, linear, cubic):
+        assert can_interpolate(index, "linear") is linear
+        assert can_interpolate(index, "cubic") is cubic
+        assert can_interpolate(index[:, ::-1], "linear") is linear
+
+    @pytest.mark.parametrize("order", ORDERS)
+    def test_what_it_allows_works_without_a_third(self, order):
+        """Scattered spots of any density, and any third of them missing."""
+        rng = np.random.default_rng(0)
+        n_allowed = 0
+        for _ in range(200):
+            sites = square_grid(*rng.integers(3, 30, 2))
+            index = sites[rng.random(len(sites)) < 10 ** rng.uniform(-1.7, 0)]
+            if not can_interpolate(index, order):
+                continue
+            n_allowed += 1
+            kept = rng.permutation(len(index))[len(index) // 3 :]
+            found = interpolate(np.ones((len(kept), 1)), index[kept], sites, order=order)
+            np.testing.assert_allclose(found, 1, rtol=1e-6)
+        assert 50 < n_allowed < 200
+
+    def test_unknown_order(self):
+        with pytest.raises(ValueError, match="choose one of linear, cubic"):
+            can_interpolate(MEASURED, "quintic")

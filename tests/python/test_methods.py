@@ -3,13 +3,14 @@ import sys
 
 import numpy as np
 import pytest
-from grids import make_section, square_grid
+from grids import make_section, square_grid, visium_grid, visium_xy
 
 import transst_py as tst
 from transst_py.imputation.domain_means import DomainMeans
+from transst_py.imputation.holdout import dense_index
 from transst_py.imputation.interpolation import Interpolator
 from transst_py.imputation.kriging import BlendedKriging, FactorKriging, GeneKriging
-from transst_py.imputation.methods import LATTICE_METHODS, METHODS, make_imputers
+from transst_py.imputation.methods import LATTICE_METHODS, METHODS, make_imputers, possible
 from transst_py.imputation.smoothing import Smoother
 
 ALWAYS = {"nearest", "knn", "kernel"}
@@ -22,8 +23,10 @@ def section(n_rows, n_cols, *, lattice=True, n_genes=4):
     return make_section(values, index, index=index if lattice else None, kind="square" if lattice else None)
 
 
-def possible(*sections):
-    return set(make_imputers(METHODS, sections, insist=False))
+def allowed(*sections):
+    names = {name for name in METHODS if possible(name, sections)}
+    assert set(make_imputers(METHODS, sections, insist=False)) == names
+    return names
 
 
 @pytest.mark.parametrize(
@@ -38,19 +41,33 @@ def possible(*sections):
     ],
 )
 def test_small_sections_leave_methods_out(shape, expected):
-    assert possible(section(*shape)) == expected
-    assert possible(section(9, 9), section(*shape)) == expected
+    assert allowed(section(*shape)) == expected
+    assert allowed(section(9, 9), section(*shape)) == expected
+
+
+def test_cores_far_apart_are_not_interpolated():
+    """Two of 38 spots each, in opposite corners of a Visium slide."""
+    slide = visium_grid(78, 64)
+    xy = visium_xy(slide)
+    cores = [np.linalg.norm(xy - center, axis=1).argsort()[:38] for center in ((500, 6000), (6000, 500))]
+    spots = np.concatenate(cores)
+    values = np.random.default_rng(0).random((76, 4))
+    far = make_section(
+        values, xy[spots] / 100, index=dense_index(slide[spots], "hexagonal"), kind="hexagonal"
+    )
+    assert allowed(far) == set(METHODS) - {"bilinear", "bicubic"}
+    assert "bicubic" in allowed(*(far.subset(np.isin(spots, core)) for core in cores))
 
 
 def test_off_the_lattice_those_that_need_one_are_left_out():
-    assert possible(section(9, 9, lattice=False)) == set(METHODS) - set(LATTICE_METHODS)
+    assert allowed(section(9, 9, lattice=False)) == set(METHODS) - set(LATTICE_METHODS)
 
 
 def test_domains_need_genes_that_vary():
     flat = section(9, 9)
     flat.values.data[:] = 2.0
     for without in (section(9, 9, n_genes=1), flat):
-        assert possible(without) == set(METHODS) - {"domain_means"}
+        assert allowed(without) == set(METHODS) - {"domain_means"}
 
 
 def test_who_insists_gets_all():

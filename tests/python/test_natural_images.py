@@ -120,7 +120,7 @@ class TestFolder:
                 np.testing.assert_allclose(found, image, atol=1e-6)
 
     def test_no_folder(self, tmp_path):
-        with pytest.raises(ValueError, match=r"no folder .*nowhere"):
+        with pytest.raises(ValueError, match=r"`natural_images`: no folder .*nowhere"):
             load_natural_images(tmp_path / "nowhere")
 
     def test_no_image_in_it(self, tmp_path):
@@ -156,13 +156,13 @@ class TestArrays:
     @pytest.mark.parametrize(
         ("image", "error", "match"),
         [
-            (np.full((32, 32), np.nan), ValueError, "image 1 of `source` has missing"),
-            (np.full((32, 32), 2.0), ValueError, r"image 1 of `source` must lie in \[0, 1\]"),
-            (np.full((32, 32), -0.1), ValueError, r"image 1 of `source` must lie in \[0, 1\]"),
-            (np.zeros((40, 31)), ValueError, "image 1 of `source` has 40 x 31 pixels"),
-            (np.zeros((40, 40, 4)), ValueError, r"image 1 of `source` must have shape"),
-            (np.zeros(40), ValueError, r"image 1 of `source` must have shape"),
-            (np.zeros((40, 40), dtype=int), TypeError, "image 1 of `source` must be uint8.*int64"),
+            (np.full((32, 32), np.nan), ValueError, "image 1 of `natural_images` has missing"),
+            (np.full((32, 32), 2.0), ValueError, r"image 1 of `natural_images` must lie in \[0, 1\]"),
+            (np.full((32, 32), -0.1), ValueError, r"image 1 of `natural_images` must lie in \[0, 1\]"),
+            (np.zeros((40, 31)), ValueError, "image 1 of `natural_images` has 40 x 31 pixels"),
+            (np.zeros((40, 40, 4)), ValueError, r"image 1 of `natural_images` must have shape"),
+            (np.zeros(40), ValueError, r"image 1 of `natural_images` must have shape"),
+            (np.zeros((40, 40), dtype=int), TypeError, "image 1 of `natural_images` must be uint8.*int64"),
         ],
     )
     def test_bad_image(self, image, error, match):
@@ -170,7 +170,7 @@ class TestArrays:
             load_natural_images([np.zeros((32, 32)), image])
 
     def test_bad_source(self):
-        with pytest.raises(TypeError, match=r"`source` must be None.*got ndarray"):
+        with pytest.raises(TypeError, match=r"`natural_images` must be None.*got ndarray"):
             load_natural_images(np.zeros((3, 40, 40)))
         with pytest.raises(TypeError, match="got int"):
             load_natural_images(3)

@@ -4,9 +4,10 @@ import pytest
 import scipy.sparse as sp
 from grids import make_tissue, square_grid, visium_grid, visium_xy
 
+from transst_py.imputation.holdout import number_sites
 from transst_py.imputation.spots import Section, Sites
 from transst_py.lattice import halve_pitch
-from transst_py.tl import _impute, _sections
+from transst_py.tl import _sections
 from transst_py.tl._sections import Places
 
 
@@ -125,6 +126,23 @@ class TestLattices:
         places = _sections.lattice_places(adata, xy, samples)
         np.testing.assert_array_equal(places.index, np.tile(square_grid(3, 4), (2, 1)))
 
+    def test_places_are_numbered_where_that_is_needed_or_possible(self):
+        adata = make_tissue(square_grid(3, 4))
+        options = {"xy": adata.obsm["spatial"], "samples": None, "otherwise": "nothing is numbered"}
+        for needed_by in ("this", None):
+            places = _sections.find_places(adata, **options, needed_by=needed_by)
+            np.testing.assert_array_equal(places.index, square_grid(3, 4))
+        adata.obs["array_row"] = 0.5
+        with pytest.raises(ValueError, match=r"^this needs a lattice: .* whole numbers.*bin_cells"):
+            _sections.find_places(adata, **options, needed_by="this")
+        with pytest.warns(UserWarning, match="so nothing is numbered: .* whole numbers"):
+            places = _sections.find_places(adata, **options, needed_by=None)
+        assert places.index is None
+        # Coordinates are looked at only if that is needed.
+        adata.obs = adata.obs[[]]
+        assert _sections.find_places(adata, **options, needed_by=None).index is None
+        assert _sections.find_places(adata, **options, needed_by="this").kind == "square"
+
     def test_several_kinds(self):
         assert _sections.one_kind({"square"}) == "square"
         with pytest.raises(ValueError, match="both square and hexagonal"):
@@ -144,7 +162,7 @@ class TestLattices:
         grid = grid[grid.sum(axis=1) % 2 == odd]
         adata = make_tissue(grid, xy=visium_xy(grid))
         lattice = _sections.lay_lattice(adata, adata.obsm["spatial"])
-        fine = _impute._number_sites(halve_pitch(lattice), lattice.kind)
+        fine = number_sites(halve_pitch(lattice), lattice.kind)
         steps = fine[: len(grid)] - fine[0]
         assert (steps % 2 == 0).all()
         places = _sections.lattice_places(adata, adata.obsm["spatial"], None)

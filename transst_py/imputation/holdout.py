@@ -15,7 +15,7 @@ from scipy.spatial import cKDTree
 from transst_py._validation import check_choice, check_whole_number
 from transst_py.imputation.smoothers import TIE_TOLERANCE
 
-__all__ = ["comb", "comb_phases", "dense_index", "holes", "random_spots"]
+__all__ = ["comb", "comb_phases", "dense_index", "holes", "number_sites", "random_spots", "site_indices"]
 
 KINDS = ("square", "hexagonal")
 
@@ -49,7 +49,7 @@ def comb(index: np.ndarray, kind: str, *, stride: int = 2, phase: tuple[int, int
     if tuple(phase) not in comb_phases(stride):
         raise ValueError(f"`phase` must be two whole numbers from 0 to {stride - 1}, got {phase!r}")
     hidden = (dense_index(index, kind) % stride != phase).any(axis=1)
-    return _check_hidden(hidden, f"`stride`={stride} with `phase`={phase}")
+    return _check_hidden(hidden, f"a stride of {stride} with phase {phase}")
 
 
 def comb_phases(stride: int) -> list[tuple[int, int]]:
@@ -88,9 +88,21 @@ def dense_index(index: np.ndarray, kind: str) -> np.ndarray:
         raise TypeError(f"`index` must hold integers, got dtype {index.dtype}")
     if index.ndim != 2 or index.shape[1] != 2 or len(index) == 0:
         raise ValueError(f"`index` must be of shape (n, 2), one row per spot, got {index.shape}")
-    row, col = index.astype(np.int64).T
-    _check_kind(row, col, kind)
+    index = index.astype(np.int64)
+    _check_kind(index, kind)
+    return number_sites(index, kind)
+
+
+def number_sites(index: np.ndarray, kind: str) -> np.ndarray:
+    """Number sites as `dense_index` does, unchecked: every second row, say, may be empty."""
+    row, col = index.T
     return np.column_stack([row, col if kind == "square" else (col - row) // 2])
+
+
+def site_indices(numbers: np.ndarray, kind: str) -> np.ndarray:
+    """(row, col) of numbered sites: undo `number_sites`, where row + col is odd up to a shift by a column."""
+    row, number = numbers.T
+    return np.column_stack([row, number if kind == "square" else 2 * number + row])
 
 
 def random_spots(n: int, *, fraction: float, rng: np.random.Generator) -> np.ndarray:
@@ -111,7 +123,7 @@ def random_spots(n: int, *, fraction: float, rng: np.random.Generator) -> np.nda
     _check_rng(rng)
     hidden = np.zeros(n, dtype=bool)
     hidden[rng.choice(n, size=round(fraction * n), replace=False)] = True
-    return _check_hidden(hidden, f"`fraction`={fraction:g}")
+    return _check_hidden(hidden, f"a fraction of {fraction:g}")
 
 
 def holes(positions: np.ndarray, *, fraction: float, radius: float, rng: np.random.Generator) -> np.ndarray:
@@ -158,10 +170,11 @@ def holes(positions: np.ndarray, *, fraction: float, radius: float, rng: np.rand
             break
         hidden[new] = True
         missing -= len(new)
-    return _check_hidden(hidden, f"`fraction`={fraction:g} with `radius`={radius:g}")
+    return _check_hidden(hidden, f"a fraction of {fraction:g} in holes of radius {radius:g}")
 
 
-def _check_kind(row: np.ndarray, col: np.ndarray, kind: str) -> None:
+def _check_kind(index: np.ndarray, kind: str) -> None:
+    row, col = index.T
     steps = [int(np.gcd.reduce(numbers - numbers[0])) for numbers in (row, col)]
     if max(steps) > 1:
         raise ValueError(

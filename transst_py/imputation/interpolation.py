@@ -11,12 +11,17 @@ from scipy.interpolate import LinearNDInterpolator, NdBSpline, NearestNDInterpol
 from transst_py._validation import check_choice
 from transst_py.imputation.spots import Imputer, Prediction, Section, Sites
 
-__all__ = ["ORDERS", "Interpolator", "interpolate"]
+__all__ = ["ORDERS", "Interpolator", "can_interpolate", "interpolate"]
 
 ORDERS = {"linear": 1, "cubic": 3}
 # Below this share of measured sites in their bounding box, the indices are hardly those of a lattice, and the
 # box would not fit into memory.
 MIN_MEASURED = 0.02
+# Of spots to be held out from: their number; their rows or columns, and how many of these have to stay.
+FEWEST_SPOTS = 6
+FEWEST_LINES = {"linear": (3, 2), "cubic": (6, 4)}
+# More than methods hold out to be compared.
+HELD_OUT = 1 / 3
 # Genes at once: the splines are float64.
 BLOCK_GENES = 512
 
@@ -89,8 +94,7 @@ def interpolate(values: np.ndarray, index: np.ndarray, sites: np.ndarray, *, ord
     by_position = np.lexsort(index.T[::-1])
     index, values = index[by_position].astype(np.int64), values[by_position].astype(np.float64)
     _check_layout(index)
-    origin = index.min(axis=0)
-    step = np.gcd.reduce(index - origin, axis=0)
+    origin, step, _ = _extent(index)
     grid = _complete(values, (index - origin) // step)
     if order == "cubic" and min(grid.shape[:2]) < 4:
         raise ValueError(
@@ -99,6 +103,47 @@ def interpolate(values: np.ndarray, index: np.ndarray, sites: np.ndarray, *, ord
         )
     inside = np.clip((sites - origin) / step, 0, np.array(grid.shape[:2]) - 1)
     return _spline(grid, ORDERS[order])(np.ascontiguousarray(inside)).astype(np.float32)
+
+
+def can_interpolate(index: np.ndarray, order: str) -> bool:
+    """Tell whether `interpolate` takes these spots, also when up to a third of them is held out.
+
+    There have to be 6 spots, in 3 (for "cubic" 6) rows and columns, which fill 3 % of their bounding box.
+    Whichever third is missing, the others must keep 2 (4) rows and columns, and may not all lie on one line.
+
+    Parameters
+    ----------
+    index
+        As of `interpolate`, no two spots on one site.
+    order
+        "linear" or "cubic".
+
+    Raises
+    ------
+    ValueError
+        Unknown `order`.
+    """
+    check_choice("order", order, tuple(ORDERS))
+    if len(index) < FEWEST_SPOTS or _on_one_line(index):
+        return False
+    fewest, to_stay = FEWEST_LINES[order]
+    row, col = index.T
+    if min(len(np.unique(row)), len(np.unique(col))) < fewest:
+        return False
+    if min(_lines_left(row), _lines_left(col)) < to_stay:
+        return False
+    # Other lines have so few spots that no tissue lies on one.
+    if min(_lines_left(row + col), _lines_left(row - col)) < 2:
+        return False
+    sites = _extent(index)[2].astype(float).prod()
+    return bool(len(index) * (1 - HELD_OUT) >= MIN_MEASURED * sites)
+
+
+def _lines_left(number: np.ndarray) -> int:
+    """Lines that keep a spot, whichever third of the spots is missing; `number` is that of a spot's line."""
+    n_spots = np.sort(np.unique(number, return_counts=True)[1])
+    n_missing = int(HELD_OUT * len(number))
+    return len(n_spots) - int(np.searchsorted(np.cumsum(n_spots), n_missing, side="right"))
 
 
 def _check_arrays(values: np.ndarray, index: np.ndarray, sites: np.ndarray) -> None:
@@ -122,11 +167,22 @@ def _check_layout(index: np.ndarray) -> None:
         raise ValueError(
             f"`index`: {n_twice} spots share their site with another; are these several sections?"
         )
-    if len(index) < 3 or np.linalg.matrix_rank(index - index[0]) < 2:
+    if _on_one_line(index):
         raise ValueError(
             f"`index`: all {len(index)} spots lie on one line of the lattice; interpolation needs two "
             "dimensions"
         )
+
+
+def _on_one_line(index: np.ndarray) -> bool:
+    return len(index) < 3 or bool(np.linalg.matrix_rank(index - index[0]) < 2)
+
+
+def _extent(index: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Origin, common step and number of sites of the bounding box along both axes, each (2,)."""
+    origin = index.min(axis=0)
+    step = np.gcd.reduce(index - origin, axis=0)
+    return origin, step, (index.max(axis=0) - origin) // step + 1
 
 
 def _complete(values: np.ndarray, index: np.ndarray) -> np.ndarray:

@@ -5,18 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-import numpy as np
-
 from transst_py.imputation.domain_means import MIN_GENES as MIN_GENES_DOMAINS
 from transst_py.imputation.domain_means import MIN_SPOTS as MIN_SPOTS_DOMAINS
 from transst_py.imputation.domain_means import DomainMeans, count_varying
-from transst_py.imputation.interpolation import Interpolator
+from transst_py.imputation.interpolation import Interpolator, can_interpolate
 from transst_py.imputation.kriging import BlendedKriging, FactorKriging, GeneKriging
 from transst_py.imputation.smoothing import Smoother
 from transst_py.imputation.spots import Imputer, Section
 from transst_py.imputation.views import MIN_SPOTS as MIN_SPOTS_S2S
 
-__all__ = ["LATTICE_METHODS", "METHODS", "make_imputers"]
+__all__ = ["LATTICE_METHODS", "METHODS", "make_imputers", "possible"]
 
 
 def _s2s(**options: Any) -> Imputer:
@@ -26,12 +24,13 @@ def _s2s(**options: Any) -> Imputer:
     return S2SImputer(**options)
 
 
+ORDERS = {"bilinear": "linear", "bicubic": "cubic"}
 _MAKERS: dict[str, Callable[..., Imputer]] = {
     "nearest": lambda **_: Smoother("nearest"),
     "knn": lambda **_: Smoother("knn"),
     "kernel": lambda **_: Smoother("kernel"),
-    "bilinear": lambda **_: Interpolator("linear"),
-    "bicubic": lambda **_: Interpolator("cubic"),
+    "bilinear": lambda **_: Interpolator(ORDERS["bilinear"]),
+    "bicubic": lambda **_: Interpolator(ORDERS["bicubic"]),
     "gp": lambda **_: GeneKriging(),
     "svd_gp": lambda **_: FactorKriging(),
     "kriging": lambda **_: BlendedKriging(),
@@ -66,25 +65,23 @@ def make_imputers(
     random_state
         Seed of those that are random.
     insist
-        Make all; else leave those out that the sections are too small for, or on no lattice for, or whose
-        genes vary too little.
+        Make all; else leave those out that are not `possible`.
     """
-    allowed = [name for name in names if insist or _possible(name, sections)]
+    allowed = [name for name in names if insist or possible(name, sections)]
     options = options or {}
     return {name: _MAKERS[name](**options.get(name, {}), random_state=random_state) for name in allowed}
 
 
-def _possible(name: str, sections: Sequence[Section]) -> bool:
-    """Whether a method can do its work on all sections, also when some of their spots are held out."""
+def possible(name: str, sections: Sequence[Section]) -> bool:
+    """Tell whether a method can do its work on all sections, also when some of their spots are held out.
+
+    It cannot on sections that are too small or too scattered, or on no lattice if it needs one, or whose
+    genes vary too little.
+    """
     if name in LATTICE_METHODS and any(section.sites.index is None for section in sections):
         return False
-    if name in ("bilinear", "bicubic"):
-        return min(_extent(section) for section in sections) >= (6 if name == "bicubic" else 3)
+    if name in ORDERS:
+        return all(can_interpolate(section.sites.lattice, ORDERS[name]) for section in sections)
     if name == "domain_means" and count_varying(sections) < MIN_GENES_DOMAINS:
         return False
     return min(len(section) for section in sections) >= MIN_SPOTS.get(name, 2)
-
-
-def _extent(section: Section) -> int:
-    """Number of rows or of columns of the section, whichever is less."""
-    return min(len(np.unique(axis)) for axis in section.sites.lattice.T)

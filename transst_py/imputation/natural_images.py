@@ -41,13 +41,13 @@ BLUR = 0.7
 
 
 def load_natural_images(
-    source: str | Path | Sequence[np.ndarray] | None = None,
+    natural_images: str | Path | Sequence[np.ndarray] | None = None,
 ) -> list[np.ndarray]:
     """Load grey natural images; nothing is ever downloaded.
 
     Parameters
     ----------
-    source
+    natural_images
         None: the two photographs of scikit-learn, those of scikit-image where it is installed, and eight
         drawings of `dead_leaves`, because so few photographs differ little. The result therefore depends
         on whether scikit-image is there. A path: the PNG and JPEG files of that folder, by name. Arrays:
@@ -61,22 +61,28 @@ def load_natural_images(
     Raises
     ------
     TypeError
-        `source` or the values of an array are of no kind listed above.
+        `natural_images` or the values of an array are of no kind listed above.
     ValueError
         The folder does not exist or has no image in it, a file is no image, an array has another shape,
         or an image is smaller than 32 pixels on a side, has missing values or leaves [0, 1].
     """
-    if source is None:
+    if natural_images is None:
         return _bundled_images()
-    if isinstance(source, str | Path):
-        return _images_of_folder(Path(source))
-    if isinstance(source, np.ndarray) or not isinstance(source, Sequence):
+    if isinstance(natural_images, str | Path):
+        return _images_of_folder(Path(natural_images))
+    if isinstance(natural_images, np.ndarray) or not isinstance(natural_images, Sequence):
         raise TypeError(
-            f"`source` must be None, the path of a folder or a list of arrays, got {type(source).__name__}"
+            "`natural_images` must be None, the path of a folder or a list of arrays, got "
+            f"{type(natural_images).__name__}"
         )
-    if len(source) == 0:
-        raise ValueError("`source` has no image in it; pass at least one, or None for the bundled ones")
-    return [_as_grey(np.asarray(image), name=f"image {i} of `source`") for i, image in enumerate(source)]
+    if len(natural_images) == 0:
+        raise ValueError(
+            "`natural_images` has no image in it; pass at least one, or None for the bundled ones"
+        )
+    return [
+        _as_grey(np.asarray(image), name=f"image {i} of `natural_images`")
+        for i, image in enumerate(natural_images)
+    ]
 
 
 def _bundled_images() -> list[np.ndarray]:
@@ -96,10 +102,10 @@ def _scikit_image_files() -> list[Path]:
 
 def _images_of_folder(folder: Path) -> list[np.ndarray]:
     if not folder.is_dir():
-        raise ValueError(f"`source`: no folder {str(folder)!r}; pass a folder of PNG or JPEG files")
+        raise ValueError(f"`natural_images`: no folder {str(folder)!r}; pass a folder of PNG or JPEG files")
     paths = sorted(path for path in folder.iterdir() if path.suffix.lower() in SUFFIXES)
     if not paths:
-        raise ValueError(f"`source`: no file in {str(folder)!r} ends in {', '.join(SUFFIXES)}")
+        raise ValueError(f"`natural_images`: no file in {str(folder)!r} ends in {', '.join(SUFFIXES)}")
     return [_read_grey(path) for path in paths]
 
 
@@ -112,7 +118,9 @@ def _read_grey(path: Path) -> np.ndarray:
                 # Palettes and transparency become plain colours.
                 pixels = np.asarray(image.convert("L" if image.mode in ("1", "L", "LA") else "RGB"))
     except OSError as error:
-        raise ValueError(f"`source`: cannot read {str(path)!r} as an image; remove it: {error}") from error
+        raise ValueError(
+            f"`natural_images`: cannot read {str(path)!r} as an image; remove it: {error}"
+        ) from error
     return _as_grey(pixels, name=repr(str(path)))
 
 

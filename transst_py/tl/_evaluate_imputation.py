@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import time
-import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -15,7 +15,6 @@ from anndata import AnnData
 from tqdm import tqdm
 
 from transst_py._validation import (
-    LATTICE_COLUMNS,
     check_choice,
     check_coordinates,
     check_counts,
@@ -25,8 +24,8 @@ from transst_py._validation import (
     check_whole_number,
     list_some,
 )
-from transst_py.imputation.holdout import comb, comb_phases, holes, random_spots
-from transst_py.imputation.methods import LATTICE_METHODS, METHODS, make_imputers
+from transst_py.imputation.holdout import comb, comb_phases, holes, random_spots, site_indices
+from transst_py.imputation.methods import LATTICE_METHODS, METHODS, make_imputers, possible
 from transst_py.imputation.scores import METRICS, score_genes
 from transst_py.imputation.selection import select
 from transst_py.imputation.smoothers import typical_spacing
@@ -37,8 +36,8 @@ from transst_py.tl._sections import (
     Places,
     check_in_tissue,
     cut_sections,
+    find_places,
     gene_columns,
-    lattice_places,
     measured_expression,
     measured_mask,
     rows_of_samples,
@@ -140,7 +139,8 @@ def evaluate_imputation(
     KeyError
         No such layer, coordinates, sample column or gene.
     TypeError
-        `genes` is a single text; an option that the method does not have.
+        `genes` is a single text; an option that the method does not have; shares or a radius that are no
+        numbers.
     ValueError
         Unknown option; spots outside the tissue or of no sample; nothing to hide; a pattern that hides no or
         all spots; no lattice for a comb or a method that needs one; too few shown spots for a method;
@@ -154,12 +154,14 @@ def evaluate_imputation(
     """
     check_choice("normalization", normalization, NORMALIZATIONS)
     check_seed(random_state)
-    request = _Request(
-        _check_methods(methods), _check_options(options), gene_columns(adata, genes), random_state
-    )
+    names, checked_options = _check_methods(methods), _check_options(options)
     combs = _check_combs(phases, stride)
+    shares = _check_shares("fractions", fractions)
+    hole_shares = _check_shares("hole_fractions", hole_fractions)
+    _check_radius(hole_radius)
     check_unique_genes(adata)
     check_in_tissue(adata)
+    request = _Request(names, checked_options, gene_columns(adata, genes), random_state)
     reason = "`phases`: a comb" if combs else request.reason_for_lattice()
     spots = _measured_spots(adata, layer, normalization, spatial_key, sample_key, reason)
     _check_memory(spots.adata.n_obs, len(request.columns))
@@ -167,8 +169,8 @@ def evaluate_imputation(
     rng = np.random.default_rng((random_state, 1))
     patterns = _name_patterns(
         [(f"comb {a},{b}", spots.hide_comb(stride, (a, b))) for a, b in combs]
-        + [(f"random {100 * share:g}%", spots.hide_random(share, rng)) for share in fractions]
-        + [(f"holes {100 * share:g}%", spots.hide_holes(share, hole_radius, rng)) for share in hole_fractions]
+        + [(f"random {100 * share:g}%", spots.hide_random(share, rng)) for share in shares]
+        + [(f"holes {100 * share:g}%", spots.hide_holes(share, hole_radius, rng)) for share in hole_shares]
     )
     for phase, hidden in patterns.items():
         _check_possible(spots, hidden, request, phase)
@@ -233,36 +235,40 @@ class _Spots:
 
     def lattice_index(self, rows: np.ndarray) -> np.ndarray | None:
         """(row, col) of spots as in `Lattice.index`, up to a shift; None off a lattice."""
-        if self.places.index is None:
+        if self.places.index is None or self.places.kind is None:
             return None
-        row, col = self.places.index[rows].T
-        return np.column_stack([row, col if self.places.kind == "square" else 2 * col + row])
+        return site_indices(self.places.index[rows], self.places.kind)
 
     def hide_comb(self, stride: int, phase: tuple[int, int]) -> np.ndarray:
         """Show every `stride`-th site only; the spots are on a lattice."""
         index, kind = self.lattice_index(np.arange(self.adata.n_obs)), self.places.kind
         assert index is not None
         assert kind is not None
-        return self._hide(lambda rows: comb(index[rows], kind, stride=stride, phase=phase))
+        return self._hide("phases", lambda rows: comb(index[rows], kind, stride=stride, phase=phase))
 
     def hide_random(self, fraction: float, rng: np.random.Generator) -> np.ndarray:
         """Hide a share of the spots."""
-        return self._hide(lambda rows: random_spots(len(rows), fraction=fraction, rng=rng))
+        return self._hide("fractions", lambda rows: random_spots(len(rows), fraction=fraction, rng=rng))
 
     def hide_holes(self, fraction: float, radius: float, rng: np.random.Generator) -> np.ndarray:
         """Hide a share of the spots in holes; the radius is in units of the spacing."""
         xy = self.places.xy
         return self._hide(
+            "hole_fractions",
             lambda rows: holes(
                 xy[rows] / typical_spacing(xy[rows]), fraction=fraction, radius=radius, rng=rng
-            )
+            ),
         )
 
-    def _hide(self, pattern: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
-        """Hide spots sample by sample: logical (n,)."""
+    def _hide(self, argument: str, pattern: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
+        """Hide spots sample by sample: logical (n,); errors name the argument that asked for the pattern."""
         hidden = np.zeros(self.adata.n_obs, dtype=bool)
-        for _, rows in self.samples:
-            hidden[rows] = pattern(rows)
+        for name, rows in self.samples:
+            try:
+                hidden[rows] = pattern(rows)
+            except ValueError as error:
+                where = "" if name is None else f" in sample {name!r}"
+                raise ValueError(f"`{argument}`{where}: {error}") from error
         return hidden
 
     @property
@@ -340,25 +346,14 @@ def _measured_spots(
     if normalization == "log":
         check_counts(X)
     rows = rows_of_samples(samples, adata.n_obs)
-    return _Spots(adata, layer, normalization, _places(adata, xy, samples, reason), rows)
-
-
-def _places(adata: AnnData, xy: np.ndarray, samples: np.ndarray | None, reason: str | None) -> Places:
-    """Number the sites if that is needed, or if there are the columns for it."""
-    if reason is None and not all(name in adata.obs for name in LATTICE_COLUMNS):
-        return Places(xy)
-    try:
-        return lattice_places(adata, xy, samples)
-    except ValueError as error:
-        if reason is not None:
-            raise ValueError(f"{reason} needs a lattice: {error}") from error
-        warnings.warn(
-            f"the lattice columns cannot be used: no `ssim` and `moran_difference`, and 'auto' goes without "
-            f"the methods that need a lattice: {error}",
-            UserWarning,
-            stacklevel=4,
-        )
-        return Places(xy)
+    places = find_places(
+        adata,
+        xy,
+        samples,
+        needed_by=reason,
+        otherwise="there are no `ssim` and `moran_difference`, and 'auto' does without methods that need one",
+    )
+    return _Spots(adata, layer, normalization, places, rows)
 
 
 def _check_methods(methods: Sequence[str]) -> tuple[str, ...]:
@@ -396,6 +391,23 @@ def _check_combs(phases: str | Sequence[tuple[int, int]], stride: int) -> list[t
     return [(int(a), int(b)) for a, b in phases]
 
 
+def _check_shares(name: str, shares: Sequence[float]) -> list[float]:
+    values = np.asarray(shares)
+    if values.ndim != 1 or (values.size and values.dtype.kind not in "fiu"):
+        raise TypeError(f"`{name}` must be a list of numbers between 0 and 1, got {shares!r}")
+    wrong = values[~((values > 0) & (values < 1))] if values.size else values
+    if wrong.size:
+        raise ValueError(f"`{name}` must lie between 0 and 1, both excluded, got {wrong[0]:g}")
+    return [float(value) for value in values]
+
+
+def _check_radius(radius: float) -> None:
+    if not isinstance(radius, Real):
+        raise TypeError(f"`hole_radius` must be a number, got {radius!r}")
+    if not 0 < radius < np.inf:
+        raise ValueError(f"`hole_radius` must be positive and finite, got {radius!r}")
+
+
 def _name_patterns(patterns: Sequence[tuple[str, np.ndarray]]) -> dict[str, np.ndarray]:
     if not patterns:
         raise ValueError("nothing to hide: give `phases`, `fractions` or `hole_fractions`")
@@ -407,16 +419,16 @@ def _name_patterns(patterns: Sequence[tuple[str, np.ndarray]]) -> dict[str, np.n
 
 
 def _check_possible(spots: _Spots, hidden: np.ndarray, request: _Request, phase: str) -> None:
-    """Refuse methods that the shown spots are too few for."""
+    """Refuse methods that the shown spots are too few or too scattered for."""
     X = check_matrix(spots.adata[~hidden], spots.layer)
     counts = Expression(sp.csc_matrix(X), np.ones(X.shape[0]), np.nan)
     sections, _, _ = cut_sections(counts, spots.places, ~hidden, spots.groups)
     for method in request.methods:
-        if not request.make(method, sections):
+        if not any(possible(name, sections) for name in (METHODS if method == "auto" else (method,))):
             fewest = min(len(section) for section in sections)
             raise ValueError(
                 f"`methods`: {method!r} cannot impute {phase!r}: too few spots or genes are left, {fewest} "
-                "spots of a section; leave the method out, or hide fewer"
+                "spots of a section, or they are too scattered; leave the method out, or hide fewer"
             )
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,12 +13,12 @@ import scipy.sparse as sp
 from anndata import AnnData
 
 from transst_py._validation import (
-    LATTICE_COLUMNS,
     check_choice,
     check_coordinates,
     check_seed,
     check_unique_genes,
 )
+from transst_py.imputation.holdout import number_sites
 from transst_py.imputation.methods import LATTICE_METHODS, METHODS, make_imputers
 from transst_py.imputation.selection import Selection, select
 from transst_py.imputation.spots import Prediction, Section, Sites
@@ -30,8 +29,8 @@ from transst_py.tl._sections import (
     Places,
     check_in_tissue,
     cut_sections,
+    find_places,
     gene_columns,
-    lattice_places,
     lay_lattice,
     measured_expression,
     measured_mask,
@@ -221,8 +220,8 @@ class _Request:
     random_state: int
 
     @property
-    def needs_lattice(self) -> bool:
-        return self.insist and any(name in LATTICE_METHODS for name in self.names)
+    def lattice_methods(self) -> list[str]:
+        return [name for name in self.names if name in LATTICE_METHODS]
 
     def select(self, sections: list[Section], sites: list[Sites]) -> Selection:
         imputers = make_imputers(
@@ -318,7 +317,7 @@ def _lay_lattices(
     for name, rows in rows_of_samples(samples, len(xy)):
         lattice = lay_lattice(adata[rows], xy[rows], name)
         fine = halve_pitch(lattice)
-        number = _number_sites(fine, lattice.kind)
+        number = number_sites(fine, lattice.kind)
         own[rows], new = fine[: len(rows)], fine[len(rows) :]
         own_index[rows] = number[: len(rows)]
         lattices.append(lattice)
@@ -330,12 +329,6 @@ def _lay_lattices(
         np.concatenate(positions), np.concatenate(index), one_kind({lattice.kind for lattice in lattices})
     )
     return lattices, _FineSites(np.concatenate(sites), places, np.concatenate(like))
-
-
-def _number_sites(index: np.ndarray, kind: str) -> np.ndarray:
-    """Name the sites as `dense_index` does, also where every second row of the finer lattice is empty."""
-    row, col = index.T
-    return np.column_stack([row, col if kind == "square" else (col - row) // 2])
 
 
 def _fine_obs(
@@ -377,17 +370,27 @@ def _fill(
     if measured.all():
         raise ValueError("nothing to fill: every spot is measured (obs['measured'], or else has counts)")
     _check_memory(int((~measured).sum()), adata.n_vars, bytes_per_value=24)
-    places = _places(adata, xy, samples, request)
+    places = Places(xy)
+    if request.lattice_methods:
+        places = find_places(
+            adata,
+            xy,
+            samples,
+            needed_by=request.lattice_methods[0] if request.insist else None,
+            otherwise="methods that need a lattice are left out",
+        )
     groups = [rows for _, rows in rows_of_samples(samples, adata.n_obs)]
     sections, sites, spacing = cut_sections(expression, places, measured, groups)
     chosen = request.select(sections, sites)
     found = [chosen.fitted.predict(number, wanted) for number, wanted in enumerate(sites)]
     hidden = np.concatenate([rows[~measured[rows]] for rows in groups])
     layers = _filled_layers(adata.shape, expression.values, measured, hidden, found, request)
+    genes = adata.var_names[request.columns]
+    described = _describe(chosen, genes, spacing, samples, request, record)
+    # Nothing is written before all of it is there.
     adata.layers.update(layers)
     adata.obs["measured"] = measured
-    genes = adata.var_names[request.columns]
-    adata.uns["imputation"] = _describe(chosen, genes, spacing, samples, request, record)
+    adata.uns["imputation"] = described
 
 
 def _filled_layers(
@@ -410,28 +413,6 @@ def _filled_layers(
         rows[:, request.columns] = np.concatenate(parts)
         layers[name] = sp.vstack([known, sp.csr_matrix(rows)], format="csr")[place]
     return layers
-
-
-def _places(adata: AnnData, xy: np.ndarray, samples: np.ndarray | None, request: _Request) -> Places:
-    """Where the spots to fill from and to fill lie, with their lattice if it is wanted and there."""
-    wanted = any(name in LATTICE_METHODS for name in request.names)
-    if not wanted or (not request.insist and not all(name in adata.obs for name in LATTICE_COLUMNS)):
-        return Places(xy)
-    try:
-        return lattice_places(adata, xy, samples)
-    except ValueError as error:
-        if request.needs_lattice:
-            needy = ", ".join(name for name in request.names if name in LATTICE_METHODS)
-            raise ValueError(
-                f"{needy} cannot be used: {error}. Choose another `method`, or bin the cells with "
-                "transst_py.tl.bin_cells"
-            ) from error
-        warnings.warn(
-            f"the lattice columns cannot be used, so methods that need a lattice are left out: {error}",
-            UserWarning,
-            stacklevel=4,
-        )
-        return Places(xy)
 
 
 def _describe(

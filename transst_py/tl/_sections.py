@@ -29,6 +29,7 @@ __all__ = [
     "Places",
     "check_in_tissue",
     "cut_sections",
+    "find_places",
     "gene_columns",
     "lattice_places",
     "lay_lattice",
@@ -164,6 +165,48 @@ def lattice_places(adata: AnnData, xy: np.ndarray, samples: np.ndarray | None) -
         index[rows] = dense_index(lattice.index, lattice.kind)
         kinds.add(lattice.kind)
     return Places(xy, index, one_kind(kinds))
+
+
+def find_places(
+    adata: AnnData, xy: np.ndarray, samples: np.ndarray | None, *, needed_by: str | None, otherwise: str
+) -> Places:
+    """Number the sites of all spots if that is needed, or if there are the columns for it.
+
+    To be called by what users call through one function more, which the warning steps over.
+
+    Parameters
+    ----------
+    adata, xy, samples
+        All spots, where they lie, and their samples.
+    needed_by
+        What cannot do without a lattice, for the error; None if nothing needs one.
+    otherwise
+        What follows if there is none, for the warning.
+
+    Raises
+    ------
+    ValueError
+        There is no lattice although one is needed.
+
+    Warns
+    -----
+    UserWarning
+        None is needed, but there are columns for one that cannot be used.
+    """
+    if needed_by is None and not all(name in adata.obs for name in LATTICE_COLUMNS):
+        return Places(xy)
+    try:
+        return lattice_places(adata, xy, samples)
+    except ValueError as error:
+        if needed_by is not None:
+            raise ValueError(
+                f"{needed_by} needs a lattice: {error}. Do without, or bin the cells with "
+                "transst_py.tl.bin_cells"
+            ) from error
+        warnings.warn(
+            f"the lattice columns cannot be used, so {otherwise}: {error}", UserWarning, stacklevel=4
+        )
+        return Places(xy)
 
 
 def one_kind(kinds: set[str]) -> str:
