@@ -47,9 +47,9 @@ NEAREST = replace(LITE, start="nearest")
 # Everything that the network learns is used, whatever held-out spots say.
 TRUSTED = replace(LITE, shrink=False, patience=None, keep_best=False)
 VARIANTS: dict[str, dict[str, Any]] = {
-    **{f"lite{name}": {"config": config} for name, config in without(LITE).items()},
-    **{f"lite, trusted{name}": {"config": config} for name, config in without(TRUSTED).items()},
     **{f"lite from nearest{name}": {"config": config} for name, config in without(NEAREST).items()},
+    **{f"lite{name}": {"config": config} for name, config in without(LITE).items()},
+    "lite, trusted": {"config": TRUSTED},
     "lite from svd_gp": {"config": replace(LITE, start="svd_gp")},
     "lite, maps of factors": {"channels": "factors"},
     "medium, 400 steps": {"config": replace(TRAINING_PRESETS["medium"], steps=400)},
