@@ -11,6 +11,7 @@ from grids import make_tissue, square_grid, visium_grid, visium_xy
 from scipy.spatial.distance import cdist
 
 import transst_py as tst
+from transst_py.imputation import selection
 from transst_py.imputation.methods import LATTICE_METHODS, METHODS
 from transst_py.imputation.smoothing import Smoother
 from transst_py.imputation.training import TRAINING_PRESETS
@@ -41,6 +42,7 @@ def short_training(monkeypatch):
     """Where "auto" or "s2s" trains a network, a few steps are enough for these tests."""
     short = replace(TRAINING_PRESETS["lite"], steps=4, n_checks=2)
     monkeypatch.setitem(TRAINING_PRESETS, "lite", short)
+    monkeypatch.setattr(selection, "MAX_ROUNDS", 1)
 
 
 def log_values(adata, rows=slice(None)):

@@ -5,6 +5,7 @@ import pytest
 import scipy.sparse as sp
 from grids import draw_process, make_section, square_grid
 
+from transst_py.imputation import selection
 from transst_py.imputation.kriging import FactorKriging, GeneKriging
 from transst_py.imputation.selection import PRIOR_SPOTS, Calibrated, held_out_spots, select
 from transst_py.imputation.smoothing import Smoother
@@ -12,6 +13,11 @@ from transst_py.imputation.spots import Imputer, Prediction, Sites
 
 GRID = square_grid(12, 12).astype(float)
 NOWHERE = Sites(np.empty((0, 2)))
+
+
+@pytest.fixture(autouse=True)
+def one_round(monkeypatch):
+    monkeypatch.setattr(selection, "MAX_ROUNDS", 1)
 
 
 class Spy(Imputer):
@@ -183,6 +189,19 @@ class TestSelect:
         # Beside a larger section it is no obstacle.
         chosen = choose({"kernel": Smoother("kernel")}, two, smooth_section(1))
         assert np.isfinite(chosen.fitted.predict(0, Sites(GRID[:3])).sd).all()
+
+    def test_small_sections_hold_out_other_spots_again_and_again(self, monkeypatch):
+        monkeypatch.setattr(selection, "MAX_ROUNDS", 4)
+        spies = {"first": Spy(1.0), "second": Spy(2.0)}
+        table = choose(spies, smooth_section(0, GRID[:40])).table
+        assert table["n_spots"].tolist() == [24, 24]
+        kept = [[tuple(map(tuple, s.sites.positions)) for (s,) in spy.shown[:4]] for spy in spies.values()]
+        assert len(set(kept[0])) == 4
+        assert kept[0] == kept[1]
+        spy = Spy()
+        assert choose({"spy": spy}, smooth_section(0, GRID)).table["n_spots"].item() == 3 * 22
+        square = square_grid(25, 25).astype(float)
+        assert choose({"spy": spy}, smooth_section(0, square)).table["n_spots"].item() == 94
 
 
 class TestCalibrated:

@@ -15,6 +15,8 @@ from transst_py.imputation.spots import Imputer, Prediction, Section, Sites
 __all__ = ["Calibrated", "Selection", "held_out_spots", "select"]
 
 HELD_OUT = 0.15
+# In small sections spots are held out several times, until there are so many, or so often.
+ENOUGH_SPOTS, MAX_ROUNDS = 60, 4
 # Weight of a typical gene's calibration in that of each gene, in held-out spots.
 PRIOR_SPOTS = 10
 # Below this share of its mean square, the variance of a gene is rounding noise.
@@ -56,8 +58,8 @@ class Selection:
     table
         A row per method that competed: `method`, `relative_error` (mean squared error at held-out spots over
         the gene's variance within sections, mean over genes: 1 is no better than the gene's mean; NaN if
-        there is nothing to compare), `n_best` (genes for which it is the best), `n_spots` (held out),
-        `seconds`.
+        there is nothing to compare), `n_best` (genes for which it is the best), `n_spots` (held out,
+        in all rounds), `seconds`.
     """
 
     method: str
@@ -97,16 +99,22 @@ def select(
     rng
         Chooses the spots.
     """
-    held_out = held_out_spots(sections, rng)
-    truth = [section.subset(hidden).dense(genes) for section, hidden in zip(sections, held_out, strict=True)]
-    n_spots = sum(int(hidden.sum()) for hidden in held_out)
+    rounds = _rounds(sections, rng)
+    truth = [
+        section.subset(hidden).dense(genes)
+        for held_out in rounds
+        for section, hidden in zip(sections, held_out, strict=True)
+    ]
+    n_spots = sum(len(values) for values in truth)
     # Of all measured spots: that of few held-out ones may be near 0 by chance, and such a gene would decide.
     variance = _variance(sections, genes)
     compared = (variance > 0) & (n_spots > 0)
     rows, errors, factors = [], [], []
     for name, imputer in imputers.items():
         start = time.perf_counter()
-        predicted = imputer.validate(sections, sites, genes, held_out)
+        predicted = [
+            found for held_out in rounds for found in imputer.validate(sections, sites, genes, held_out)
+        ]
         squares, factor = _errors(truth, predicted, variance)
         errors.append(squares)
         factors.append(factor)
@@ -122,6 +130,14 @@ def select(
     method = list(imputers)[best]
     fitted = imputers[method].refit(sections, sites, genes)
     return Selection(method, Calibrated(fitted, factors[best].astype(np.float32)), table)
+
+
+def _rounds(sections: Sequence[Section], rng: np.random.Generator) -> list[list[np.ndarray]]:
+    """Hold spots out once, or a few times where that is too few spots to tell methods apart."""
+    first = held_out_spots(sections, rng)
+    n_spots = sum(int(hidden.sum()) for hidden in first)
+    n_rounds = min(MAX_ROUNDS, -(-ENOUGH_SPOTS // max(n_spots, 1))) if n_spots else 1
+    return [first, *(held_out_spots(sections, rng) for _ in range(n_rounds - 1))]
 
 
 def _variance(sections: Sequence[Section], genes: np.ndarray) -> np.ndarray:
