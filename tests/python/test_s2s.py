@@ -142,8 +142,8 @@ def test_record_is_plain():
 
 class TestBadInput:
     def test_too_few_spots(self):
-        section, sites, _ = comb_task(8, 8)
-        with pytest.raises(ValueError, match="needs 24 or more measured spots"):
+        section, sites, _ = comb_task(6, 8)
+        with pytest.raises(ValueError, match="needs 16 or more measured spots"):
             imputer().fit([section], [sites], GENES)
 
     def test_no_lattice(self):

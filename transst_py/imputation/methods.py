@@ -12,7 +12,6 @@ from transst_py.imputation.interpolation import Interpolator, can_interpolate
 from transst_py.imputation.kriging import BlendedKriging, FactorKriging, GeneKriging
 from transst_py.imputation.smoothing import Smoother
 from transst_py.imputation.spots import Imputer, Section
-from transst_py.imputation.views import MIN_SPOTS as MIN_SPOTS_S2S
 
 __all__ = ["LATTICE_METHODS", "METHODS", "make_imputers", "possible"]
 
@@ -40,8 +39,8 @@ _MAKERS: dict[str, Callable[..., Imputer]] = {
 METHODS = tuple(_MAKERS)
 # These need the sites of a lattice, not only coordinates.
 LATTICE_METHODS = ("bilinear", "bicubic", "s2s")
-# Measured spots in the smallest section.
-MIN_SPOTS = {"gp": 3, "svd_gp": 3, "kriging": 3, "s2s": MIN_SPOTS_S2S, "domain_means": MIN_SPOTS_DOMAINS}
+# Measured spots in the smallest section; of "s2s" more than it needs, since some will be held out.
+MIN_SPOTS = {"gp": 3, "svd_gp": 3, "kriging": 3, "s2s": 24, "domain_means": MIN_SPOTS_DOMAINS}
 
 
 def make_imputers(
