@@ -5,7 +5,7 @@ import pytest
 from sections import comb_task, lattice_index, make_section, smooth_values
 from test_training import SMALL
 
-from transst_py.imputation import s2s
+from transst_py.imputation import s2s, training
 from transst_py.imputation.kriging import FactorKriging
 from transst_py.imputation.s2s import S2SImputer
 from transst_py.imputation.smoothing import Smoother
@@ -129,6 +129,18 @@ class TestValidate:
         method.refit([section], [sites], GENES)
         assert method.trained_ is network
         assert np.isfinite(method.predict(0, sites).mean).all()
+
+
+def test_every_training_has_a_checkpoint_of_its_own(tmp_path, monkeypatch):
+    (section, sites, _), (other, _, _) = comb_task(), comb_task(seed=1)
+    method = imputer(checkpoint=tmp_path / "state.npz")
+    first = method.fit([section], [sites], GENES).predict(0, sites).mean
+    second = method.fit([other], [sites], GENES).predict(0, sites).mean
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["state-2.npz", "state.npz"]
+    monkeypatch.setattr(training._Run, "advance", None)  # resumed, not trained again
+    again = imputer(checkpoint=tmp_path / "state.npz")
+    np.testing.assert_array_equal(again.fit([section], [sites], GENES).predict(0, sites).mean, first)
+    np.testing.assert_array_equal(again.fit([other], [sites], GENES).predict(0, sites).mean, second)
 
 
 def test_record_is_plain():

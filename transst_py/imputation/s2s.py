@@ -71,7 +71,9 @@ class S2SImputer(Imputer):
     random_state
         Seed of everything that is random.
     checkpoint
-        File of the training's state, written at every check and read if it exists.
+        File of the training's state, written at every check and read if it exists. A second training (in
+        small sections spots are held out several times) has a file of its own, with "-2" in its name, and so
+        on.
     verbose
         Show a progress bar with the loss.
 
@@ -104,6 +106,7 @@ class S2SImputer(Imputer):
         self.device = device_of(device)
         self.random_state = random_state
         self.checkpoint = _checked_path(checkpoint)
+        self._n_trainings = 0
         self.verbose = verbose
         # Now, so that a wrong folder is known before the work.
         self._images = load_natural_images(natural_images) if self.config.image_weight else []
@@ -174,10 +177,16 @@ class S2SImputer(Imputer):
             data,
             device=self.device,
             random_state=self.random_state,
-            checkpoint=self.checkpoint,
+            checkpoint=self._next_checkpoint(),
             verbose=self.verbose,
         )
         self._tuned = self._fine_tune(data, genes) if self.fine_tune else {}
+
+    def _next_checkpoint(self) -> Path | None:
+        self._n_trainings += 1
+        if self.checkpoint is None or self._n_trainings == 1:
+            return self.checkpoint
+        return self.checkpoint.with_stem(f"{self.checkpoint.stem}-{self._n_trainings}")
 
     def _use_factors(self, genes: np.ndarray) -> bool:
         if self.channels == "auto":
