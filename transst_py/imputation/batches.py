@@ -14,7 +14,7 @@ from torch import Tensor
 from transst_py.imputation.gaussian_process import CORRELATIONS
 from transst_py.imputation.natural_images import ImageCrops
 from transst_py.imputation.smoothers import find_neighbours, nearest_weights
-from transst_py.imputation.views import View
+from transst_py.imputation.views import HIDDEN_SHARE, View
 
 __all__ = ["Batch", "ImageSampler", "ViewSampler", "whole_maps"]
 
@@ -206,7 +206,7 @@ def _random_turn(
 def _pattern(side: int, steps: Sequence[int], number: int, rng: np.random.Generator) -> np.ndarray:
     """Choose the shown pixels of a crop, logical (side * side,): a phase of the comb, or random ones."""
     if max(steps) == 1:
-        return rng.random(side * side) > rng.uniform(0.1, 0.5)
+        return rng.random(side * side) > rng.uniform(*HIDDEN_SHARE)
     phases = list(product(*(range(step) for step in steps)))
     phase = phases[number % len(phases)]
     row, col = np.divmod(np.arange(side * side), side)

@@ -25,7 +25,7 @@ from transst_py.imputation.training import (
     device_of,
     train,
 )
-from transst_py.imputation.views import MIN_SPOTS, Layout, View, sparser_masks
+from transst_py.imputation.views import Layout, View, sparser_masks
 
 __all__ = ["S2SImputer"]
 
@@ -35,6 +35,8 @@ MAX_TRAINED = 512
 # With more genes to impute, factors are filled instead: one pass per gene would take its time.
 MAX_GENE_MAPS = 1000
 BLOCK_CHANNELS = 128
+# With fewer measured spots in a section there is nothing to learn from.
+MIN_SPOTS = 16
 # Starts that krige factors: with maps of factors both are the same.
 FACTOR_STARTS = ("kriging", "svd_gp")
 # A map that shows nothing is drawn now and then too.

@@ -18,10 +18,8 @@ from transst_py.imputation.gene_images import Frame, common_step
 from transst_py.imputation.holdout import holes, random_spots
 from transst_py.imputation.spots import Section, Sites
 
-__all__ = ["MIN_SPOTS", "Layout", "View", "sparser_masks"]
+__all__ = ["HIDDEN_SHARE", "Layout", "View", "sparser_masks"]
 
-# With fewer measured spots in a section there is nothing to learn from.
-MIN_SPOTS = 16
 # A comb with fewer spots teaches nothing about the tissue.
 MIN_SHOWN = 12
 # Where there is no comb: how often spots are hidden, what share of them, and in holes of which radius.
