@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from itertools import product
 
 import numpy as np
 import torch
@@ -207,7 +206,7 @@ def _pattern(side: int, steps: Sequence[int], number: int, rng: np.random.Genera
     """Choose the shown pixels of a crop, logical (side * side,): a phase of the comb, or random ones."""
     if max(steps) == 1:
         return rng.random(side * side) > rng.uniform(*HIDDEN_SHARE)
-    phases = list(product(*(range(step) for step in steps)))
+    phases = list(np.ndindex(*steps))
     phase = phases[number % len(phases)]
     row, col = np.divmod(np.arange(side * side), side)
     return (row % steps[0] == phase[0]) & (col % steps[1] == phase[1])

@@ -7,8 +7,6 @@ lie, never from their expression. A `comb` is the task of making a lattice finer
 
 from __future__ import annotations
 
-from itertools import product
-
 import numpy as np
 from scipy.spatial import cKDTree
 
@@ -54,7 +52,7 @@ def comb(index: np.ndarray, kind: str, *, stride: int = 2, phase: tuple[int, int
 
 def comb_phases(stride: int) -> list[tuple[int, int]]:
     """All phases of a comb: stride² sub-lattices that share no site and together are the lattice."""
-    return list(product(range(stride), range(stride)))
+    return list(np.ndindex(stride, stride))
 
 
 def dense_index(index: np.ndarray, kind: str) -> np.ndarray:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import prod
 from typing import Self
 
 import numpy as np
 from scipy.interpolate import LinearNDInterpolator, NdBSpline, NearestNDInterpolator, make_interp_spline
+from sklearn.utils import gen_batches
 
 from transst_py._validation import check_choice
+from transst_py.imputation.gene_images import Frame, common_step
 from transst_py.imputation.spots import Imputer, Prediction, Section, Sites
 
 __all__ = ["ORDERS", "Interpolator", "can_interpolate", "interpolate"]
@@ -47,8 +50,8 @@ class Interpolator(Imputer):
         """Interpolate; values below the smallest measured one are raised to it."""
         measured = self._sections[section]
         parts = []
-        for start in range(0, len(self._genes), BLOCK_GENES):
-            values = measured.dense(self._genes[start : start + BLOCK_GENES])
+        for block in gen_batches(len(self._genes), BLOCK_GENES):
+            values = measured.dense(self._genes[block])
             found = interpolate(values, measured.sites.lattice, sites.lattice, order=self.order)
             parts.append(np.maximum(found, values.min(axis=0)))
         return Prediction(np.concatenate(parts, axis=1))
@@ -94,14 +97,14 @@ def interpolate(values: np.ndarray, index: np.ndarray, sites: np.ndarray, *, ord
     by_position = np.lexsort(index.T[::-1])
     index, values = index[by_position].astype(np.int64), values[by_position].astype(np.float64)
     _check_layout(index)
-    origin, step, _ = _extent(index)
-    grid = _complete(values, (index - origin) // step)
+    frame = Frame.around(index, common_step(index))
+    grid = _complete(values, index, frame)
     if order == "cubic" and min(grid.shape[:2]) < 4:
         raise ValueError(
             f"`order`: cubic interpolation needs 4 or more sites along both axes of the lattice, found "
             f"{grid.shape[0]} x {grid.shape[1]}; use order='linear'"
         )
-    inside = np.clip((sites - origin) / step, 0, np.array(grid.shape[:2]) - 1)
+    inside = np.clip((sites - frame.origin) / frame.step, 0, np.array(grid.shape[:2]) - 1)
     return _spline(grid, ORDERS[order])(np.ascontiguousarray(inside)).astype(np.float32)
 
 
@@ -135,8 +138,7 @@ def can_interpolate(index: np.ndarray, order: str) -> bool:
     # Other lines have so few spots that no tissue lies on one.
     if min(_lines_left(row + col), _lines_left(row - col)) < 2:
         return False
-    sites = _extent(index)[2].astype(float).prod()
-    return bool(len(index) * (1 - HELD_OUT) >= MIN_MEASURED * sites)
+    return len(index) * (1 - HELD_OUT) >= MIN_MEASURED * prod(Frame.around(index, common_step(index)).shape)
 
 
 def _lines_left(number: np.ndarray) -> int:
@@ -178,32 +180,26 @@ def _on_one_line(index: np.ndarray) -> bool:
     return len(index) < 3 or bool(np.linalg.matrix_rank(index - index[0]) < 2)
 
 
-def _extent(index: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Origin, common step and number of sites of the bounding box along both axes, each (2,)."""
-    origin = index.min(axis=0)
-    step = np.gcd.reduce(index - origin, axis=0)
-    return origin, step, (index.max(axis=0) - origin) // step + 1
-
-
-def _complete(values: np.ndarray, index: np.ndarray) -> np.ndarray:
+def _complete(values: np.ndarray, index: np.ndarray, frame: Frame) -> np.ndarray:
     """Lay the values on their bounding box and fill its holes: float64 (rows, cols, p)."""
-    shape = index.max(axis=0) + 1
-    if len(index) < MIN_MEASURED * shape.astype(float).prod():
+    shape = frame.shape
+    if len(index) < MIN_MEASURED * prod(shape):
         raise ValueError(
             f"`index`: only {len(index)} of {shape[0]} x {shape[1]} sites of the lattice are measured; these "
             "are no indices of neighbouring spots, or are of several sections"
         )
+    pixels = frame.pixels(index)
     grid = np.empty((*shape, values.shape[1]))
-    grid[tuple(index.T)] = values
-    hole = np.ones(shape, dtype=bool)
-    hole[tuple(index.T)] = False
+    grid[pixels] = values
+    hole = ~frame.mark(index)
     if not hole.any():
         return grid
     places = np.argwhere(hole)
-    filled = LinearNDInterpolator(index, values)(places)
+    measured = np.column_stack(pixels)
+    filled = LinearNDInterpolator(measured, values)(places)
     outside = np.isnan(filled).any(axis=1)
     if outside.any():
-        filled[outside] = NearestNDInterpolator(index, values)(places[outside])
+        filled[outside] = NearestNDInterpolator(measured, values)(places[outside])
     grid[hole] = filled
     return grid
 

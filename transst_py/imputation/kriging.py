@@ -10,7 +10,7 @@ from sklearn.utils import gen_batches
 from sklearn.utils.extmath import randomized_svd
 
 from transst_py.imputation.gaussian_process import GaussianProcess
-from transst_py.imputation.spots import Imputer, Prediction, Section, Sites, smallest_values
+from transst_py.imputation.spots import Imputer, Prediction, Section, Sites, smallest_values, variance_within
 
 __all__ = ["BlendedKriging", "FactorKriging", "Factors", "GeneKriging", "most_variable"]
 
@@ -190,12 +190,7 @@ def _hyperparameters(process: GaussianProcess) -> dict[str, Any]:
 
 def most_variable(sections: Sequence[Section], n_genes: int) -> np.ndarray:
     """Numbers of the genes that vary most within sections, ascending."""
-    variance = np.zeros(sections[0].values.shape[1])
-    for section in sections:
-        values = section.values.astype(np.float64)
-        mean = np.asarray(values.mean(axis=0)).ravel()
-        variance += np.asarray(values.multiply(values).sum(axis=0)).ravel() - len(section) * mean**2
-    return np.sort(np.argsort(-variance, kind="stable")[:n_genes])
+    return np.sort(np.argsort(-variance_within(sections), kind="stable")[:n_genes])
 
 
 def _weighted_mean(Y: np.ndarray, root: np.ndarray) -> np.ndarray:

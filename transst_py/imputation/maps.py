@@ -7,10 +7,12 @@ from collections.abc import Callable, Sequence
 from typing import Any, Self
 
 import numpy as np
+import scipy.sparse as sp
 
 from transst_py.imputation.kriging import BlendedKriging, FactorKriging, GeneKriging
 from transst_py.imputation.smoothing import Smoother
 from transst_py.imputation.spots import Imputer, Section, Sites
+from transst_py.standardize import column_moments
 
 __all__ = ["STARTS", "FactorMaps", "GeneMaps", "Maps"]
 
@@ -89,17 +91,12 @@ class GeneMaps(Maps):
     def fit(self, sections: Sequence[Section]) -> Self:
         """Fit the start, and find the units."""
         self.start_ = STARTS[self.start]().fit(sections, [section.sites for section in sections], self.genes)
-        n_genes = len(self.genes)
         if self.scale is not None:
+            n_genes = len(self.genes)
             self._mean, self._unit = np.zeros(n_genes), np.full(n_genes, self.scale)
             return self
-        n = sum(len(section) for section in sections)
-        sums = np.zeros((2, n_genes))
-        for section in sections:
-            values = section.values[:, self.genes].astype(np.float64)
-            sums += [np.asarray(power.sum(axis=0)).ravel() for power in (values, values.multiply(values))]
-        self._mean = sums[0] / n
-        variance = np.maximum(sums[1] / n - self._mean**2, 0.0)
+        values = sp.vstack([section.values[:, self.genes] for section in sections], format="csr")
+        self._mean, variance = column_moments(values)
         self._unit = np.maximum(np.sqrt(variance), MIN_UNIT)
         return self
 

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from transst_py.imputation.holdout import random_spots
-from transst_py.imputation.spots import Imputer, Prediction, Section, Sites
+from transst_py.imputation.spots import Imputer, Prediction, Section, Sites, variance_within
 
 __all__ = ["Calibrated", "Selection", "held_out_spots", "select"]
 
@@ -19,8 +19,6 @@ HELD_OUT = 0.15
 ENOUGH_SPOTS, MAX_ROUNDS = 60, 4
 # Weight of a typical gene's calibration in that of each gene, in held-out spots.
 PRIOR_SPOTS = 10
-# Below this share of its mean square, the variance of a gene is rounding noise.
-VARIES = 1e-6
 
 
 @dataclass(frozen=True)
@@ -107,7 +105,7 @@ def select(
     ]
     n_spots = sum(len(values) for values in truth)
     # Of all measured spots: that of few held-out ones may be near 0 by chance, and such a gene would decide.
-    variance = _variance(sections, genes)
+    variance = variance_within(sections, genes)
     compared = (variance > 0) & (n_spots > 0)
     rows, errors, factors = [], [], []
     for name, imputer in imputers.items():
@@ -138,18 +136,6 @@ def _rounds(sections: Sequence[Section], rng: np.random.Generator) -> list[list[
     n_spots = sum(int(hidden.sum()) for hidden in first)
     n_rounds = min(MAX_ROUNDS, -(-ENOUGH_SPOTS // max(n_spots, 1))) if n_spots else 1
     return [first, *(held_out_spots(sections, rng) for _ in range(n_rounds - 1))]
-
-
-def _variance(sections: Sequence[Section], genes: np.ndarray) -> np.ndarray:
-    """Variance of every gene within sections; exactly 0 for constant ones."""
-    n = sum(len(section) for section in sections)
-    squares, within = np.zeros(len(genes)), np.zeros(len(genes))
-    for section in sections:
-        values = section.values[:, genes].astype(np.float64)
-        total = np.asarray(values.multiply(values).sum(axis=0)).ravel()
-        squares += total / n
-        within += (total - len(section) * np.asarray(values.mean(axis=0)).ravel() ** 2) / n
-    return np.where(within > VARIES * squares, within, 0.0)
 
 
 def _errors(

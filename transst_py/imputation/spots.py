@@ -10,7 +10,12 @@ from typing import Any, Self
 import numpy as np
 import scipy.sparse as sp
 
-__all__ = ["Imputer", "Prediction", "Section", "Sites", "smallest_values"]
+from transst_py.standardize import column_moments
+
+__all__ = ["Imputer", "Prediction", "Section", "Sites", "smallest_values", "variance_within"]
+
+# Below this share of its mean square, the variance of a gene is rounding noise.
+VARIES = 1e-6
 
 
 @dataclass(frozen=True)
@@ -97,6 +102,17 @@ def smallest_values(sections: Sequence[Section], genes: np.ndarray) -> np.ndarra
     """Smallest measured value of each gene, float32 (genes,): nothing lower is imputed."""
     smallest = [section.values[:, genes].min(axis=0).toarray().ravel() for section in sections]
     return np.asarray(np.min(smallest, axis=0), dtype=np.float32)
+
+
+def variance_within(sections: Sequence[Section], genes: np.ndarray | slice = slice(None)) -> np.ndarray:
+    """Variance of genes within sections, float64 (genes,); exactly 0 for constant ones."""
+    n = sum(len(section) for section in sections)
+    within, squares = np.zeros((2, sections[0].values[:, genes].shape[1]))
+    for section in sections:
+        mean, variance = column_moments(sp.csr_matrix(section.values[:, genes]))
+        within += len(section) / n * variance
+        squares += len(section) / n * (variance + mean**2)
+    return np.where(within > VARIES * squares, within, 0.0)
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,6 @@ Sparse to dense: all spots are shown, the whole lattice is filled, and the measu
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from itertools import product
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -116,8 +115,7 @@ def sparser_masks(section: Section, rng: np.random.Generator) -> list[np.ndarray
     index = section.sites.lattice
     step = common_step(index)
     coarse = (index - index.min(axis=0)) // step
-    phases = product(*(range(s) for s in step)) if (step > 1).any() else []
-    masks = [(coarse % step == phase).all(axis=1) for phase in phases]
+    masks = [(coarse % step == phase).all(axis=1) for phase in np.ndindex(*step)]
     combs = [mask for mask in masks if MIN_SHOWN <= mask.sum() < len(section)]
     return combs or [~_hidden(section, number, rng) for number in range(N_RANDOM)]
 
