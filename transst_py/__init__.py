@@ -1,22 +1,22 @@
 """TransST: spatial domains, their marker genes and imputed expression, with help from a labelled reference.
 
 AnnData functions live in `tl`, figures in `pl`, data sets in `datasets`, conversions from R in `bridge`;
-the estimators below work on arrays.
+the estimators below work on arrays. Each is imported when it is first asked for.
 """
 
 __version__ = "0.99.0"
 
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from transst_py import bridge, datasets, pl, tl
-from transst_py.choice import choose_n_domains
-from transst_py.model import TransST
-from transst_py.source_model import SupervisedFactorAnalysis
-from transst_py.spatial_mixture import SpatialGaussianMixture
-from transst_py.transfer import AdaptiveLoadings
-
 if TYPE_CHECKING:
+    from transst_py import bridge, datasets, pl, tl
+    from transst_py.choice import choose_n_domains
     from transst_py.imputation.s2s import S2SImputer
+    from transst_py.model import TransST
+    from transst_py.source_model import SupervisedFactorAnalysis
+    from transst_py.spatial_mixture import SpatialGaussianMixture
+    from transst_py.transfer import AdaptiveLoadings
 
 __all__ = [
     "AdaptiveLoadings",
@@ -31,11 +31,25 @@ __all__ = [
     "tl",
 ]
 
+_SUBPACKAGES = ("bridge", "datasets", "pl", "tl")
+_HOME = {
+    "AdaptiveLoadings": "transfer",
+    "S2SImputer": "imputation.s2s",
+    "SpatialGaussianMixture": "spatial_mixture",
+    "SupervisedFactorAnalysis": "source_model",
+    "TransST": "model",
+    "choose_n_domains": "choice",
+}
+
 
 def __getattr__(name: str) -> Any:
-    """Import the imputer when it is asked for: it needs torch, which takes seconds to load."""
-    if name == "S2SImputer":
-        from transst_py.imputation.s2s import S2SImputer
-
-        return S2SImputer
+    """Import what is asked for: anndata, scikit-learn and torch take seconds, `transst --help` none."""
+    if name in _SUBPACKAGES:
+        return import_module(f"{__name__}.{name}")
+    if name in _HOME:
+        return getattr(import_module(f"{__name__}.{_HOME[name]}"), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -7,7 +7,6 @@ name of a task. Only results go back, in the order of the input: R grafts them o
 from __future__ import annotations
 
 import inspect
-import os
 import traceback
 import warnings
 from collections.abc import Callable
@@ -19,6 +18,8 @@ import scipy.sparse as sp
 from anndata import AnnData
 
 from .. import datasets, tl
+from .._machine import machine
+from .._messages import DEVELOPERS_ONLY, error_message
 from ._convert import from_parts, to_parts
 from ._memory import r_matrix
 from ._session import r_session
@@ -41,14 +42,6 @@ _FUNCTIONS: dict[str, Callable[..., Any]] = {
 # Set by the bridge itself, so not offered to R's users.
 _DATA = {"adata", "source", "source_labels", "layer", "source_layer", "spatial_key", "sample_key"}
 _OWN = _DATA | {"key", "key_added", "copy", "task"}
-# Warnings for the developers of libraries, not for users of this one.
-_DEVELOPERS_ONLY = (
-    DeprecationWarning,
-    PendingDeprecationWarning,
-    FutureWarning,
-    ImportWarning,
-    ResourceWarning,
-)
 
 
 def option_names(task: str) -> list[str]:
@@ -70,31 +63,14 @@ def answer(task: str, options: Options) -> dict[str, Any]:
             result: dict[str, Any] = {"value": _TASKS[task](options)}
         except Exception as error:
             result = {"error": _describe(error)}
-    shown = [str(w.message) for w in caught if not issubclass(w.category, _DEVELOPERS_ONLY)]
+    shown = [str(w.message) for w in caught if not issubclass(w.category, DEVELOPERS_ONLY)]
     return result | {"warnings": list(dict.fromkeys(shown))}
-
-
-def machine() -> dict[str, str]:
-    """Say what computes, for R's `transstConfig()`."""
-    import torch
-
-    device = f"cuda ({torch.cuda.get_device_name()})" if torch.cuda.is_available() else "cpu"
-    sysconf = getattr(os, "sysconf", None)  # not on Windows
-    memory = sysconf("SC_PAGE_SIZE") * sysconf("SC_PHYS_PAGES") / 2**30 if sysconf else 0.0
-    return {
-        "device": device,
-        "cores": str(os.cpu_count()),
-        "threads of torch": str(torch.get_num_threads()),
-        "memory": f"{memory:.0f} GiB" if memory else "unknown",
-    }
 
 
 def _describe(error: Exception) -> dict[str, Any]:
     """Render an exception for R."""
-    # str(KeyError("text")) puts quotes around the text.
-    message = error.args[0] if isinstance(error, KeyError) and error.args else error
     classes = [c.__name__ for c in type(error).__mro__ if issubclass(c, Exception)]
-    return {"classes": classes, "message": str(message), "traceback": traceback.format_exc()}
+    return {"classes": classes, "message": error_message(error), "traceback": traceback.format_exc()}
 
 
 def target() -> AnnData:
