@@ -1,0 +1,121 @@
+"""The command line `transst`: what `tl` and `pl` do, over h5ad files.
+
+Progress and warnings go to standard error, tables to standard output only when asked (`-o -`). Exit codes:
+0 all is well, 1 the run failed, 2 wrong usage, 130 interrupted.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import traceback
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, redirect_stdout
+from importlib import import_module
+from typing import Any
+
+from transst_py import __version__
+from transst_py._messages import DEVELOPERS_ONLY, error_message
+from transst_py.cli._words import UsageError, in_words
+
+__all__ = ["main"]
+
+# Each is a module of this package with `add_arguments(parser, argv)` and `run(args)`, which returns text to
+# print, or None.
+COMMANDS = {
+    "fit": "find spatial domains",
+    "markers": "test every gene in every domain",
+    "impute": "predict expression between spots, or at spots without a measurement",
+    "plot": "draw domains, imputed genes and how the fit went",
+    "doctor": "what is installed, what computes, and what to do if something is missing",
+}
+
+FAILED, WRONG_USAGE, INTERRUPTED = 1, 2, 130
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line.
+
+    Parameters
+    ----------
+    argv
+        Arguments after the name of the program; None: those of the process.
+
+    Returns
+    -------
+    The exit code.
+    """
+    argv = sys.argv[1:] if argv is None else list(argv)
+    try:
+        args = _parser(argv).parse_args(argv)
+    except SystemExit as end:  # argparse has said why
+        return int(end.code or 0)
+    try:
+        with _shown_warnings(args.words), redirect_stdout(sys.stderr):
+            text = args.run(args)
+        return _print(text) if text else 0
+    except UsageError as error:
+        _say("error", str(error), args.words)
+        return WRONG_USAGE
+    except KeyboardInterrupt:
+        print("transst: interrupted", file=sys.stderr)
+        return INTERRUPTED
+    except Exception as error:
+        if args.traceback:
+            traceback.print_exc()
+        _say("error", error_message(error) or type(error).__name__, args.words)
+        return FAILED
+
+
+def _parser(argv: list[str]) -> argparse.ArgumentParser:
+    """Make the parser, with the options of the command that is called only."""
+    parser = argparse.ArgumentParser(
+        prog="transst",
+        description="Spatial domains, their marker genes and imputed expression, over h5ad files.",
+        epilog="`transst COMMAND --help` lists the options of a command.",
+        allow_abbrev=False,
+    )
+    parser.add_argument("--version", action="version", version=f"transst {__version__}")
+    commands = parser.add_subparsers(metavar="COMMAND", required=True)
+    called = next((word for word in argv if not word.startswith("-")), None)
+    for name, summary in COMMANDS.items():
+        command = commands.add_parser(name, help=summary, allow_abbrev=False)
+        if name == called:
+            command.description = summary[0].upper() + summary[1:] + "."
+            module = import_module(f"{__name__}._{name}")
+            command.set_defaults(run=module.run, words={})
+            module.add_arguments(command, argv)
+            command.add_argument("--traceback", action="store_true", help="show where an error happened")
+    return parser
+
+
+@contextmanager
+def _shown_warnings(words: Mapping[str, str]) -> Iterator[None]:
+    """Print every warning for users once, as one line."""
+    seen = set()
+
+    def show(message: Warning | str, category: type[Warning], *_: Any, **__: Any) -> None:
+        if not issubclass(category, DEVELOPERS_ONLY) and str(message) not in seen:
+            seen.add(str(message))
+            _say("warning", str(message), words)
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("always")
+        warnings.showwarning = show
+        yield
+
+
+def _say(kind: str, message: str, words: Mapping[str, str]) -> None:
+    print(f"transst: {kind}: {in_words(' '.join(message.split()), words)}", file=sys.stderr)
+
+
+def _print(text: str) -> int:
+    try:
+        sys.stdout.write(text)
+        sys.stdout.flush()
+    except BrokenPipeError:  # `transst markers ... | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return FAILED
+    return 0
