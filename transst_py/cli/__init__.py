@@ -48,14 +48,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     The exit code.
     """
     argv = sys.argv[1:] if argv is None else list(argv)
+    args = argparse.Namespace(words={}, traceback=False)
     try:
-        args = _parser(argv).parse_args(argv)
-    except SystemExit as end:  # argparse has said why
-        return int(end.code or 0)
-    try:
+        _parser(argv).parse_args(argv, args)
         with _shown_warnings(args.words), redirect_stdout(sys.stderr):
             text = args.run(args)
         return _print(text) if text else 0
+    except SystemExit as end:  # argparse has said why
+        return int(end.code or 0)
     except UsageError as error:
         _say("error", str(error), args.words)
         return WRONG_USAGE
@@ -65,8 +65,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     except Exception as error:
         if args.traceback:
             traceback.print_exc()
-        _say("error", error_message(error) or type(error).__name__, args.words)
+        _say("error", _described(error), args.words)
         return FAILED
+
+
+def _described(error: Exception) -> str:
+    message = error_message(error) or type(error).__name__
+    return f"{message}; `transst doctor` says what to install" if isinstance(error, ImportError) else message
 
 
 def _parser(argv: list[str]) -> argparse.ArgumentParser:

@@ -1,0 +1,464 @@
+from __future__ import annotations
+
+import argparse
+import functools
+import inspect
+import io
+import os
+import subprocess
+import sys
+import warnings
+from collections.abc import Sequence
+from typing import Any
+
+import anndata as ad
+import numpy as np
+import pandas as pd
+import pytest
+
+import transst_py as tst
+from transst_py.cli import COMMANDS, _doctor, _fit, main
+from transst_py.cli._files import replacing
+from transst_py.cli._options import add_options, documented, given_options
+from transst_py.cli._words import in_words
+
+FIT = ["--n-domains", "3", "--n-factors", "4", "--n-init", "2", "--n-folds", "2", "--quiet"]
+
+
+@pytest.fixture(scope="module")
+def _small():
+    return tst.datasets.simulated_tissue(n_rows=14, n_cols=14, n_genes=60, n_domains=3, random_state=3)
+
+
+@pytest.fixture
+def tissue(_small):
+    """Simulated (target, source) of 196 spots x 60 genes, fresh for every test."""
+    return _small[0].copy(), _small[1].copy()
+
+
+@pytest.fixture
+def folder(tissue, tmp_path, monkeypatch):
+    """A folder with target.h5ad and source.h5ad, where the commands run."""
+    for name, adata in zip(("target", "source"), tissue, strict=True):
+        adata.write_h5ad(tmp_path / f"{name}.h5ad")
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.fixture
+def fitted(tissue, tmp_path, monkeypatch):
+    """A folder with fit.h5ad: a tissue with known domains, as of a run of `tl.transst`."""
+    target, _ = tissue
+    target.obs["transst"] = target.obs["label"]
+    target.write_h5ad(tmp_path / "fit.h5ad")
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def refused(capsys, *argv, code, message):
+    """The command fails with one line and leaves the folder as it was."""
+    before = sorted(os.listdir())
+    assert main(argv) == code
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert message in err
+    assert "Traceback" not in err
+    assert sorted(os.listdir()) == before
+
+
+def test_fit_is_the_python_function(folder, tissue, capsys):
+    code = main(
+        ["fit", "target.h5ad", "--source", "source.h5ad", "--source-labels", "label", "-o", "out.h5ad", *FIT]
+    )
+    assert code == 0
+    assert capsys.readouterr() == ("", "")
+    target, source = tissue
+    options = {"n_domains": 3, "n_factors": 4, "n_init": 2, "n_folds": 2}
+    tst.tl.transst(target, {"source": source}, source_labels="label", **options)
+    found = ad.read_h5ad("out.h5ad")
+    assert list(found.obs["transst"]) == list(target.obs["transst"])
+    np.testing.assert_array_equal(found.obsm["X_transst"], target.obsm["X_transst"])
+    assert sorted(os.listdir()) == ["out.h5ad", "source.h5ad", "target.h5ad"]
+
+
+def test_fit_tells_its_stages_and_warnings_on_standard_error(folder, capsys):
+    options = [*FIT[:-1], "--n-domains", "2:3", "--n-subsamples", "0", "--key", "d", "--n-top-genes", "none"]
+    assert main(["fit", "target.h5ad", "-o", "out.h5ad", *options]) == 0
+    out, err = capsys.readouterr()
+    assert out == ""
+    stages = [line.split(" ...")[0] for line in err.splitlines() if line.endswith("...")]
+    assert stages[0] == "[transst] reading: target.h5ad"
+    assert stages[-1].startswith("[transst] writing: ")
+    assert "[transst] spatial mixture: [2, 3] domains" in stages
+    assert "transst: warning: the largest of the candidates, 3 domains" in err
+    record = ad.read_h5ad("out.h5ad").uns["d"]
+    assert list(record["n_domains"]["table"]["n_domains"]) == [2, 3]
+    assert "n_top_genes" not in record["params"]  # None
+
+
+@pytest.mark.parametrize(
+    ("text", "value"), [("6", 6), ("2:5", [2, 3, 4, 5]), ("2,4,6", [2, 4, 6]), ("5:2", []), ("-1", -1)]
+)
+def test_numbers_of_domains(text, value):
+    assert _fit.numbers(text) == value
+
+
+@pytest.mark.parametrize("text", ["", "six", "2:3:4", "2.5", "1,"])
+def test_bad_numbers_of_domains(text, folder, capsys):
+    refused(
+        capsys,
+        *("fit", "target.h5ad", "-o", "o.h5ad", "--n-domains", text),
+        code=2,
+        message=f"argument --n-domains: {text!r} is none of 6, 2:10 and 2,4,6",
+    )
+
+
+def test_sources_of_one_name_are_told_apart_by_their_folders(folder):
+    (folder / "other").mkdir()
+    for place in (".", "other"):
+        os.link("source.h5ad", f"{place}/a.h5ad")
+    sources = ["--source", "a.h5ad", "other/a.h5ad", "--source-labels", "label"]
+    assert main(["fit", "target.h5ad", *sources, "-o", "out.h5ad", *FIT]) == 0
+    assert list(ad.read_h5ad("out.h5ad").uns["transst"]["source"]["names"]) == ["a.h5ad", "other/a.h5ad"]
+
+
+@pytest.mark.parametrize(
+    ("change", "code", "message"),
+    [
+        ({"TARGET": "nowhere.h5ad"}, 1, "transst: error: cannot read nowhere.h5ad: there is no such file"),
+        ({"TARGET": "."}, 1, "cannot read .: it is a folder"),
+        ({"TARGET": "text.h5ad"}, 1, "cannot read text.h5ad: it is no h5ad file"),
+        ({"-o": "out.csv"}, 2, "transst: error: --output out.csv: the name must end in .h5ad"),
+        ({"-o": "no/out.h5ad"}, 1, "cannot write no/out.h5ad: there is no folder"),
+        ({"-o": "source.h5ad"}, 1, "source.h5ad exists; overwrite it with --force"),
+        ({"-o": "taken.h5ad"}, 1, "cannot write taken.h5ad: it is a folder"),
+        ({"--source": "source.h5ad"}, 2, "--source needs --source-labels"),
+        ({"--source-labels": "label"}, 1, "--source-labels was given without --source"),
+        ({"--n-domains": "197"}, 1, "--n-domains must lie between 1 and the 196 spots, got 197"),
+        ({"--n-factors": "many"}, 2, "argument --n-factors: 'many' is no integer"),
+        ({"--n-top-genes": "all"}, 2, "argument --n-top-genes: 'all' is no integer and not 'none'"),
+        ({"--graph": "delaunay"}, 1, "--graph: unknown value 'delaunay'"),
+        ({"--n-fact": "3"}, 2, "unrecognized arguments: --n-fact 3"),
+    ],
+)
+def test_fit_refuses(change, code, message, folder, capsys):
+    (folder / "text.h5ad").write_text("no h5ad")
+    (folder / "taken.h5ad").mkdir()
+    options = {"TARGET": "target.h5ad", "-o": "out.h5ad", "--n-domains": "3", **change}
+    target = options.pop("TARGET")
+    refused(
+        capsys,
+        *("fit", target, "--quiet", *(word for pair in options.items() for word in pair)),
+        code=code,
+        message=message,
+    )
+
+
+def test_outputs_are_refused_before_anything_is_read(folder, capsys, monkeypatch):
+    monkeypatch.setattr(ad, "read_h5ad", lambda path: pytest.fail("a file was read"))
+    refused(
+        capsys,
+        *("fit", "target.h5ad", "-o", "source.h5ad", *FIT),
+        code=1,
+        message="source.h5ad exists",
+    )
+
+
+@pytest.mark.skipif(
+    not hasattr(os, "geteuid") or os.geteuid() == 0, reason="the superuser may write anywhere"
+)
+def test_folder_without_permission(folder, capsys):
+    (folder / "locked").mkdir(mode=0o500)
+    refused(
+        capsys,
+        *("fit", "target.h5ad", "-o", "locked/out.h5ad", *FIT),
+        code=1,
+        message="no permission to write into",
+    )
+
+
+def test_failed_run_leaves_the_old_output(fitted, capsys, monkeypatch):
+    (fitted / "old.h5ad").write_text("old")
+
+    def fail(adata, path):
+        path.write_text("half")
+        raise OSError("disk full")
+
+    monkeypatch.setattr(ad.AnnData, "write_h5ad", fail)
+    options = ["--method", "nearest", "--genes", "gene1", "-o", "old.h5ad", "--force", "--quiet"]
+    refused(capsys, "impute", "fit.h5ad", *options, code=1, message="transst: error: disk full")
+    assert (fitted / "old.h5ad").read_text() == "old"
+
+
+def test_files_are_replaced_whole_and_links_stay(tmp_path):
+    path = tmp_path / "table.csv"
+    with replacing(path) as beside:
+        beside.write_text("new")
+        assert not path.exists()
+        assert beside.parent == tmp_path
+        assert beside.suffix == ".csv"
+    assert path.read_text() == "new"
+    assert [file.name for file in tmp_path.iterdir()] == ["table.csv"]
+
+
+def test_traceback_is_shown_on_demand(fitted, capsys):
+    assert main(["markers", "fit.h5ad", "--key", "none", "-o", "-", "--quiet"]) == 1
+    quiet = capsys.readouterr().err
+    assert quiet == (
+        "transst: error: --key: adata.obs has no column 'none'; it has 'array_row', 'array_col', 'label', "
+        "'transst'\n"
+    )
+    assert main(["markers", "fit.h5ad", "--key", "none", "-o", "-", "--quiet", "--traceback"]) == 1
+    err = capsys.readouterr().err
+    assert "Traceback (most recent call last)" in err
+    assert err.endswith(quiet)
+
+
+def test_interrupt(fitted, capsys, monkeypatch):
+    @functools.wraps(tst.tl.rank_domain_genes)
+    def interrupt(*args, **options):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(tst.tl, "rank_domain_genes", interrupt)
+    refused(
+        capsys, "markers", "fit.h5ad", "-o", "m.csv", "--quiet", code=130, message="transst: interrupted\n"
+    )
+
+
+def test_markers_as_table_on_standard_output_and_in_the_file(fitted, tissue, capsys):
+    expected = tst.tl.rank_domain_genes(tissue[0], method="t").astype({"domain": str})
+    for name in ("m.csv", "m.tsv"):
+        assert main(["markers", "fit.h5ad", "--method", "t", "-o", name, "--quiet"]) == 0
+        table = pd.read_csv(name, sep="\t" if name == "m.tsv" else ",", dtype={"domain": str})
+        pd.testing.assert_frame_equal(table, expected, check_exact=False, check_dtype=False)
+    assert "transst_markers" not in ad.read_h5ad("fit.h5ad").uns
+    capsys.readouterr()
+    assert main(["markers", "fit.h5ad", "--method", "t", "-o", "-", "--write"]) == 0
+    out, err = capsys.readouterr()
+    pd.testing.assert_frame_equal(pd.read_csv(io.StringIO(out)), pd.read_csv("m.csv"))
+    assert "[transst] markers" in err
+    assert list(ad.read_h5ad("fit.h5ad").uns["transst_markers"]["gene"]) == list(expected["gene"])
+
+
+def test_markers_go_somewhere(fitted, capsys):
+    refused(capsys, "markers", "fit.h5ad", code=2, message="nowhere to put the table: give -o, --write or")
+    refused(capsys, "markers", "fit.h5ad", "-o", "m.xlsx", code=2, message="must end in .csv or .tsv")
+
+
+def test_impute_densify_and_fill(fitted, tissue, capsys):
+    options = ["--method", "nearest", "--quiet"]
+    assert main(["impute", "fit.h5ad", "--genes", "gene1", "gene3", "-o", "fine.h5ad", *options]) == 0
+    fine = ad.read_h5ad("fine.h5ad")
+    expected = tst.tl.impute(tissue[0], method="nearest", genes=["gene1", "gene3"])
+    assert list(fine.var_names) == ["gene1", "gene3"]
+    np.testing.assert_array_equal(fine.layers["imputed"], expected.layers["imputed"])
+
+    target, _ = tissue
+    target.obs["measured"] = np.arange(196) % 7 != 0
+    target.write_h5ad("gaps.h5ad")
+    assert main(["impute", "gaps.h5ad", "--task", "fill", "-o", "gaps.h5ad", "--force", *options]) == 0
+    assert "imputed" in ad.read_h5ad("gaps.h5ad").layers
+
+
+@pytest.mark.parametrize("suffix", ["png", "pdf", "svg"])
+def test_plot(suffix, fitted):
+    name = f"domains.{suffix}"
+    assert main(["plot", "fit.h5ad", "--what", "domains", "-o", name, "--no-legend", "--quiet"]) == 0
+    start = (fitted / name).read_bytes()[:5]
+    assert start in (b"\x89PNG\r", b"%PDF-", b"<?xml")
+
+
+def test_every_picture_can_be_asked_for(capsys):
+    for name in tst.pl.__all__:
+        assert main(["plot", "--what", name, "--help"]) == 0
+        text = capsys.readouterr().out
+        plain = {
+            option
+            for option, parameter in inspect.signature(getattr(tst.pl, name)).parameters.items()
+            if parameter.default is None or isinstance(parameter.default, (str, int, float))
+        }
+        assert "--" + max(plain - {"ax"}, key=len).replace("_", "-") in text
+
+
+def test_plot_refuses(fitted, capsys):
+    refused(capsys, "plot", "fit.h5ad", "--what", "spots", "-o", "x.png", code=2, message="invalid choice")
+    refused(
+        capsys,
+        *("plot", "fit.h5ad", "--what", "imputation", "-o", "x.png"),
+        code=2,
+        message="the following arguments are required: --gene",
+    )
+    refused(
+        capsys,
+        *("plot", "fit.h5ad", "--what", "imputation", "--gene", "gene1", "-o", "x.png"),
+        code=1,
+        message="has no layer 'imputed'; run `transst impute` first",
+    )
+
+
+def test_doctor(capsys, monkeypatch, tmp_path):
+    monkeypatch.setattr(_doctor, "_r", lambda: {"R": "not on the path"})
+    monkeypatch.setenv("TRANSST_DATA_DIR", str(tmp_path))
+    assert main(["doctor"]) == 0
+    out = capsys.readouterr().out
+    assert out.endswith("Status: ready\n")
+    for expected in ("anndata", "threads of torch", tst.__version__, str(tmp_path), "not on the path"):
+        assert expected in out
+    monkeypatch.setenv("TRANSST_DATA_DIR", "/nowhere/at/all")
+    assert main(["doctor"]) == 1
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert "Machine" in err
+    assert err.endswith("transst: error: not ready: correct or unset TRANSST_DATA_DIR\n")
+
+
+def test_doctor_says_what_to_install(capsys, monkeypatch):
+    found = {"anndata": "0.11.9", "torch": "2.10.0+cpu", "rpy2": "3.6.9"}
+
+    def version(name):
+        if name not in found:
+            raise _doctor.PackageNotFoundError(name)
+        return found[name]
+
+    declared = [
+        "anndata>=0.12",
+        "torch>=2.2",
+        "tqdm",
+        'rpy2<3.7,>=3.6.9; extra == "r"',
+        "ruff; extra == 'dev'",
+    ]
+    monkeypatch.setattr(_doctor, "version", version)
+    monkeypatch.setattr(_doctor, "requires", lambda name: declared)
+    monkeypatch.setattr(_doctor, "_r", dict)
+    assert main(["doctor"]) == 1
+    err = capsys.readouterr().err
+    assert "0.11.9, anndata>=0.12 is needed" in err
+    assert f"not ready: {sys.executable} -m pip install 'anndata>=0.12' 'tqdm'\n" in err
+    assert "2.10.0+cpu\n" in err
+    assert "ruff" not in err
+    assert "convert R's objects" not in err
+
+
+def test_r_is_asked_for_its_versions(monkeypatch, tmp_path):
+    script = tmp_path / "Rscript"
+    script.write_text("#!/bin/sh\nprintf 'a greeting\\n4.5.0 \\nnot installed'\n")
+    script.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert _doctor._r() == {"R": f"4.5.0 ({script})", "R package TransST": "not installed"}
+    script.write_text("#!/bin/sh\nexit 3\n")
+    assert "does not run" in _doctor._r()["R"]
+    script.unlink()
+    assert _doctor._r() == {"R": "not on the path"}
+
+
+def test_usage(capsys):
+    assert main([]) == 2
+    assert main(["--help"]) == 0
+    out = capsys.readouterr().out
+    assert all(name in out for name in COMMANDS)
+    assert main(["--version"]) == 0
+    assert capsys.readouterr().out == f"transst {tst.__version__}\n"
+    assert main(["cluster"]) == 2
+    assert "invalid choice: 'cluster'" in capsys.readouterr().err
+
+
+def example(
+    adata: Any,
+    size: int | float = 1,
+    *,
+    flag: bool = True,
+    genes: int | Sequence[str] = 3,
+    shares: Sequence[float] = (0.5, 1),
+    limit: float | None = 2.0,
+    matrix: np.ndarray | None = None,
+) -> None:
+    """Show options.
+
+    Parameters
+    ----------
+    adata
+        Not an option.
+    size, limit
+        With `genes`, up to 100 %.
+    flag
+        Yes or no.
+    genes
+        Names, or how many.
+    shares : sequence
+        Numbers,
+        on two lines.
+    matrix
+        Not an option either.
+
+    Returns
+    -------
+    size
+        Nothing.
+    """
+
+
+@pytest.mark.parametrize(
+    ("words", "options"),
+    [
+        ([], {}),
+        (["--size", "2"], {"size": 2}),
+        (["--size", "2.5", "--no-flag"], {"size": 2.5, "flag": False}),
+        (["--genes", "7"], {"genes": 7}),
+        (["--genes", "A", "7"], {"genes": ["A", 7]}),
+        (["--shares", "1"], {"shares": [1.0]}),
+        (["--limit", "none"], {"limit": None}),
+        (["--limit", "1e-3"], {"limit": 0.001}),
+    ],
+)
+def test_options_come_from_the_signature(words, options):
+    parser = argparse.ArgumentParser(prog="x")
+    add_options(parser, example)
+    assert given_options(parser.parse_args(words)) == options
+    text = " ".join(parser.format_help().split())
+    assert "With --genes, up to 100 %. [1]" in text
+    assert "Numbers, on two lines. [0.5 1]" in text
+    assert "matrix" not in text
+
+
+def test_docstrings_describe_every_option():
+    assert documented(example)["shares"] == "Numbers, on two lines."
+    functions = [tst.tl.transst, tst.tl.impute, tst.tl.rank_domain_genes]
+    functions += [getattr(tst.pl, name) for name in tst.pl.__all__]
+    for function in functions:
+        described = documented(function)
+        assert set(described) == set(inspect.signature(function).parameters)
+        assert all(described.values())
+
+
+def test_words():
+    words = {"n_domains": "--n-domains", "key": "--key", "graph": "--graph"}
+    for python, line in {
+        "`n_domains`=4, but": "--n-domains 4, but",
+        "use graph='knn'": "use --graph knn",
+        "`key`: no": "--key: no",
+        "monkey=3 `keys`": "monkey=3 `keys`",
+        "run `tl.transst` or transst_py.tl.impute first": "run `transst fit` or `transst impute` first",
+    }.items():
+        assert in_words(python, words) == line
+
+
+def test_entry_point(folder):
+    """As from a shell: standard output closed early, warnings of libraries not shown."""
+    command = [sys.executable, "-W", "error", "-m", "transst_py"]
+    asked = subprocess.run([*command, "--version"], capture_output=True, text=True, check=True)
+    assert asked.stdout == f"transst {tst.__version__}\n"
+    code = "import sys, transst_py.cli; print(*sorted({'anndata', 'numpy', 'torch'} & set(sys.modules)))"
+    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert loaded.stdout == "\n"
+
+
+def test_one_line_a_warning(fitted, capsys, monkeypatch):
+    @functools.wraps(tst.tl.rank_domain_genes)
+    def warn(*args, **options):
+        for category in (UserWarning, UserWarning, FutureWarning):
+            warnings.warn("`key`:\n twice", category, stacklevel=2)
+        return pd.DataFrame({"gene": ["a"]})
+
+    monkeypatch.setattr(tst.tl, "rank_domain_genes", warn)
+    assert main(["markers", "fit.h5ad", "-o", "-", "--quiet"]) == 0
+    assert capsys.readouterr() == ("gene\na\n", "transst: warning: --key: twice\n")
