@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import argparse
 import functools
+import importlib
 import inspect
 import io
 import os
@@ -17,6 +18,7 @@ import pandas as pd
 import pytest
 
 import transst_py as tst
+from transst_py import cli
 from transst_py.cli import COMMANDS, _doctor, _fit, main
 from transst_py.cli._files import replacing
 from transst_py.cli._options import add_options, documented, given_options
@@ -164,17 +166,11 @@ def test_outputs_are_refused_before_anything_is_read(folder, capsys, monkeypatch
     )
 
 
-@pytest.mark.skipif(
-    not hasattr(os, "geteuid") or os.geteuid() == 0, reason="the superuser may write anywhere"
-)
-def test_folder_without_permission(folder, capsys):
-    (folder / "locked").mkdir(mode=0o500)
-    refused(
-        capsys,
-        *("fit", "target.h5ad", "-o", "locked/out.h5ad", *FIT),
-        code=1,
-        message="no permission to write into",
-    )
+def test_files_without_permission(folder, capsys, monkeypatch):
+    fit = ["fit", "target.h5ad", "-o", "out.h5ad", *FIT]
+    for refused_mode, message in {os.W_OK: "no permission to write into", os.R_OK: "no permission"}.items():
+        monkeypatch.setattr(os, "access", lambda path, mode, refused_mode=refused_mode: mode != refused_mode)
+        refused(capsys, *fit, code=1, message=message)
 
 
 def test_failed_run_leaves_the_old_output(fitted, capsys, monkeypatch):
@@ -443,13 +439,35 @@ def test_words():
 
 
 def test_entry_point(folder):
-    """As from a shell: standard output closed early, warnings of libraries not shown."""
+    """Imports nothing that takes time before it knows the command."""
     command = [sys.executable, "-W", "error", "-m", "transst_py"]
     asked = subprocess.run([*command, "--version"], capture_output=True, text=True, check=True)
     assert asked.stdout == f"transst {tst.__version__}\n"
     code = "import sys, transst_py.cli; print(*sorted({'anndata', 'numpy', 'torch'} & set(sys.modules)))"
     loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert loaded.stdout == "\n"
+
+
+def test_missing_package(capsys, monkeypatch):
+    monkeypatch.setattr(cli, "import_module", lambda name: importlib.import_module("no_such_package"))
+    assert main(["fit"]) == 1
+    assert capsys.readouterr().err == (
+        "transst: error: No module named 'no_such_package'; `transst doctor` says what to install\n"
+    )
+
+
+def test_reader_that_stops_early(fitted, monkeypatch):
+    class Closed(io.StringIO):
+        def fileno(self):
+            return spare
+
+        def flush(self):
+            raise BrokenPipeError
+
+    spare = os.open(os.devnull, os.O_WRONLY)
+    monkeypatch.setattr(sys, "stdout", Closed())
+    assert main(["markers", "fit.h5ad", "-o", "-", "--quiet"]) == 1
+    os.close(spare)
 
 
 def test_one_line_a_warning(fitted, capsys, monkeypatch):
