@@ -7,7 +7,7 @@ found and what to do.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -20,6 +20,7 @@ from transst_py._typing import Matrix
 __all__ = [
     "LATTICE_COLUMNS",
     "as_float_matrix",
+    "check_anndata",
     "check_choice",
     "check_coordinates",
     "check_counts",
@@ -46,18 +47,47 @@ def as_float_matrix(X: Any) -> Matrix:
     """Return a floating csr matrix or ndarray, without a copy where X already is one.
 
     Integer and logical values become float32 when they are sparse counts below 2**24 (exactly
-    representable), float64 otherwise.
+    representable), float64 otherwise; half precision becomes single, foreign byte order one's own.
     """
-    if sp.issparse(X):
-        X = sp.csr_matrix(X)
-        if X.dtype.kind != "f":
-            exact = X.nnz == 0 or np.abs(X.data).max() < 2**24
-            X = X.astype(np.float32 if exact else np.float64)
-        return X
-    X = np.asarray(X)
+    sparse = sp.issparse(X)
+    X = sp.csr_matrix(X) if sparse else np.asarray(X)
     if X.dtype.kind not in "fiub":
         raise TypeError(f"expression values must be numbers, got dtype {X.dtype}")
-    return X if X.dtype.kind == "f" else X.astype(np.float64)
+    if X.dtype in (np.float32, np.float64):
+        return X
+    if X.dtype.kind == "f":
+        return X.astype(np.float32 if X.dtype.itemsize <= 4 else np.float64)
+    exact = sparse and (X.nnz == 0 or np.abs(X.data).max() < 2**24)
+    return X.astype(np.float32 if exact else np.float64)
+
+
+def check_anndata(data: Any, *, what: str = "adata") -> AnnData:
+    """Return an AnnData in memory: `data` itself, or the only table of a SpatialData.
+
+    Raises
+    ------
+    TypeError
+        It is neither.
+    ValueError
+        The SpatialData has no table or several, or the AnnData is backed by a file.
+    """
+    tables = getattr(data, "tables", None)
+    if isinstance(tables, Mapping):
+        data = _only_table(tables, what)
+    if not isinstance(data, AnnData):
+        raise TypeError(f"`{what}` must be an AnnData, got {type(data).__name__}")
+    if data.isbacked:
+        raise ValueError(f"`{what}` is backed by a file; load it first: {what.split()[0]}.to_memory()")
+    return data
+
+
+def _only_table(tables: Mapping[str, Any], what: str) -> Any:
+    if len(tables) != 1:
+        raise ValueError(
+            f"`{what}` is a SpatialData with {len(tables)} tables"
+            + (f" ({list_some(list(tables))}); pass one of them, sdata.tables[name]" if tables else "")
+        )
+    return next(iter(tables.values()))
 
 
 def check_matrix(adata: AnnData, layer: str | None, *, what: str = "adata") -> Matrix:
@@ -66,14 +96,12 @@ def check_matrix(adata: AnnData, layer: str | None, *, what: str = "adata") -> M
     Raises
     ------
     TypeError
-        `adata` is no AnnData, or its values are no numbers.
+        Values are no numbers.
     KeyError
         The layer does not exist.
     ValueError
         There is no matrix, no spot, no gene, or a value is missing or infinite.
     """
-    if not isinstance(adata, AnnData):
-        raise TypeError(f"`{what}` must be an AnnData, got {type(adata).__name__}")
     if layer is not None and layer not in adata.layers:
         raise KeyError(
             f"`layer`: {what} has no layer {layer!r}; it has {list_some(list(adata.layers)) or 'none'}"
@@ -81,8 +109,6 @@ def check_matrix(adata: AnnData, layer: str | None, *, what: str = "adata") -> M
     X = adata.X if layer is None else adata.layers[layer]
     if X is None:
         raise ValueError(f"`{what}` has no X; choose one of its layers with `layer=`")
-    if adata.isbacked:
-        raise ValueError(f"`{what}` is backed by a file; load it first: adata.to_memory()")
     if adata.n_obs == 0 or adata.n_vars == 0:
         raise ValueError(f"`{what}` is empty: {adata.n_obs} spots x {adata.n_vars} genes")
     X = as_float_matrix(X)
@@ -92,10 +118,11 @@ def check_matrix(adata: AnnData, layer: str | None, *, what: str = "adata") -> M
     return X
 
 
-def check_counts(X: Matrix, *, what: str = "adata", or_normalized: bool = True) -> None:
+def check_counts(X: Matrix, *, what: str = "adata", or_normalized: bool = True, raw: bool = False) -> None:
     """Refuse negative values and warn when X does not look like counts.
 
-    `or_normalized` says whether the caller takes normalised data too, with `normalization='none'`.
+    `or_normalized` says whether the caller takes normalised data too, with `normalization='none'`; `raw`
+    whether there is an `adata.raw`, where scanpy's users keep what was there before.
 
     Raises
     ------
@@ -110,9 +137,10 @@ def check_counts(X: Matrix, *, what: str = "adata", or_normalized: bool = True) 
     values = X.data if sp.issparse(X) else X.ravel()
     if values.size == 0:
         return
+    where = "(see `layer`" + (", or adata.raw.to_adata() if it holds them)" if raw else ")")
     if values.min() < 0:
         raise ValueError(
-            f"`{what}` has negative expression values, so it holds no counts; pass raw counts (see `layer`)"
+            f"`{what}` has negative expression values, so it holds no counts; pass raw counts {where}"
             + (", or normalised data with `normalization='none'`" if or_normalized else "")
         )
     sample = values[:: max(1, values.size // 1_000_000)]
@@ -120,7 +148,7 @@ def check_counts(X: Matrix, *, what: str = "adata", or_normalized: bool = True) 
     if sample.size and np.mean(sample != np.round(sample)) > 0.01:
         warnings.warn(
             f"`{what}` holds fractional values (largest {sample.max():.3g}) where raw counts are expected; "
-            "pass raw counts (see `layer`)"
+            f"pass raw counts {where}"
             + (", or set normalization='none' if the data are normalised already" if or_normalized else ""),
             UserWarning,
             stacklevel=3,

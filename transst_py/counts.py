@@ -6,6 +6,7 @@ import numpy as np
 import scipy.sparse as sp
 
 from transst_py._typing import Matrix
+from transst_py._validation import as_float_matrix
 
 __all__ = ["check_whole_counts", "thin_counts"]
 
@@ -27,7 +28,8 @@ def thin_counts(X: Matrix, fraction: float, *, random_state: int = 0) -> tuple[M
 
     Returns
     -------
-    Two matrices that add up to `X`, csr if `X` is sparse and ndarray if not, of the same type of number.
+    Two matrices that add up to `X`, csr if `X` is sparse and ndarray if not, of the same type of number
+    (float32 if `X` is float16).
 
     Raises
     ------
@@ -37,7 +39,8 @@ def thin_counts(X: Matrix, fraction: float, *, random_state: int = 0) -> tuple[M
     if not 0 < fraction < 1:
         raise ValueError(f"`fraction` must lie between 0 and 1, both excluded, got {fraction}")
     check_whole_counts(X)
-    counts = sp.csr_matrix(X, copy=True)
+    # scipy knows neither half precision nor foreign byte orders, which dense matrices may have.
+    counts = sp.csr_matrix(as_float_matrix(X) if X.dtype.kind == "f" else X, copy=True)
     counts.sum_duplicates()
     counts.eliminate_zeros()
     rng = np.random.default_rng(random_state)

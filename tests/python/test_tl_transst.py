@@ -165,7 +165,7 @@ def change(adata, **slots):
         (
             lambda t, s: {"graph": "delaunay"},
             ValueError,
-            "`graph`: unknown value 'delaunay'; choose one of knn, radius, lattice, .* which has none",
+            "`graph`: unknown value 'delaunay'; choose one of auto, knn, radius, lattice, .* which has none",
         ),
         (
             lambda t, s: {"graph": sp.eye(3)},
@@ -176,7 +176,7 @@ def change(adata, **slots):
         (
             lambda t, s: {"radius": 3.0},
             ValueError,
-            "`radius` was given, but `graph` is 'knn'; it belongs",
+            "`radius` was given, but `graph` is 'auto'; it belongs",
         ),
         (lambda t, s: {"graph": "radius", "radius": -1}, ValueError, "`radius` must be a positive number"),
         (
@@ -195,7 +195,8 @@ def change(adata, **slots):
             "`n_factors`=120 must be below the number",
         ),
         (lambda t, s: {"source": []}, ValueError, "`source` is empty"),
-        (lambda t, s: {"source": "A1"}, TypeError, "`source`"),
+        (lambda t, s: {"source": "A1"}, TypeError, "`source` must be an AnnData, a list or .* got str"),
+        (lambda t, s: {"source": {"a": "A1"}}, TypeError, "`source 'a'` must be an AnnData, got str"),
     ],
 )
 def test_bad_input_is_refused_and_leaves_the_object_alone(tissue, spoil, error, message):

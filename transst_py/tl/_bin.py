@@ -11,8 +11,9 @@ import pandas as pd
 import scipy.sparse as sp
 from anndata import AnnData
 
-from transst_py._typing import Matrix
+from transst_py._typing import Matrix, SpatialDataLike
 from transst_py._validation import (
+    check_anndata,
     check_coordinates,
     check_counts,
     check_matrix,
@@ -30,7 +31,7 @@ MAX_BINS = 2**62
 
 
 def bin_cells(
-    adata: AnnData,
+    adata: AnnData | SpatialDataLike,
     *,
     bin_size: float,
     layer: str | None = None,
@@ -48,7 +49,7 @@ def bin_cells(
     Parameters
     ----------
     adata
-        Cells x genes, with 2 coordinates each; not changed.
+        Cells x genes, with 2 coordinates each; not changed. Of a SpatialData: its only table.
     bin_size
         Side of the squares, in units of the coordinates.
     layer
@@ -101,6 +102,7 @@ def bin_cells(
     UserWarning
         Most squares that hold cells hold just one; or the values are no counts.
     """
+    adata = check_anndata(adata)
     _check_bin_size(bin_size)
     check_whole_number("min_cells", min_cells, at_least=1)
     X = check_matrix(adata, layer)

@@ -14,7 +14,9 @@ import scipy.sparse as sp
 from anndata import AnnData
 from tqdm import tqdm
 
+from transst_py._typing import SpatialDataLike
 from transst_py._validation import (
+    check_anndata,
     check_choice,
     check_coordinates,
     check_counts,
@@ -56,7 +58,7 @@ MAX_BYTES = 4 * 2**30
 
 
 def evaluate_imputation(
-    adata: AnnData,
+    adata: AnnData | SpatialDataLike,
     *,
     methods: Sequence[str] = ("nearest", "bilinear", "kernel", "gp", "svd_gp", "kriging", "s2s"),
     stride: int = 2,
@@ -82,8 +84,8 @@ def evaluate_imputation(
     Parameters
     ----------
     adata
-        One section, or several with `sample_key`; spots x genes, all in tissue. Spots that are not measured
-        (see `impute`) have no part. It is not changed.
+        One section, or several with `sample_key`; spots x genes, all in tissue. Of a SpatialData: its only
+        table. Spots that are not measured (see `impute`) have no part. It is not changed.
     methods
         Methods of `impute`, "auto" included. Each must be possible on the shown spots.
     stride
@@ -152,6 +154,7 @@ def evaluate_imputation(
         Spots without counts were taken as not measured; the counts look normalised; or the lattice columns
         cannot be used, where nothing that was asked for needs them.
     """
+    adata = check_anndata(adata)
     check_choice("normalization", normalization, NORMALIZATIONS)
     check_seed(random_state)
     names, checked_options = _check_methods(methods), _check_options(options)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -18,9 +19,12 @@ from transst_py.graph import (
     spatial_neighbors,
 )
 
-__all__ = ["neighborhood_graph"]
+__all__ = ["N_NEIGHBORS", "neighborhood_graph"]
 
-KINDS = ("knn", "radius", "lattice")
+KINDS = ("auto", "knn", "radius", "lattice")
+N_NEIGHBORS = 6
+# Where squidpy.gr.spatial_neighbors says which entry of obsp it has written.
+SQUIDPY = "spatial_neighbors"
 
 
 def neighborhood_graph(
@@ -45,8 +49,8 @@ def neighborhood_graph(
 
     Returns
     -------
-    The (n, n) graph, and its record: `kind` ("matrix" if it is the user's), `mean_neighbors`, and of "radius"
-    the `radius`.
+    The (n, n) graph, and its record: `kind` ("matrix" if it is the user's, "squidpy" if "auto" found one),
+    `mean_neighbors`, of "radius" the `radius`, and of "squidpy" its name in `obsp`.
 
     Raises
     ------
@@ -59,11 +63,22 @@ def neighborhood_graph(
         Spots have no neighbours or share a position; edges between samples are left out.
     """
     kind = graph if isinstance(graph, str) and graph in KINDS else "matrix"
+    squidpys = _name_of_squidpys(adata) if kind == "auto" else None
+    if kind == "auto":
+        kind = "knn" if squidpys is None else "squidpy"
     record: dict[str, Any] = {"kind": kind}
     if radius is not None and kind != "radius":
         found = repr(graph) if isinstance(graph, str) else "a matrix"
         raise ValueError(f"`radius` was given, but `graph` is {found}; it belongs to graph='radius'")
-    if kind == "knn":
+    if squidpys is not None:
+        if n_neighbors != N_NEIGHBORS:
+            raise ValueError(
+                f"`n_neighbors`={n_neighbors} was given, but graph='auto' uses squidpy's graph, "
+                f"adata.obsp[{squidpys!r}]; set graph='knn' for the nearest {n_neighbors}, or leave it out"
+            )
+        record["obsp"] = squidpys
+        built = check_connectivities(adata.obsp[squidpys], adata.n_obs, samples=samples, argument="graph")
+    elif kind == "knn":
         xy = check.check_coordinates(adata, spatial_key)
         built = spatial_neighbors(xy, n_neighbors=n_neighbors, samples=samples)
     elif kind == "radius":
@@ -77,6 +92,13 @@ def neighborhood_graph(
         built = check_connectivities(matrix, adata.n_obs, samples=samples, argument="graph")
     _warn_alone(built)
     return built, record | {"mean_neighbors": built.nnz / adata.n_obs}
+
+
+def _name_of_squidpys(adata: AnnData) -> str | None:
+    """Return the name in `obsp` of the graph that squidpy has made, if it is still there."""
+    described = adata.uns.get(SQUIDPY)
+    name = described.get("connectivities_key") if isinstance(described, Mapping) else None
+    return str(name) if name in adata.obsp else None
 
 
 def _stored(adata: AnnData, name: str) -> Any:

@@ -12,7 +12,9 @@ import pandas as pd
 import scipy.sparse as sp
 from anndata import AnnData
 
+from transst_py._typing import SpatialDataLike
 from transst_py._validation import (
+    check_anndata,
     check_choice,
     check_coordinates,
     check_seed,
@@ -38,6 +40,7 @@ from transst_py.tl._sections import (
     rows_of_samples,
     sample_names,
 )
+from transst_py.tl._views import own_data
 
 __all__ = ["impute"]
 
@@ -48,7 +51,7 @@ LAYER, SD_LAYER = "imputed", "imputed_sd"
 
 
 def impute(
-    adata: AnnData,
+    adata: AnnData | SpatialDataLike,
     *,
     task: str = "densify",
     method: str = "auto",
@@ -77,8 +80,9 @@ def impute(
     Parameters
     ----------
     adata
-        One section, or several with `sample_key`; spots x genes, all in tissue. Spots with `obs["measured"]`
-        False (without that column: spots without counts) are not measured; what they hold is not looked at.
+        One section, or several with `sample_key`; spots x genes, all in tissue. Of a SpatialData: its only
+        table. Spots with `obs["measured"]` False (without that column: spots without counts) are not
+        measured; what they hold is not looked at.
     task
         "densify": put sites between the spots of a lattice, with half its pitch (see
         `transst_py.lattice.halve_pitch` for which sites count as tissue). The lattice is read
@@ -177,6 +181,7 @@ def impute(
         Spots without counts were taken as not measured; the counts look normalised; or "auto" leaves out
         methods because the lattice columns cannot be used.
     """
+    adata = check_anndata(adata)
     check_choice("task", task, TASKS)
     check_choice("normalization", normalization, NORMALIZATIONS)
     check_seed(random_state)
@@ -388,6 +393,7 @@ def _fill(
     genes = adata.var_names[request.columns]
     described = _describe(chosen, genes, spacing, samples, request, record)
     # Nothing is written before all of it is there.
+    adata = own_data(adata)
     adata.layers.update(layers)
     adata.obs["measured"] = measured
     adata.uns["imputation"] = described

@@ -12,7 +12,8 @@ import scipy.sparse as sp
 from anndata import AnnData
 from scipy import stats
 
-from transst_py._validation import check_choice, check_matrix, check_obs_column, list_some
+from transst_py._typing import SpatialDataLike
+from transst_py._validation import check_anndata, check_choice, check_matrix, check_obs_column, list_some
 from transst_py.counts import thin_counts
 from transst_py.markers import (
     Comparisons,
@@ -23,6 +24,7 @@ from transst_py.markers import (
     welch_test,
 )
 from transst_py.normalize import log_expression
+from transst_py.tl._views import own_data
 
 __all__ = ["rank_domain_genes", "split_counts"]
 
@@ -32,7 +34,7 @@ _SPLITS = "count_splits"
 
 
 def split_counts(
-    adata: AnnData,
+    adata: AnnData | SpatialDataLike,
     *,
     fraction: float = 0.5,
     layer: str | None = None,
@@ -61,7 +63,7 @@ def split_counts(
     Parameters
     ----------
     adata
-        Spots x genes.
+        Spots x genes. Of a SpatialData: its only table.
     fraction
         Share of the counts in the first layer.
     layer
@@ -89,6 +91,7 @@ def split_counts(
         The values are no whole numbers >= 0, `fraction` is not between 0 and 1, or layers of these names hold
         something else: domains found on the old "_train" would be tested on counts that they know.
     """
+    adata = check_anndata(adata)
     check_matrix(adata, layer)
     counts = adata.X if layer is None else adata.layers[layer]
     parts = thin_counts(counts, fraction, random_state=random_state)
@@ -104,7 +107,7 @@ def split_counts(
                 f"`key_added`: layer {name!r} exists and holds other values; "
                 "choose another name, or delete it and find the domains anew"
             )
-    result = adata.copy() if copy else adata
+    result = adata.copy() if copy else own_data(adata)
     result.layers[record["train"]], result.layers[record["test"]] = parts
     result.uns[_SPLITS] = {**result.uns.get(_SPLITS, {}), key_added: record}
     return result if copy else None
@@ -116,7 +119,7 @@ def _differ(old: Any, new: Any) -> bool:
 
 
 def rank_domain_genes(
-    adata: AnnData,
+    adata: AnnData | SpatialDataLike,
     *,
     key: str = "transst",
     layer: str | None = None,
@@ -138,7 +141,7 @@ def rank_domain_genes(
     Parameters
     ----------
     adata
-        Spots x genes.
+        Spots x genes. Of a SpatialData: its only table.
     key
         Column of `adata.obs` with the domains.
     layer
@@ -202,6 +205,7 @@ def rank_domain_genes(
         were not found on one half and tested on the other; a contrast on the counts that gave the domains;
         imputed values are tested.
     """
+    adata = check_anndata(adata)
     check_choice("method", method, METHODS)
     check_choice("normalization", normalization, NORMALIZATIONS)
     _check_not_imputed(adata, layer, allow_imputed)
@@ -240,7 +244,7 @@ def rank_domain_genes(
         "independent_counts": independent,
     }
     table.attrs = record
-    adata.uns[f"{key}_markers"] = table.copy()
+    own_data(adata).uns[f"{key}_markers"] = table.copy()
     adata.uns[f"{key}_markers_params"] = dict(record)
     return table
 

@@ -17,12 +17,14 @@ from anndata import AnnData
 import transst_py
 from transst_py import _validation as check
 from transst_py._progress import Progress
+from transst_py._typing import SpatialDataLike
 from transst_py.choice import check_candidates, choice_record
 from transst_py.genes import GENE_SELECTIONS, n_detected, select_genes, shared_genes
 from transst_py.model import TransST
 from transst_py.normalize import NORMALIZATIONS, log_normalize, median_total
 from transst_py.spatial_mixture import infer_from_neighbors
-from transst_py.tl._graph import neighborhood_graph
+from transst_py.tl._graph import N_NEIGHBORS, neighborhood_graph
+from transst_py.tl._views import own_data
 from transst_py.transfer import DEFAULT_PENALTIES
 
 __all__ = ["transst"]
@@ -30,11 +32,13 @@ __all__ = ["transst"]
 # A gene seen in fewer spots of the target, or rows of all sources together, says nothing of factors.
 MIN_DETECTED = 3
 
-Sources: TypeAlias = AnnData | Sequence[AnnData] | Mapping[str, AnnData]
+Sources: TypeAlias = (
+    AnnData | SpatialDataLike | Sequence[AnnData | SpatialDataLike] | Mapping[str, AnnData | SpatialDataLike]
+)
 
 
 def transst(
-    adata: AnnData,
+    adata: AnnData | SpatialDataLike,
     source: Sources | None = None,
     *,
     source_labels: str | None = None,
@@ -48,8 +52,8 @@ def transst(
     scaling: str = "per_dataset",
     spatial_key: str = "spatial",
     sample_key: str | None = None,
-    graph: str | sp.spmatrix | sp.sparray = "knn",
-    n_neighbors: int = 6,
+    graph: str | sp.spmatrix | sp.sparray = "auto",
+    n_neighbors: int = N_NEIGHBORS,
     radius: float | None = None,
     smoothness: float | str = "auto",
     covariance_prior: float = 20.0,
@@ -80,6 +84,7 @@ def transst(
     ----------
     adata
         Target: (spots x genes) raw counts; positions in `obsm[spatial_key]`, if the graph is made of them.
+        Of a SpatialData: its only table.
     source
         Labelled references (spots or cells; raw counts; no positions needed): one AnnData, a list, or a dict
         by name. `None` fits the same model without transfer.
@@ -106,10 +111,12 @@ def transst(
     spatial_key, sample_key
         Key of the positions in `obsm`; column of `obs` that tells samples apart (neighbours lie within one).
     graph
-        Who is whose neighbour, always within a sample. "knn": each spot's `n_neighbors` nearest, with ties,
-        in both directions. "radius": all spots within `radius`. "lattice": adjacent sites by
-        `obs["array_row"]`, `obs["array_col"]`, hexagonal (Visium: row + column even) or square. A sparse
-        (n, n) matrix, or the name of one in `obsp`: your own, made symmetric; its weights do not count.
+        Who is whose neighbour, always within a sample. "auto": the graph of `squidpy.gr.spatial_neighbors`
+        where there is one (`uns["spatial_neighbors"]` names it), else "knn". "knn": each spot's `n_neighbors`
+        nearest, with ties, in both directions. "radius": all spots within `radius`. "lattice": adjacent sites
+        by `obs["array_row"]`, `obs["array_col"]`, hexagonal (Visium: row + column even) or square. A sparse
+        (n, n) matrix, or the name of one in `obsp`: your own. Graphs that are not made here are made
+        symmetric, their weights do not count, and edges between samples are left out.
     n_neighbors
         Neighbours of a spot, for "knn".
     radius
@@ -141,7 +148,7 @@ def transst(
 
     Returns
     -------
-    `None`, or the copy. Written only once everything has succeeded:
+    `None`, or the copy; a view becomes an object of its own. Written only once everything has succeeded:
 
     - `obs[key]`: domain of every spot, categorical "1".."K" by decreasing size
     - `obs[key + "_confidence"]`: probability of that domain given the neighbours' domains, float64
@@ -167,6 +174,7 @@ def transst(
     """
     options = {k: v for k, v in locals().items() if k not in ("adata", "source", "copy", "verbose")}
     progress = Progress(verbose)
+    adata = check.check_anndata(adata)
     _check_key(adata, key_added)
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
@@ -213,15 +221,15 @@ def transst(
     for w in {str(w.message): w for w in caught}.values():
         warnings.warn(w.message, w.category, stacklevel=2)
 
-    result = adata.copy() if copy else adata
+    result = adata.copy() if copy else own_data(adata)
     seconds = progress.seconds | model.seconds_
     _write(result, model, problem, key_added, _record(model, problem, options, messages, seconds))
     return result if copy else None
 
 
-def _check_key(adata: Any, key: str) -> None:
+def _check_key(adata: AnnData, key: str) -> None:
     """Refuse to overwrite what no earlier run wrote."""
-    if not isinstance(adata, AnnData) or _is_record(adata.uns.get(key)):
+    if _is_record(adata.uns.get(key)):
         return
     if key in adata.obs:
         raise ValueError(f"`key_added`: adata.obs has a column {key!r} of its own; choose another name")
@@ -259,17 +267,17 @@ class _Problem:
 def _named_sources(source: Sources | None) -> dict[str, AnnData]:
     if source is None:
         return {}
-    if isinstance(source, AnnData):
-        return {"source": source}
-    if isinstance(source, Mapping):
+    if isinstance(source, AnnData) or hasattr(source, "tables"):
+        named: dict[str, Any] = {"source": source}
+    elif isinstance(source, Mapping):
         named = {str(name): value for name, value in source.items()}
-    elif isinstance(source, Sequence):
+    elif isinstance(source, Sequence) and not isinstance(source, str):
         named = {f"source{i + 1}": value for i, value in enumerate(source)}
     else:
         raise TypeError(f"`source` must be an AnnData, a list or a dict of them, got {type(source).__name__}")
     if not named:
         raise ValueError("`source` is empty; pass None for a fit without transfer")
-    return named
+    return {name: check.check_anndata(value, what=f"source {name!r}") for name, value in named.items()}
 
 
 def _prepare(
@@ -407,13 +415,11 @@ def _expression(adata: Any, layer: str | None, normalization: str, what: str) ->
     X = check.check_matrix(adata, layer, what=what)
     check.check_unique_genes(adata, what=what)
     if normalization == "log":
-        check.check_counts(X, what=what)
+        check.check_counts(X, what=what, raw=adata.raw is not None)
     return X
 
 
-def _source_labels(source: Any, key: str | None, name: str) -> pd.Series:
-    if not isinstance(source, AnnData):
-        raise TypeError(f"`source`: {name!r} must be an AnnData, got {type(source).__name__}")
+def _source_labels(source: AnnData, key: str | None, name: str) -> pd.Series:
     labels = check.check_obs_column(source, key, argument="source_labels", what=f"source {name!r}")
     if labels.isna().all():
         raise ValueError(f"`source_labels`: every value of column {key!r} of source {name!r} is missing")
