@@ -204,7 +204,7 @@ def check_lattice_columns(adata: AnnData) -> np.ndarray:
             f"obs[{row!r}] and obs[{col!r}] must be whole numbers; {wrong.sum()} spots have others "
             f"({list_some(adata.obs_names[wrong])})"
         )
-    return values.astype(np.int64)
+    return np.asarray(values.astype(np.int64))
 
 
 def check_obs_column(adata: AnnData, key: str | None, *, argument: str, what: str = "adata") -> pd.Series:

@@ -64,7 +64,7 @@ class ClassCoordinates:
 
     def assign(self, U: np.ndarray) -> np.ndarray:
         """Nearest class of every spot's coordinates U (n, d), (n,)."""
-        return pairwise_distances_argmin(U, self.means)
+        return np.asarray(pairwise_distances_argmin(U, self.means))
 
 
 def spatial_information(V: np.ndarray, labels: np.ndarray, graph: sp.csr_matrix) -> float:

@@ -44,7 +44,7 @@ class Coordinates:
         """Spatial factors of coordinates V (n, r), from each spot alone, of unit variance."""
         if self.spatial is None:
             center, whitening = whiten(V)
-            return (V - center) @ whitening
+            return np.asarray((V - center) @ whitening)
         return self.spatial.rotate(V)
 
     def arrays(self) -> dict[str, np.ndarray]:

@@ -119,4 +119,6 @@ def _outside(A: np.ndarray, Q: np.ndarray, floor: float) -> np.ndarray:
     A = A - Q @ (Q.T @ A)
     basis, R, _ = qr(A, mode="economic", pivoting=True, check_finite=False)
     basis = basis[:, np.abs(np.diag(R)) > floor][:, : Q.shape[0] - Q.shape[1]]
-    return qr(basis - Q @ (Q.T @ basis), mode="economic", check_finite=False)[0] if basis.size else basis
+    return np.asarray(
+        qr(basis - Q @ (Q.T @ basis), mode="economic", check_finite=False)[0] if basis.size else basis
+    )

@@ -72,7 +72,7 @@ def morans_i(X: Matrix, graph: sp.csr_matrix) -> np.ndarray:
         return np.zeros(p)
     mean, variance = column_moments(X)
     cross = _sparse_cross(X, graph, mean) if sp.issparse(X) else _dense_cross(X, graph, mean)
-    return np.divide(n * cross, weight * n * variance, out=np.zeros(p), where=variance > 0)
+    return np.asarray(np.divide(n * cross, weight * n * variance, out=np.zeros(p), where=variance > 0))
 
 
 def _dense_cross(X: np.ndarray, graph: sp.csr_matrix, mean: np.ndarray) -> np.ndarray:
@@ -96,13 +96,13 @@ def _sparse_cross(X: sp.csr_matrix, graph: sp.csr_matrix, mean: np.ndarray) -> n
         around = (graph[batch] @ X).toarray()[row, rows.indices]
         cross += np.bincount(rows.indices, weights=rows.data * around, minlength=p)
         weighted += np.bincount(rows.indices, weights=rows.data * degrees[batch][row], minlength=p)
-    return cross - 2 * mean * weighted + mean**2 * degrees.sum()
+    return np.asarray(cross - 2 * mean * weighted + mean**2 * degrees.sum())
 
 
 def n_detected(X: Matrix) -> np.ndarray:
     """Rows in which each gene has a non-zero value, (p,)."""
     if not sp.issparse(X):
-        return np.count_nonzero(X, axis=0)
+        return np.asarray(np.count_nonzero(X, axis=0))
     found = np.zeros(X.shape[1], dtype=np.intp)
     for batch in gen_batches(X.nnz, _CHUNK_NUMBERS) if X.nnz else []:
         found += np.bincount(X.indices[batch][X.data[batch] != 0], minlength=len(found))
@@ -129,7 +129,7 @@ def excess_dispersion(X: Matrix, n_bins: int = 20) -> np.ndarray:
 
 def variability(data: Sequence[Matrix]) -> np.ndarray:
     """Mean rank of every gene's excess dispersion over data sets, (p,); the most variable gene is highest."""
-    return np.mean([pd.Series(excess_dispersion(X)).rank() for X in data], axis=0)
+    return np.asarray(np.mean([pd.Series(excess_dispersion(X)).rank() for X in data], axis=0))
 
 
 def select_genes(

@@ -258,7 +258,7 @@ def _within(xy: np.ndarray, radius: float) -> np.ndarray:
             f"`radius`={radius:g} gives {mean:.0f} neighbours on average, more than {MAX_NEIGHBORS}; the "
             f"nearest spot is {nearest:.3g} away (median)"
         )
-    return tree.query_pairs(radius * TIE, output_type="ndarray")
+    return np.asarray(tree.query_pairs(radius * TIE, output_type="ndarray"))
 
 
 def _within_samples(graph: sp.csr_matrix, samples: np.ndarray, argument: str) -> sp.csr_matrix:

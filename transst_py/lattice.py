@@ -87,7 +87,7 @@ class Lattice:
 
     def positions(self, index: np.ndarray) -> np.ndarray:
         """Map (row, col) indices, possibly fractional, to coordinates."""
-        return _design(index) @ self.affine
+        return np.asarray(_design(index) @ self.affine)
 
 
 def neighboring_sites(indices: np.ndarray) -> np.ndarray:
@@ -192,7 +192,7 @@ class _SiteSet:
 
     def _key(self, index: np.ndarray) -> np.ndarray:
         row, col = (index - self._low).T
-        return row * self._width + col
+        return np.asarray(row * self._width + col)
 
     def find(self, index: np.ndarray) -> np.ndarray:
         """Number of each pair, at most 4 steps outside the set's bounding box, in the set; -1: not in it."""
@@ -230,7 +230,7 @@ def _design(index: np.ndarray) -> np.ndarray:
 
 
 def _fit_affine(index: np.ndarray, coordinates: np.ndarray) -> np.ndarray:
-    return np.linalg.lstsq(_design(index), coordinates, rcond=None)[0]
+    return np.asarray(np.linalg.lstsq(_design(index), coordinates, rcond=None)[0])
 
 
 def _pitch(kind: str, affine: np.ndarray) -> float:
@@ -258,7 +258,7 @@ def _nearest_differences(coordinates: np.ndarray) -> np.ndarray:
     typical = np.median(distance[:, 1])
     spot, which = np.nonzero((distance[:, 1:] > 0.8 * typical) & (distance[:, 1:] < 1.2 * typical))
     difference = coordinates[neighbour[spot, which + 1]] - coordinates[spot]
-    return difference[:, 0] + 1j * difference[:, 1]
+    return np.asarray(difference[:, 0] + 1j * difference[:, 1])
 
 
 def _square_axis(difference: np.ndarray) -> tuple[complex, float]:

@@ -62,7 +62,7 @@ class Comparisons:
     @property
     def n_groups(self) -> int:
         """Number of groups K."""
-        return self.outside.shape[1]
+        return int(self.outside.shape[1])
 
     def sizes(self, groups: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return the numbers of spots inside and outside, both float64 (C, 1)."""
@@ -301,12 +301,12 @@ def contrast_test(
 def _mean_covariance(rows: np.ndarray) -> np.ndarray:
     """Covariance of the mean of some rows; a single row tells nothing of it and counts as exact."""
     deviations = rows - rows.mean(axis=0)
-    return deviations.T @ deviations / (max(len(rows) - 1, 1) * len(rows))
+    return np.asarray(deviations.T @ deviations / (max(len(rows) - 1, 1) * len(rows)))
 
 
 def _ratio(numerator: np.ndarray, denominator: np.ndarray) -> np.ndarray:
     """Divide; 0 where the denominator is 0 or unknown."""
-    return np.divide(numerator, denominator, out=np.zeros_like(numerator), where=denominator > 0)
+    return np.asarray(np.divide(numerator, denominator, out=np.zeros_like(numerator), where=denominator > 0))
 
 
 def detection_fractions(
@@ -330,7 +330,7 @@ def log_fold_changes(X: sp.csc_matrix, groups: np.ndarray, comparisons: Comparis
     ratio = np.divide(
         inside + pseudocount, outside + pseudocount, where=on_scale, out=np.full_like(inside, np.nan)
     )
-    return np.log2(ratio)
+    return np.asarray(np.log2(ratio))
 
 
 def _side_means(
@@ -411,4 +411,4 @@ def _combine(
 def _total_scatter(X: sp.csc_matrix, groups: np.ndarray, n_groups: int) -> np.ndarray:
     """Sum of squares of each column about its mean over all spots, (p,)."""
     everything = Comparisons(np.zeros(1, dtype=np.int64), np.ones((1, n_groups), dtype=bool))
-    return _combine(*_group_moments(X, groups, n_groups), groups, everything)[1][0]
+    return np.asarray(_combine(*_group_moments(X, groups, n_groups), groups, everything)[1][0])

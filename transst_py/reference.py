@@ -40,7 +40,8 @@ from sklearn.mixture import GaussianMixture
 from sklearn.utils import check_array
 
 from transst_py.source_model import Parameters, check_labels, cholesky_with_ridge
-from transst_py.spatial_mixture import Components, log_prior, one_hot, whiten
+from transst_py.spatial_factors import whiten
+from transst_py.spatial_mixture import Components, log_prior, one_hot
 
 __all__ = ["ReferenceTransST"]
 
@@ -184,7 +185,7 @@ def nearest_neighbors(coordinates: np.ndarray) -> np.ndarray:
     near = cKDTree(coordinates).query(coordinates, N_NEIGHBORS + 1)[1]
     others = near != np.arange(len(near))[:, None]
     others[others.all(axis=1), -1] = False  # six spots stacked here hide the spot itself
-    return near[others].reshape(-1, N_NEIGHBORS)
+    return np.asarray(near[others].reshape(-1, N_NEIGHBORS))
 
 
 def tied_start(v: np.ndarray, n_components: int, seed: int) -> tuple[np.ndarray, Components]:
@@ -215,7 +216,7 @@ def tied_start(v: np.ndarray, n_components: int, seed: int) -> tuple[np.ndarray,
 def label_energies(labels: np.ndarray, u: np.ndarray, graph: sp.csr_matrix) -> np.ndarray:
     """T_ik = u_ik - log P(y_i = k | neighbours' labels), (n, K)."""
     degrees = np.asarray(graph.sum(axis=1))
-    return u - log_prior(degrees - graph @ one_hot(labels, u.shape[1]), SMOOTHNESS)
+    return np.asarray(u - log_prior(degrees - graph @ one_hot(labels, u.shape[1]), SMOOTHNESS))
 
 
 def jacobi_icm(labels: np.ndarray, u: np.ndarray, graph: sp.csr_matrix) -> tuple[np.ndarray, np.ndarray]:

@@ -79,7 +79,7 @@ class Scatter:
 
     def __matmul__(self, A: np.ndarray) -> np.ndarray:
         """S A, (p, r)."""
-        product = self.rows.T @ (self.rows @ A)
+        product: np.ndarray = self.rows.T @ (self.rows @ A)
         if self.gram is not None:
             product += (A.T @ self.gram).T  # BLAS is twice as fast with the narrow factor on the left
         for matrix in self.matrices:
@@ -230,13 +230,13 @@ class Rescaled:
 
     def __matmul__(self, A: np.ndarray) -> np.ndarray:
         """Return the (p, r) product."""
-        return (self.scatter @ (A / self.scale[:, None])) / self.scale[:, None]
+        return np.asarray((self.scatter @ (A / self.scale[:, None])) / self.scale[:, None])
 
 
 def residual_variance(total: Scatter, W: np.ndarray, n: float, noise_floor: np.ndarray) -> np.ndarray:
     """Variance of every gene that orthonormal axes W leave unexplained, (p,)."""
     explained = np.einsum("jq,qr,jr->j", W, W.T @ (total @ W), W) / n
-    return np.maximum(total.diagonal / n - explained, noise_floor)
+    return np.asarray(np.maximum(total.diagonal / n - explained, noise_floor))
 
 
 def initial_axes(
@@ -309,7 +309,7 @@ def check_labels(y: Any, n: int) -> np.ndarray:
         raise ValueError(f"`y` has {len(y)} labels for {n} rows")
     if pd.isna(y).any():
         raise ValueError(f"`y`: {pd.isna(y).sum()} of {n} labels are missing; drop those rows")
-    return y if y.dtype.kind in "iufb" else y.astype(str)
+    return np.asarray(y if y.dtype.kind in "iufb" else y.astype(str))
 
 
 class SupervisedFactorAnalysis(BaseEstimator):

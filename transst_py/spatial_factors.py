@@ -87,7 +87,7 @@ class SpatialFactors(BaseEstimator):
     def rotate(self, V: np.ndarray) -> np.ndarray:
         """Return the spatial factors of each spot alone, (n, r)."""
         check_is_fitted(self)
-        return (check_array(V, dtype=np.float64) - self.center_) @ self.rotation_
+        return np.asarray((check_array(V, dtype=np.float64) - self.center_) @ self.rotation_)
 
     def transform(self, V: np.ndarray, connectivities: sp.csr_matrix) -> np.ndarray:
         """Predict the spatial factors of spots, (n, r); a spot without neighbours keeps its own values."""
@@ -95,7 +95,7 @@ class SpatialFactors(BaseEstimator):
         average = neighbour_average(connectivities)
         around = average @ Z
         own, first, second = self.weights_
-        predicted = own * Z + first * around + second * (average @ around)
+        predicted: np.ndarray = own * Z + first * around + second * (average @ around)
         alone = np.diff(connectivities.indptr) == 0
         predicted[alone] = Z[alone]
         return predicted
@@ -149,7 +149,7 @@ def kriging_weights(Z: np.ndarray, graph: sp.csr_matrix) -> np.ndarray:
 def signal_variance(total: np.ndarray, first: np.ndarray, second: np.ndarray) -> np.ndarray:
     """Variance without the spots' own noise: c₁²/c₂, between c₁ and the total variance."""
     extrapolated = np.divide(first**2, second, out=total.copy(), where=second > 0)
-    return np.clip(extrapolated, np.clip(first, 0, total), total)
+    return np.asarray(np.clip(extrapolated, np.clip(first, 0, total), total))
 
 
 def second_neighbour_covariance(Z: np.ndarray, graph: sp.csr_matrix) -> np.ndarray:
@@ -161,7 +161,7 @@ def second_neighbour_covariance(Z: np.ndarray, graph: sp.csr_matrix) -> np.ndarr
     itself = sp.csr_matrix((np.ones(len(rows)), (np.arange(len(rows)), rows)), shape=pairs.shape)
     nearer = graph[rows] + itself
     pairs = pairs - pairs.multiply(nearer)
-    return np.einsum("ij,ij->j", Z[rows], pairs @ Z) / max(pairs.sum(), 1.0)
+    return np.asarray(np.einsum("ij,ij->j", Z[rows], pairs @ Z) / max(pairs.sum(), 1.0))
 
 
 def whiten(V: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -123,7 +123,7 @@ class Field:
 
     def disagreement(self, labels: np.ndarray, n_classes: int) -> np.ndarray:
         """d_i - s_ik: neighbours of spot i outside class k, (n, K)."""
-        return self.degrees[:, None] - self.graph @ one_hot(labels, n_classes)
+        return np.asarray(self.degrees[:, None] - self.graph @ one_hot(labels, n_classes))
 
     def icm(self, labels: np.ndarray, u: np.ndarray, smoothness: float, max_sweeps: int = 100) -> np.ndarray:
         """Iterated conditional modes: E(y) never rises. Ends when no label moves."""
@@ -202,7 +202,7 @@ def colour_classes(graph: sp.csr_matrix, rng: np.random.Generator) -> np.ndarray
 def log_prior(disagreement: np.ndarray, smoothness: float) -> np.ndarray:
     """Log of the normalised conditional P(y_i = k | neighbours), (n, K)."""
     e = -0.5 * smoothness * disagreement
-    return e - logsumexp(e, axis=1, keepdims=True)
+    return np.asarray(e - logsumexp(e, axis=1, keepdims=True))
 
 
 def distinct_rows(D: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

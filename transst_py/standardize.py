@@ -68,9 +68,8 @@ class StandardizedMatrix:
 
     def toarray(self) -> np.ndarray:
         """Return the (n, p) float64 array: only for few rows."""
-        return (
-            np.asarray(self.X.toarray() if sp.issparse(self.X) else self.X, dtype=np.float64) - self.mean
-        ) / self.scale
+        X = np.asarray(self.X.toarray() if sp.issparse(self.X) else self.X, dtype=np.float64)
+        return np.asarray((X - self.mean) / self.scale)
 
     def about(self, point: np.ndarray) -> StandardizedMatrix:
         """Return the standardised rows minus a (p,) point."""

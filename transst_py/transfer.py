@@ -140,7 +140,7 @@ def projection_errors(G: Any, path: list[np.ndarray]) -> np.ndarray:
     """‖X - P_W X‖² for every W: what its span leaves unexplained of held-out rows with Gram matrix G."""
     products = np.split(G @ np.hstack(path), np.cumsum([W.shape[1] for W in path])[:-1], axis=1)
     explained = [np.trace(np.linalg.solve(W.T @ W, W.T @ GW)) for W, GW in zip(path, products, strict=True)]
-    return G.trace() - np.array(explained)
+    return np.asarray(G.trace() - np.array(explained))
 
 
 class AdaptiveLoadings(TransformerMixin, BaseEstimator):
@@ -264,11 +264,14 @@ class AdaptiveLoadings(TransformerMixin, BaseEstimator):
             X has another number of genes.
         """
         check_is_fitted(self)
-        if not isinstance(X, StandardizedMatrix):
-            X = StandardizedMatrix(standardize(X, center=False, scale=False).X, self.mean_, self.scale_)
-        if X.shape[1] != self.n_features_in_:
-            raise ValueError(f"`X` has {X.shape[1]} genes, the loadings {self.n_features_in_}")
-        return X
+        if isinstance(X, StandardizedMatrix):
+            standardized = X
+        else:
+            plain = standardize(X, center=False, scale=False).X
+            standardized = StandardizedMatrix(plain, self.mean_, self.scale_)
+        if standardized.shape[1] != self.n_features_in_:
+            raise ValueError(f"`X` has {standardized.shape[1]} genes, the loadings {self.n_features_in_}")
+        return standardized
 
     def _check(self, X: StandardizedMatrix, source_loadings: np.ndarray | None) -> None:
         n, p = X.shape
@@ -335,7 +338,7 @@ class AdaptiveLoadings(TransformerMixin, BaseEstimator):
 def paired_standard_errors(errors: np.ndarray) -> np.ndarray:
     """Standard error over the folds (rows) of each column's difference from the column of smallest mean."""
     differences = errors - errors[:, [errors.mean(axis=0).argmin()]]
-    return differences.std(axis=0, ddof=1) / np.sqrt(len(errors))
+    return np.asarray(differences.std(axis=0, ddof=1) / np.sqrt(len(errors)))
 
 
 def _unchanged(W: np.ndarray) -> np.ndarray:
@@ -357,4 +360,4 @@ def principal_order(W: np.ndarray, G: Any) -> np.ndarray:
     """
     U = orthonormal_basis(W)
     _, rotation = np.linalg.eigh(U.T @ (G @ U))
-    return U @ rotation[:, ::-1]
+    return np.asarray(U @ rotation[:, ::-1])

@@ -167,7 +167,9 @@ def _count_neighbours(field: np.ndarray, n_states: int) -> np.ndarray:
     """Count, for every site, the neighbours in each state: (K, rows, cols)."""
     states = np.arange(n_states)[:, None, None]
     one_hot = np.pad((field == states).astype(np.float64), ((0, 0), (1, 1), (1, 1)))
-    return one_hot[:, :-2, 1:-1] + one_hot[:, 2:, 1:-1] + one_hot[:, 1:-1, :-2] + one_hot[:, 1:-1, 2:]
+    return np.asarray(
+        one_hot[:, :-2, 1:-1] + one_hot[:, 2:, 1:-1] + one_hot[:, 1:-1, :-2] + one_hot[:, 1:-1, 2:]
+    )
 
 
 def _check_parameters(
@@ -243,7 +245,7 @@ def _draw_expression(
     standard = rng.normal(size=(domains.size, loadings.shape[1]))
     factors = model.means[domains] + np.einsum("nij,nj->ni", model.covariance_roots[domains], standard)
     noise = rng.normal(size=(domains.size, loadings.shape[0])) * np.sqrt(model.noise_variance)
-    return factors @ loadings.T + noise
+    return np.asarray(factors @ loadings.T + noise)
 
 
 def _rates(standardised: np.ndarray, log_rate: np.ndarray) -> np.ndarray:

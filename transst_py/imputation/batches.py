@@ -180,7 +180,7 @@ def _window_sums(image: np.ndarray, height: int, width: int) -> np.ndarray:
     total = np.zeros((image.shape[0] + 1, image.shape[1] + 1))
     total[1:, 1:] = image.cumsum(axis=0).cumsum(axis=1)
     down = total[height:] - total[: len(total) - height]
-    return down[:, width:] - down[:, : down.shape[1] - width]
+    return np.asarray(down[:, width:] - down[:, : down.shape[1] - width])
 
 
 def _random_turn(
@@ -209,7 +209,7 @@ def _pattern(side: int, steps: Sequence[int], number: int, rng: np.random.Genera
     phases = list(np.ndindex(*steps))
     phase = phases[number % len(phases)]
     row, col = np.divmod(np.arange(side * side), side)
-    return (row % steps[0] == phase[0]) & (col % steps[1] == phase[1])
+    return np.asarray((row % steps[0] == phase[0]) & (col % steps[1] == phase[1]))
 
 
 def _places(side: int) -> np.ndarray:
@@ -220,7 +220,7 @@ def _nearest_fill(shown: np.ndarray) -> np.ndarray:
     """Weights of the shown pixels in each one's fill, float32 (pixels, shown)."""
     places = _places(int(np.sqrt(shown.size)))
     neighbours = find_neighbours(places[shown], places, n_neighbors=8)
-    return nearest_weights(neighbours).toarray()
+    return np.asarray(nearest_weights(neighbours).toarray())
 
 
 def _kriging_fill(shown: np.ndarray, name: str, length: float, ratio: float) -> np.ndarray:

@@ -37,7 +37,7 @@ def _exponential(distance: np.ndarray, length: float) -> np.ndarray:
 
 def _matern32(distance: np.ndarray, length: float) -> np.ndarray:
     scaled = np.sqrt(3.0) * distance / length
-    return (1.0 + scaled) * np.exp(-scaled)
+    return np.asarray((1.0 + scaled) * np.exp(-scaled))
 
 
 # Rough and smooth: which suits, the likelihood says for every column.

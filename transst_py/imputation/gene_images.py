@@ -61,4 +61,4 @@ class Frame:
 
 def common_step(index: np.ndarray) -> np.ndarray:
     """Return the common step of the sites' rows and of their columns, int64 (2,)."""
-    return np.maximum(np.gcd.reduce(index - index.min(axis=0), axis=0), 1)
+    return np.asarray(np.maximum(np.gcd.reduce(index - index.min(axis=0), axis=0), 1))

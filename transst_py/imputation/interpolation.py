@@ -105,7 +105,7 @@ def interpolate(values: np.ndarray, index: np.ndarray, sites: np.ndarray, *, ord
             f"{grid.shape[0]} x {grid.shape[1]}; use order='linear'"
         )
     inside = np.clip((sites - frame.origin) / frame.step, 0, np.array(grid.shape[:2]) - 1)
-    return _spline(grid, ORDERS[order])(np.ascontiguousarray(inside)).astype(np.float32)
+    return np.asarray(_spline(grid, ORDERS[order])(np.ascontiguousarray(inside)).astype(np.float32))
 
 
 def can_interpolate(index: np.ndarray, order: str) -> bool:

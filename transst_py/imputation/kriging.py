@@ -106,7 +106,7 @@ class Factors:
     def score(self, section: int, values: Section) -> np.ndarray:
         """Scores of other spots of a section, float64 (n, r)."""
         centered = values.dense(self._columns) - self._centers[section]
-        return centered / self._scale @ self._basis
+        return np.asarray(centered / self._scale @ self._basis)
 
 
 class FactorKriging(Imputer):
@@ -204,4 +204,4 @@ def _n_factors(n: int, p: int) -> int:
 
 def _leading_directions(Y: np.ndarray, n_factors: int) -> np.ndarray:
     """Leading right singular vectors, float64 (p, n_factors)."""
-    return randomized_svd(Y, n_factors, n_iter=7, random_state=0)[2].T
+    return np.asarray(randomized_svd(Y, n_factors, n_iter=7, random_state=0)[2].T)

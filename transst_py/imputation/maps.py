@@ -49,7 +49,8 @@ class Maps(ABC):
 
     def uncertainty(self, number: int, sites: Sites) -> np.ndarray | None:
         """Standard deviation of the genes' expression at sites, that of the start: float32 (m, genes)."""
-        return self.start_.uncertainty(number, sites)
+        found: np.ndarray | None = self.start_.uncertainty(number, sites)
+        return found
 
     @property
     @abstractmethod
@@ -110,7 +111,7 @@ class GeneMaps(Maps):
 
     def restore(self, number: int, sites: Sites, filled: np.ndarray) -> np.ndarray:
         """Return to the scale of expression, float32 (m, genes)."""
-        return (filled * self._unit + self._mean).astype(np.float32)
+        return np.asarray((filled * self._unit + self._mean).astype(np.float32))
 
     @property
     def importance(self) -> np.ndarray:
@@ -118,7 +119,7 @@ class GeneMaps(Maps):
         return np.ones(len(self.genes))
 
     def _scaled(self, values: np.ndarray) -> np.ndarray:
-        return ((values - self._mean) / self._unit).astype(np.float32)
+        return np.asarray(((values - self._mean) / self._unit).astype(np.float32))
 
 
 class FactorMaps(Maps):
@@ -145,12 +146,12 @@ class FactorMaps(Maps):
 
     def values(self, number: int, spots: Section) -> np.ndarray:
         """Scores of spots of a section, float32 (n, factors)."""
-        return (self._kriged.factors_.score(number, spots) / self._unit).astype(np.float32)
+        return np.asarray((self._kriged.factors_.score(number, spots) / self._unit).astype(np.float32))
 
     def filled(self, number: int, sites: Sites) -> np.ndarray:
         """Kriged scores at sites of a section, float32 (m, factors)."""
         scores, _ = self._kriged.process_.predict(number, sites.positions)
-        return (scores / self._unit).astype(np.float32)
+        return np.asarray((scores / self._unit).astype(np.float32))
 
     def restore(self, number: int, sites: Sites, filled: np.ndarray) -> np.ndarray:
         """Multiply with the loadings, and add the genes' own kriging if the start has it."""
@@ -160,4 +161,4 @@ class FactorMaps(Maps):
     @property
     def importance(self) -> np.ndarray:
         """Variance of the factors."""
-        return self._unit**2
+        return np.asarray(self._unit**2)

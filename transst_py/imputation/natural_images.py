@@ -173,7 +173,7 @@ def dead_leaves(height: int, width: int, rng: np.random.Generator) -> np.ndarray
         box = tuple(slice(max(0, int(c - radius)), int(c + radius) + 2) for c in (row, column))
         disc = (y[box[0]] - row) ** 2 + (x[:, box[1]] - column) ** 2 <= radius**2
         image[box][disc] = grey
-    return gaussian_filter(image, BLUR, mode="nearest").clip(0.0, 1.0)
+    return np.asarray(gaussian_filter(image, BLUR, mode="nearest").clip(0.0, 1.0))
 
 
 class ImageCrops:

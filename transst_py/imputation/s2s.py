@@ -302,4 +302,4 @@ def _draw_weights(views: Sequence[View], importance: np.ndarray) -> np.ndarray:
     """How often to draw each channel: by what its start shows in the tissue; float64 (channels,), sum 1."""
     shown = np.mean([view.start[:, view.tissue].var(axis=1) for view in views], axis=0)
     weights = (shown + LEAST_DRAWN) * importance
-    return weights / weights.sum()
+    return np.asarray(weights / weights.sum())

@@ -197,7 +197,7 @@ class _Sites:
 
     def means(self, values: np.ndarray) -> np.ndarray:
         """Mean over the spots in the window around each hidden spot; (n, p) to (m, p)."""
-        return _window_means(values, self.cell)[self.hidden] / self.share[:, None]
+        return np.asarray(_window_means(values, self.cell)[self.hidden] / self.share[:, None])
 
 
 def _window_means(values: np.ndarray, cell: np.ndarray) -> np.ndarray:
@@ -205,7 +205,7 @@ def _window_means(values: np.ndarray, cell: np.ndarray) -> np.ndarray:
     row, col = cell.T
     images = np.zeros((values.shape[1], *(cell.max(axis=0) + 1)))
     images[:, row, col] = values.T
-    return uniform_filter(images, size=(1, WINDOW, WINDOW), mode="constant")[:, row, col].T
+    return np.asarray(uniform_filter(images, size=(1, WINDOW, WINDOW), mode="constant")[:, row, col].T)
 
 
 def _score(truth: np.ndarray, predicted: np.ndarray, hidden: np.ndarray, sites: _Sites | None) -> np.ndarray:
@@ -230,14 +230,16 @@ def _score(truth: np.ndarray, predicted: np.ndarray, hidden: np.ndarray, sites: 
 
 
 def _is_constant(values: np.ndarray) -> np.ndarray:
-    return np.ptp(values, axis=0) <= CONSTANT * np.abs(values).max(axis=0)
+    return np.asarray(np.ptp(values, axis=0) <= CONSTANT * np.abs(values).max(axis=0))
 
 
 def _correlation(x: np.ndarray, y: np.ndarray) -> np.ndarray:
     """Pearson's correlation of the columns, 0 where one is constant."""
     x, y = x - x.mean(axis=0), y - y.mean(axis=0)
     norm = np.linalg.norm(x, axis=0) * np.linalg.norm(y, axis=0)
-    return np.divide((x * y).sum(axis=0), norm, out=np.zeros(len(norm)), where=norm > 0).clip(-1, 1)
+    return np.asarray(
+        np.divide((x * y).sum(axis=0), norm, out=np.zeros(len(norm)), where=norm > 0).clip(-1, 1)
+    )
 
 
 def _js_distance(x: np.ndarray, y: np.ndarray) -> np.ndarray:
@@ -265,7 +267,7 @@ def _ssim(x: np.ndarray, y: np.ndarray, sites: _Sites) -> np.ndarray:
     covariance = sites.means(x * y) - mean_x * mean_y
     luminance = (2 * mean_x * mean_y + c1) / (mean_x**2 + mean_y**2 + c1)
     structure = (2 * covariance + c2) / (var_x + var_y + c2)
-    return (luminance * structure).mean(axis=0)
+    return np.asarray((luminance * structure).mean(axis=0))
 
 
 def _goodness(scores: pd.DataFrame, metric: str) -> pd.DataFrame:

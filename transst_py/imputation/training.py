@@ -187,7 +187,7 @@ class TrainedNetwork:
 
     def complete(self, view: View, channels: np.ndarray) -> np.ndarray:
         """Fill some channels of a view: float32 (channels, h, w) in network units."""
-        return view.start[channels] + self.shrinkage * _corrections(self.network, view, channels)
+        return np.asarray(view.start[channels] + self.shrinkage * _corrections(self.network, view, channels))
 
 
 def device_of(name: str) -> torch.device:

@@ -93,7 +93,7 @@ class Layout:
         """Numbers of some sites in `everywhere`, int64 (m,)."""
         number = np.zeros(self.frame.shape, dtype=np.int64)
         number[self.frame.pixels(self.everywhere.lattice)] = np.arange(len(self.everywhere))
-        return number[self.frame.pixels(sites.lattice)]
+        return np.asarray(number[self.frame.pixels(sites.lattice)])
 
     def view(self, start: np.ndarray, observed: np.ndarray, target: np.ndarray) -> View:
         """Make the view; values are of `everywhere`, `shown` and `asked`, (spots, channels) each."""

@@ -167,10 +167,10 @@ class _Squares:
 
     @property
     def n_cells(self) -> np.ndarray:
-        return np.diff(self.members.indptr).astype(np.int64)
+        return np.asarray(np.diff(self.members.indptr).astype(np.int64))
 
     def centres(self) -> np.ndarray:
-        return self.origin[self.sample] + (self.index[:, ::-1] + 0.5) * self.bin_size
+        return np.asarray(self.origin[self.sample] + (self.index[:, ::-1] + 0.5) * self.bin_size)
 
 
 def _check_bin_size(bin_size: Any) -> None:

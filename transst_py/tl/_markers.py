@@ -301,7 +301,7 @@ def _factors(adata: AnnData, key: str, tested: np.ndarray) -> np.ndarray:
             f"{list_some(list(adata.obsm)) or 'none'}. "
             f"Run tl.transst(key_added={key!r}), or use another method"
         )
-    factors = np.asarray(adata.obsm[name], dtype=np.float64)[tested]
+    factors: np.ndarray = np.asarray(adata.obsm[name], dtype=np.float64)[tested]
     if len(factors) <= factors.shape[1] + 1:
         raise ValueError(
             f"`method`: {len(factors)} spots are too few for a contrast on {factors.shape[1]} factors; "

@@ -242,14 +242,14 @@ def measured_mask(adata: AnnData, layer: str | None) -> np.ndarray:
             UserWarning,
             stacklevel=3,
         )
-    return ~empty
+    return np.asarray(~empty)
 
 
 def sample_names(adata: AnnData, sample_key: str | None, measured: np.ndarray) -> np.ndarray | None:
     """Return the name of each spot's sample, or None if all spots are of one."""
     if sample_key is None:
         return None
-    samples = check_samples(adata, sample_key).astype(str).to_numpy(dtype=str)
+    samples: np.ndarray = check_samples(adata, sample_key).astype(str).to_numpy(dtype=str)
     names, codes = np.unique(samples, return_inverse=True)
     few = np.bincount(codes, weights=measured, minlength=len(names)) < 2
     if few.any():
@@ -281,7 +281,7 @@ def gene_columns(adata: AnnData, genes: Sequence[str] | None) -> np.ndarray:
     wanted = pd.Index(genes)
     if wanted.empty or not wanted.is_unique:
         raise ValueError("`genes` must name at least one gene, and none twice")
-    columns = adata.var_names.get_indexer(wanted)
+    columns: np.ndarray = adata.var_names.get_indexer(wanted)
     if (columns < 0).any():
         raise KeyError(f"`genes`: adata has no {list_some(wanted[columns < 0])}")
     return columns
@@ -292,4 +292,4 @@ def _as_flags(adata: AnnData, column: str) -> np.ndarray:
     values = adata.obs[column]
     if not values.isin([0, 1]).all():
         raise ValueError(f"adata.obs[{column!r}] must hold True or False (or 1 or 0) for every spot")
-    return values.to_numpy(dtype=bool)
+    return np.asarray(values.to_numpy(dtype=bool))
