@@ -366,6 +366,7 @@ def example(
     genes: int | Sequence[str] = 3,
     shares: Sequence[float] = (0.5, 1),
     limit: float | None = 2.0,
+    image: bool | str | None = None,
     matrix: np.ndarray | None = None,
 ) -> None:
     """Show options.
@@ -376,7 +377,7 @@ def example(
         Not an option.
     size, limit
         With `genes`, up to 100 %.
-    flag
+    flag, image
         Yes or no.
     genes
         Names, or how many.
@@ -403,6 +404,8 @@ def example(
         (["--genes", "A", "7"], {"genes": ["A", 7]}),
         (["--shares", "1"], {"shares": [1.0]}),
         (["--limit", "none"], {"limit": None}),
+        (["--image", "no"], {"image": False}),
+        (["--image", "hires"], {"image": "hires"}),
         (["--limit", "1e-3"], {"limit": 0.001}),
     ],
 )

@@ -14,7 +14,9 @@ from transst_py.cli._words import flag, in_words
 
 __all__ = ["add_options", "documented", "given_options"]
 
-_UNITS = {int: "INTEGER", float: "NUMBER", str: "TEXT"}
+# In the order in which they are tried.
+_UNITS = {bool: "yes|no", int: "INTEGER", float: "NUMBER", str: "TEXT"}
+_YES_OR_NO = {"yes": True, "no": False}
 
 
 def add_options(
@@ -23,6 +25,7 @@ def add_options(
     *,
     leave_out: Collection[str] = (),
     names: Mapping[str, str] | None = None,
+    title: str = "options of the method",
 ) -> None:
     """Add an option for every argument that can be written on a command line.
 
@@ -38,6 +41,8 @@ def add_options(
         Arguments that the command sets itself.
     names
         Argument -> name of the option, where they differ.
+    title
+        Heading of the options in the help.
     """
     hints, described = get_type_hints(function), documented(function)
     parameters = inspect.signature(function).parameters
@@ -48,7 +53,7 @@ def add_options(
     }
     words = {name: flag((names or {}).get(name, name)) for name in forms}
     taken = {name: form.pop("one_will_do", False) for name, form in forms.items()}
-    group = parser.add_argument_group("options of the method")
+    group = parser.add_argument_group(title)
     for name, form in forms.items():
         default = parameters[name].default
         required = default is inspect.Parameter.empty
@@ -109,8 +114,8 @@ def _reader(kinds: Sequence[type], none: bool) -> Callable[[str], Any]:
             return None
         for kind in sorted(kinds, key=list(_UNITS).index):
             try:
-                return kind(text)
-            except ValueError:
+                return _YES_OR_NO[text] if kind is bool else kind(text)
+            except (KeyError, ValueError):
                 continue
         wanted = " or ".join(_UNITS[kind].lower() for kind in kinds)
         raise argparse.ArgumentTypeError(f"{text!r} is no {wanted}" + (" and not 'none'" if none else ""))

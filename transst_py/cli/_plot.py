@@ -28,7 +28,7 @@ def add_arguments(parser: argparse.ArgumentParser, argv: list[str]) -> None:
     asked.add_argument("--what")
     name = asked.parse_known_args(argv)[0].what
     if name in pl.__all__:
-        add_options(parser, getattr(pl, name))
+        add_options(parser, getattr(pl, name), title="options of the picture")
 
 
 def run(args: argparse.Namespace) -> None:

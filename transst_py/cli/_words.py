@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 __all__ = ["UsageError", "flag", "in_words"]
 
-_COMMANDS = {"transst": "fit", "impute": "impute", "rank_domain_genes": "markers"}
+_COMMANDS = {"transst": "fit", "impute": "impute", "rank_domain_genes": "markers --write"}
 
 
 class UsageError(Exception):
