@@ -173,6 +173,11 @@ def test_files_without_permission(folder, capsys, monkeypatch):
         refused(capsys, *fit, code=1, message=message)
 
 
+def test_write_protected_file_is_not_replaced(fitted, capsys, monkeypatch):
+    monkeypatch.setattr(os, "access", lambda path, mode: mode != os.W_OK or os.path.isdir(path))
+    refused(capsys, "markers", "fit.h5ad", "--write", code=1, message="fit.h5ad: it is write-protected")
+
+
 def test_failed_run_leaves_the_old_output(fitted, capsys, monkeypatch):
     (fitted / "old.h5ad").write_text("old")
 

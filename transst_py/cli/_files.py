@@ -77,6 +77,8 @@ def check_output(name: str, suffixes: Sequence[str], *, force: bool) -> Path:
         raise FileExistsError(f"{name} exists; overwrite it with --force")
     if not os.access(path.parent, os.W_OK):
         raise PermissionError(f"cannot write {name}: no permission to write into {path.parent}")
+    if path.exists() and not os.access(path, os.W_OK):  # taking its place would not ask
+        raise PermissionError(f"cannot write {name}: it is write-protected")
     return path
 
 
