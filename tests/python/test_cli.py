@@ -337,7 +337,20 @@ def test_doctor_says_what_to_install(capsys, monkeypatch):
     assert f"not ready: {sys.executable} -m pip install 'anndata>=0.12' 'tqdm'\n" in err
     assert "2.10.0+cpu\n" in err
     assert "ruff" not in err
+    assert "Machine" not in err  # torch could not be asked
     assert "convert R's objects" not in err
+
+
+def test_doctor_where_nothing_is_installed(capsys, monkeypatch):
+    def requires(name):
+        raise _doctor.PackageNotFoundError(name)
+
+    monkeypatch.setattr(_doctor, "requires", requires)
+    monkeypatch.setattr(_doctor, "_r", lambda: {"R": "4.5.0", "R package TransST": "not installed"})
+    assert main(["doctor"]) == 1
+    err = capsys.readouterr().err
+    assert "To use TransST in R: see README.md" in err
+    assert "not ready: transst-py is not installed, install it: " in err
 
 
 def test_r_is_asked_for_its_versions(monkeypatch, tmp_path):

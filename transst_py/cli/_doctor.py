@@ -20,7 +20,7 @@ __all__ = ["add_arguments", "run"]
 DISTRIBUTION = "transst-py"
 # Starting R and loading nothing takes less than a second, more on a busy cluster's file system.
 R_SECONDS = 60
-R_PACKAGE = "R package TransST"
+R_PACKAGE, NOT_INSTALLED = "R package TransST", "not installed"
 
 
 def add_arguments(parser: argparse.ArgumentParser, argv: list[str]) -> None:
@@ -36,30 +36,35 @@ def run(args: argparse.Namespace) -> str:
     RuntimeError
         What every command needs is not there; the report has been printed.
     """
-    packages, problems = _packages(optional=False)
+    packages: dict[str, str] = {}
+    for_r: dict[str, str] = {}
+    problems: list[str] = []
+    advice: list[str] = []
+    try:
+        packages, missing = _versions(_requirements(extra=None))
+        problems += [_pip(*missing)] if missing else []
+        for_r, missing = _versions(_requirements(extra="r"))
+        advice += [f"To convert R's objects: {_pip(*missing)}"] if missing else []
+    except PackageNotFoundError:
+        problems.append(f"{DISTRIBUTION} is not installed, install it: {_pip(_source_folder())}")
     sections = {
         "Python": {"version": platform.python_version(), "path": sys.executable},
-        "transst_py": {
-            "version": transst_py.__version__,
-            "path": str(Path(transst_py.__file__).parent),
-        },
+        "transst_py": {"version": transst_py.__version__, "path": str(Path(transst_py.__file__).parent)},
         "Packages": packages,
     }
     if not problems:
         sections["Machine"] = machine()
         sections["Data"], data_problems = _data()
         problems += data_problems
-    for_r, missing_for_r = _packages(optional=True)
-    sections["R (optional, for transst_py.bridge)"] = for_r | (values_of_r := _r())
+    r = _r()
+    sections["R (optional, for transst_py.bridge)"] = for_r | r
+    if r.get(R_PACKAGE) == NOT_INSTALLED:
+        advice.append("To use TransST in R: see README.md, and set R_LIBS to the library that holds it")
     lines = [line for title, values in sections.items() for line in (title, *_aligned(values))]
-    if missing_for_r:
-        lines.append(f"To convert R's objects: {_install(missing_for_r)}")
-    if "not" in values_of_r.get(R_PACKAGE, ""):
-        lines.append("To use TransST in R: see README.md, and set R_LIBS to the library that holds it")
     if problems:
-        print("\n".join(lines))  # to standard error, like all that is said of a failed run
+        print("\n".join([*lines, *advice]))  # to standard error, like all that is said of a failed run
         raise RuntimeError("not ready: " + "; ".join(problems))
-    return "\n".join([*lines, "Status: ready\n"])
+    return "\n".join([*lines, *advice, "Status: ready\n"])
 
 
 def _aligned(values: dict[str, str]) -> list[str]:
@@ -67,28 +72,36 @@ def _aligned(values: dict[str, str]) -> list[str]:
     return [f"  {name:<{width}}  {value}" for name, value in values.items()]
 
 
-def _packages(*, optional: bool) -> tuple[dict[str, str], list[str]]:
-    """Return the version of each required package, and what is wrong; optional: those of the extra "r"."""
-    try:
-        declared = requires(DISTRIBUTION) or []
-    except PackageNotFoundError:
-        folder = Path(transst_py.__file__).parents[1]
-        return {}, [] if optional else [f"{DISTRIBUTION} is not installed, install it: {_pip()} {folder}"]
-    wanted = [text.split(";") for text in declared if ("extra ==" in text) == optional]
+def _requirements(*, extra: str | None) -> list[str]:
+    """Return what this package declares to need, or what its extra does.
+
+    Raises
+    ------
+    PackageNotFoundError
+        It is used from a folder without being installed.
+    """
+    wanted = []
+    for declared in requires(DISTRIBUTION) or []:
+        requirement, _, condition = declared.partition(";")
+        of_extra = re.search(r"extra == ['\"](\w+)['\"]", condition)
+        if (of_extra[1] if of_extra else None) == extra:
+            wanted.append(requirement.strip())
+    return wanted
+
+
+def _versions(requirements: list[str]) -> tuple[dict[str, str], list[str]]:
+    """Return the version of each package, and the requirements that are not met."""
     found, wrong = {}, []
-    for requirement, *condition in wanted:
-        if optional and "'r'" not in condition[0].replace('"', "'"):
-            continue
-        name = re.match(r"[\w.-]+", requirement)[0]  # type: ignore[index]
+    for requirement in requirements:
+        name = re.split(r"[^\w.-]", requirement)[0]
         try:
             found[name] = version(name)
+            met = _new_enough(found[name], requirement)
         except PackageNotFoundError:
-            found[name] = "missing"
-        if found[name] == "missing" or not _new_enough(found[name], requirement):
-            found[name] += f", {requirement.strip()} is needed"
-            wrong.append(requirement.strip())
-    if wrong and not optional:
-        return found, [_install(wrong)]
+            found[name], met = "missing", False
+        if not met:
+            found[name] += f", {requirement} is needed"
+            wrong.append(requirement)
     return found, wrong
 
 
@@ -98,15 +111,17 @@ def _new_enough(found: str, requirement: str) -> bool:
 
 
 def _release(text: str) -> list[int]:
-    return [int(part) for part in re.findall(r"\d+", re.match(r"[\d.]*", text)[0])]  # type: ignore[index]
+    """Turn "2.10.0+cpu" into numbers that can be compared."""
+    return [int(part) for part in re.split(r"[^\d.]", text)[0].split(".") if part]
 
 
-def _pip() -> str:
-    return f"{sys.executable} -m pip install"
+def _pip(*requirements: str) -> str:
+    return f"{sys.executable} -m pip install " + " ".join(f"'{text}'" for text in requirements)
 
 
-def _install(requirements: list[str]) -> str:
-    return f"{_pip()} " + " ".join(f"'{text}'" for text in requirements)
+def _source_folder() -> str:
+    folder = Path(transst_py.__file__).parents[1]
+    return str(folder) if (folder / "pyproject.toml").is_file() else "path/to/TransST"
 
 
 def _data() -> tuple[dict[str, str], list[str]]:
@@ -127,7 +142,8 @@ def _r() -> dict[str, str]:
         return {"R": "not on the path"}
     code = (
         "cat(as.character(getRversion()), '\\n');"
-        "cat(tryCatch(as.character(packageVersion('TransST')), error = function(e) 'not installed'))"
+        "cat(tryCatch(as.character(packageVersion('TransST')), "
+        f"error = function(e) '{NOT_INSTALLED}'))"
     )
     try:
         answer = subprocess.run(

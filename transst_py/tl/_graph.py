@@ -70,12 +70,12 @@ def neighborhood_graph(
     if radius is not None and kind != "radius":
         found = repr(graph) if isinstance(graph, str) else "a matrix"
         raise ValueError(f"`radius` was given, but `graph` is {found}; it belongs to graph='radius'")
+    if squidpys is not None and n_neighbors != N_NEIGHBORS:
+        raise ValueError(
+            f"`n_neighbors`={n_neighbors} was given, but graph='auto' uses squidpy's graph, "
+            f"adata.obsp[{squidpys!r}]; set graph='knn' for the nearest {n_neighbors}, or leave it out"
+        )
     if squidpys is not None:
-        if n_neighbors != N_NEIGHBORS:
-            raise ValueError(
-                f"`n_neighbors`={n_neighbors} was given, but graph='auto' uses squidpy's graph, "
-                f"adata.obsp[{squidpys!r}]; set graph='knn' for the nearest {n_neighbors}, or leave it out"
-            )
         record["obsp"] = squidpys
         built = check_connectivities(adata.obsp[squidpys], adata.n_obs, samples=samples, argument="graph")
     elif kind == "knn":
