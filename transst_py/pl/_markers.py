@@ -97,7 +97,7 @@ def markers(
         ax.imshow(profile.scaled, cmap=cmap, norm=norm, aspect="auto")
     colors = ScalarMappable(norm, cmap)
     ax.figure.colorbar(colors, ax=ax, label="mean expression\n(scaled for each gene)", shrink=0.8)
-    _label(ax, profile, groups)
+    _label(ax, profile, groups, domain_colors(_names(adata.obs[key])))
     return ax
 
 
@@ -177,7 +177,7 @@ def _profile(adata: AnnData, key: str, genes: list[str]) -> _Profile:
     mean = np.asarray((members @ X).todense())
     low, high = mean.min(axis=0), mean.max(axis=0)
     return _Profile(
-        domains=[str(name) for name in labels.cat.categories],
+        domains=_names(labels),
         genes=genes,
         scaled=np.divide(mean - low, high - low, out=np.zeros_like(mean), where=high > low),
         fraction=np.asarray((members @ (X > 0).astype(np.float64)).todense()),
@@ -205,14 +205,18 @@ def _draw_dots(ax: Axes, profile: _Profile, cmap: str, norm: Normalize) -> None:
     ax.set(xlim=(-0.7, len(profile.genes) - 0.3), ylim=(len(profile.domains) - 0.3, -0.7))
 
 
-def _label(ax: Axes, profile: _Profile, groups: dict[str, list[str]]) -> None:
+def _names(labels: pd.Series) -> list[str]:
+    """Return the names of all domains, also of those that no spot is in: they count for the colours."""
+    return [str(name) for name in labels.astype("category").cat.categories]
+
+
+def _label(ax: Axes, profile: _Profile, groups: dict[str, list[str]], colors: dict[str, str]) -> None:
     """Name genes and domains, and mark whose markers the genes are."""
     ax.set_xticks(range(len(profile.genes)), profile.genes, rotation=90, fontstyle="italic")
     ax.set_yticks(range(len(profile.domains)), profile.domains)
     ax.tick_params(length=0)
     ax.spines[:].set_visible(False)
     ax.set_ylabel("domain")
-    colors = domain_colors(profile.domains)
     owners = [(name, len(names)) for name, names in groups.items() if name in colors and names]
     # Long names lean over those to their right.
     tilt = 30 if any(len(name) > 3 * width for name, width in owners) else 0
