@@ -8,6 +8,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
+import numpy as np
 from anndata import AnnData
 
 import transst_py
@@ -184,6 +185,7 @@ def _check_imputed(imputed: AnnData | None, genes: Sequence[str] | None) -> None
         raise KeyError("`imputed`: its uns has no record of an imputation; give what `tl.impute` returned")
     if isinstance(genes, str):
         raise TypeError(f"`genes` must be a list of names, got the text {genes!r}")
-    unknown = [gene for gene in genes or () if gene not in imputed.var_names]
+    known = {str(gene) for gene in np.atleast_1d(imputed.uns["imputation"]["genes"])}
+    unknown = [gene for gene in genes or () if gene not in known]
     if unknown:
         raise KeyError(f"`genes`: nothing was imputed for {list_some(unknown)}")

@@ -347,4 +347,8 @@ class TestBadInput:
             tst.report(bare, path, key="mine", imputed=dense, genes="gene1")
         with pytest.raises(KeyError, match="nothing was imputed for 'gene2'"):
             tst.report(bare, path, key="mine", imputed=dense, genes=["gene1", "gene2"])
+        bare.obs["measured"] = np.arange(bare.n_obs) != 3
+        tst.tl.impute(bare, task="fill", method="nearest", genes=["gene1"])
+        with pytest.raises(KeyError, match="nothing was imputed for 'gene2'"):
+            tst.report(bare, path, key="mine", genes=["gene2"])
         assert not path.exists()

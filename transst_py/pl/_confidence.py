@@ -80,7 +80,8 @@ def confidence(
 
 
 def _probabilities(adata: AnnData, name: str) -> np.ndarray:
-    values = check_obs_column(adata, name, argument="key").to_numpy(dtype=np.float64, na_value=np.nan)
+    column = check_obs_column(adata, name, argument="key")
+    values = np.asarray(column.to_numpy(dtype=np.float64, na_value=np.nan))
     wrong = (values < 0) | (values > 1 + 1e-9)
     if wrong.any():
         raise ValueError(

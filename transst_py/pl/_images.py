@@ -102,8 +102,8 @@ def _image_of(library: Mapping[str, Any], name: str, image: bool | str) -> Tissu
     )
 
 
-def _checked_pixels(pixels: Any, name: str) -> np.ndarray:
-    pixels = np.asarray(pixels)
+def _checked_pixels(image: Any, name: str) -> np.ndarray:
+    pixels = np.asarray(image)
     if pixels.ndim != 2 and not (pixels.ndim == 3 and pixels.shape[2] in (3, 4)):
         raise ValueError(
             f"`image`: that of library {name!r} must be (height, width) or (height, width, 3 or 4), "
