@@ -1,7 +1,8 @@
 """TransST: spatial domains, their marker genes and imputed expression, with help from a labelled reference.
 
-AnnData functions live in `tl`, figures in `pl`, data sets in `datasets`, conversions from R in `bridge`;
-the estimators below work on arrays. Each is imported when it is first asked for.
+AnnData functions live in `tl`, figures in `pl` (`report` puts all on one page), data sets in `datasets`,
+conversions from R in `bridge`; the estimators below work on arrays. Each is imported when it is first asked
+for.
 """
 
 __version__ = "0.99.0"
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from transst_py import bridge, datasets, pl, tl
+    from transst_py._report.write import report
     from transst_py.choice import choose_n_domains
     from transst_py.imputation.s2s import S2SImputer
     from transst_py.model import TransST
@@ -28,6 +30,7 @@ __all__ = [
     "choose_n_domains",
     "datasets",
     "pl",
+    "report",
     "tl",
 ]
 
@@ -39,6 +42,7 @@ _HOME = {
     "SupervisedFactorAnalysis": "source_model",
     "TransST": "model",
     "choose_n_domains": "choice",
+    "report": "_report.write",
 }
 
 

@@ -29,6 +29,7 @@ COMMANDS = {
     "markers": "test every gene in every domain",
     "impute": "predict expression between spots, or at spots without a measurement",
     "plot": "draw domains, imputed genes and how the fit went",
+    "report": "put all results on one HTML page",
     "doctor": "what is installed, what computes, and what to do if something is missing",
 }
 
