@@ -1,7 +1,7 @@
 """TransST: spatial domains, their marker genes and imputed expression, with help from a labelled reference.
 
-AnnData functions live in `tl`, figures in `pl`, data sets in `datasets`, conversions from R in `bridge`;
-the estimators below work on arrays.
+AnnData functions live in `tl`, figures in `pl` (`report` puts all on one page), data sets in `datasets`,
+conversions from R in `bridge`; the estimators below work on arrays.
 """
 
 __version__ = "0.99.0"
@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from transst_py import bridge, datasets, pl, tl
 from transst_py.choice import choose_n_domains
 from transst_py.model import TransST
+from transst_py.report import report
 from transst_py.source_model import SupervisedFactorAnalysis
 from transst_py.spatial_mixture import SpatialGaussianMixture
 from transst_py.transfer import AdaptiveLoadings
@@ -28,6 +29,7 @@ __all__ = [
     "choose_n_domains",
     "datasets",
     "pl",
+    "report",
     "tl",
 ]
 

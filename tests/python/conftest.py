@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from anndata import AnnData
+from matplotlib import pyplot
 
 import transst_py as tst
 
@@ -41,3 +42,10 @@ def labelled_rows() -> tuple[np.ndarray, np.ndarray]:
     means = np.array([[0.0, 0.0], [3.0, 0.0], [0.0, 3.0]])
     z = means[y] + rng.normal(size=(150, 2)) * np.array([[1.0, 0.5], [0.5, 1.0], [0.7, 0.7]])[y]
     return z @ W.T + rng.normal(size=(150, 12)) * rng.uniform(0.3, 1.0, 12), y
+
+
+@pytest.fixture
+def no_pyplot_state():
+    """Afterwards pyplot must know of no figure."""
+    yield
+    assert pyplot.get_fignums() == []

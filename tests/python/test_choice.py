@@ -251,7 +251,9 @@ class TestPlot:
 
     @pytest.fixture
     def adata(self, fitted):
-        return ad.AnnData(np.zeros((2, 1)), uns={"transst": {"n_domains": choice_record(fitted)}})
+        return ad.AnnData(
+            np.zeros((2, 1)), uns={"transst": {"mixture": {}, "n_domains": choice_record(fitted)}}
+        )
 
     def test_survives_the_file(self, adata, fitted, tmp_path):
         adata.write_h5ad(tmp_path / "a.h5ad")

@@ -2,42 +2,20 @@ import anndata as ad
 import numpy as np
 import pandas as pd
 import pytest
-from matplotlib import pyplot
-from matplotlib.collections import EllipseCollection
-from matplotlib.colors import to_hex
+from figures import colors_of, discs, render
 from matplotlib.figure import Figure
 
 import transst_py as tst
 from transst_py.pl import _spots
 from transst_py.pl._colors import MISSING_COLOR, domain_colors
 
-
-@pytest.fixture(autouse=True)
-def _no_pyplot_state():
-    yield
-    assert pyplot.get_fignums() == []
+pytestmark = pytest.mark.usefixtures("no_pyplot_state")
 
 
 @pytest.fixture
 def tissue():
     adata, _ = tst.datasets.simulated_tissue(n_rows=9, n_cols=10, n_genes=15, smoothness=0.5)
     return adata
-
-
-def discs(ax):
-    found = [child for child in ax.collections if isinstance(child, EllipseCollection)]
-    assert len(found) == 1
-    return found[0]
-
-
-def colors_of(ax):
-    return [to_hex(color) for color in discs(ax).get_facecolor()]
-
-
-def render(axes, path):
-    figure = np.ravel(axes)[0].figure
-    figure.savefig(path, dpi=60)
-    assert path.stat().st_size > 5000
 
 
 class TestColors:
@@ -121,6 +99,49 @@ class TestDomains:
         tissue.obs["slice"] = pd.Categorical([np.nan] + ["a"] * (tissue.n_obs - 1))
         with pytest.raises(ValueError, match=r"1 of [0-9]+ spots have no sample"):
             tst.pl.domains(tissue, key="label", sample_key="slice")
+
+
+class TestConfidence:
+    @pytest.fixture
+    def sure(self, tissue):
+        tissue.obs["transst_confidence"] = np.linspace(0.25, 1.0, tissue.n_obs)
+        return tissue
+
+    def test_on_one_scale_in_every_plot(self, sure, tmp_path):
+        ax = tst.pl.confidence(sure)
+        np.testing.assert_allclose(discs(ax).get_array(), sure.obs["transst_confidence"])
+        assert discs(ax).get_clim() == (0, 1)
+        assert ax.get_title() == "transst_confidence"
+        bar = ax.figure.axes[-1]
+        assert (bar.get_ylabel(), bar.get_ylim()) == ("probability of the domain", (0, 1))
+        render(ax, tmp_path / "confidence.png")
+
+    def test_missing_is_grey(self, sure):
+        sure.obs.loc[sure.obs_names[3], "transst_confidence"] = np.nan
+        ax = tst.pl.confidence(sure)
+        ax.figure.draw_without_rendering()
+        assert [i for i, color in enumerate(colors_of(ax)) if color == MISSING_COLOR.lower()] == [3]
+
+    def test_samples_side_by_side(self, sure):
+        pooled = ad.concat({"B": sure, "A": sure}, label="slice", index_unique="-")
+        axes = tst.pl.confidence(pooled, sample_key="slice")
+        assert [ax.get_title() for ax in axes] == ["B", "A"]
+        assert len(axes[0].figure.axes) == 3
+        assert {discs(ax).get_clim() for ax in axes} == {(0, 1)}
+
+    def test_draws_on_given_axes(self, sure):
+        ax = Figure().subplots()
+        assert tst.pl.confidence(sure, ax=ax, cmap="magma", title="mine") is ax
+        assert (ax.get_title(), discs(ax).get_cmap().name) == ("mine", "magma")
+
+    def test_bad_input(self, sure):
+        with pytest.raises(KeyError, match="no column 'other_confidence'"):
+            tst.pl.confidence(sure, key="other")
+        with pytest.raises(ValueError, match="either `ax` or `sample_key`"):
+            tst.pl.confidence(sure, sample_key="label", ax=Figure().subplots())
+        sure.obs["transst_confidence"] *= 3
+        with pytest.raises(ValueError, match=r"which is no probability"):
+            tst.pl.confidence(sure)
 
 
 class TestImputation:

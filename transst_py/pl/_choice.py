@@ -10,6 +10,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from transst_py.pl._record import fit_record, numbers
+
 __all__ = ["n_domains"]
 
 CRITERION_COLOR = "#0072B2"
@@ -42,7 +44,7 @@ def n_domains(adata: AnnData, *, key: str = "transst", ax: Axes | None = None) -
         `adata.uns` has no such result, or its number of domains was given, not chosen.
     """
     record = _record(adata, key)
-    table = {name: np.asarray(values) for name, values in record["table"].items()}
+    table = {name: numbers(values) for name, values in record["table"].items()}
     if ax is None:
         ax = Figure(figsize=(5.0, 3.6), layout="constrained").subplots()
     criterion = str(record["criterion"])
@@ -55,9 +57,7 @@ def n_domains(adata: AnnData, *, key: str = "transst", ax: Axes | None = None) -
 
 
 def _record(adata: AnnData, key: str) -> dict[str, Any]:
-    if key not in adata.uns:
-        raise KeyError(f"`key`: adata.uns has no {key!r}; run `tl.transst` first")
-    record = adata.uns[key].get("n_domains")
+    record = fit_record(adata, key).get("n_domains")
     if record is None:
         raise KeyError(
             f"`key`: uns[{key!r}] has no choice of the number of domains; "

@@ -8,15 +8,13 @@ import numpy as np
 from anndata import AnnData
 from matplotlib.axes import Axes
 from matplotlib.colors import to_rgba_array
-from matplotlib.lines import Line2D
 
-from transst_py._validation import check_coordinates, check_obs_column, check_samples
+from transst_py._validation import check_obs_column
 from transst_py.pl._colors import MISSING_COLOR, domain_colors
-from transst_py.pl._spots import draw_spots, new_axes, spot_diameter
+from transst_py.pl._legend import dot, legend_beside
+from transst_py.pl._panels import draw_panels
 
 __all__ = ["domains"]
-
-MAX_LEGEND_ROWS = 15
 
 
 def domains(
@@ -27,6 +25,8 @@ def domains(
     sample_key: str | None = None,
     palette: Mapping[str, str] | Sequence[str] | None = None,
     spot_size: float | None = None,
+    image: bool | str | None = None,
+    alpha: float = 1.0,
     title: str | None = None,
     legend: bool = True,
     ax: Axes | None = None,
@@ -49,7 +49,14 @@ def domains(
     palette
         Own colours: name -> colour, or one a domain.
     spot_size
-        Diameter in units of the coordinates; None is the distance between neighbouring spots.
+        Diameter in units of the coordinates; None is the distance between neighbouring spots, over an image
+        0.7 of it.
+    image
+        Image of the tissue to draw behind the spots, "hires" or "lowres" of
+        `adata.uns["spatial"][library]["images"]`; True is the better one that there is, None is no image. The
+        libraries are named as the samples. The coordinates must be in pixels of the full resolution.
+    alpha
+        Opacity of the spots, from 0 to 1.
     title
         Title; None is `key`, or the sample's name.
     legend
@@ -64,47 +71,29 @@ def domains(
     Raises
     ------
     KeyError
-        No such column or coordinates.
+        No such column, coordinates or image.
     ValueError
-        A spot has no sample, the palette lacks a domain, or both `ax` and `sample_key` are given.
+        A spot has no sample, the palette lacks a domain, both `ax` and `sample_key` are given, it cannot be
+        told which library a sample is, or its spots lie outside of the image.
     """
     labels = check_obs_column(adata, key, argument="key").astype("category")
-    xy = check_coordinates(adata, spatial_key)[:, :2]
     names = [str(name) for name in labels.cat.categories]
     colors = domain_colors(names, palette)
     # Code -1 (no domain) picks the last row.
     spot_colors = to_rgba_array([*colors.values(), MISSING_COLOR])[labels.cat.codes.to_numpy()]
-    samples = _samples(adata, sample_key, title if title is not None else key)
-    if ax is not None and sample_key is not None:
-        raise ValueError("give either `ax` or `sample_key`: several samples need several Axes")
-    axes = np.array([ax]) if ax is not None else new_axes(len(samples), extra_width=2.0 * legend)
-    for panel, (name, rows) in zip(axes, samples.items(), strict=True):
-        diameter = spot_size if spot_size is not None else spot_diameter(xy[rows])
-        draw_spots(panel, xy[rows], diameter=diameter, title=name, facecolors=spot_colors[rows])
+    axes, _ = draw_panels(
+        adata,
+        lambda rows: {"facecolors": spot_colors[rows]},
+        title=title if title is not None else key,
+        spatial_key=spatial_key,
+        sample_key=sample_key,
+        spot_size=spot_size,
+        image=image,
+        alpha=alpha,
+        ax=ax,
+        extra_width=2.0 * legend,
+    )
     if legend:
-        _add_legend(axes[-1], colors, has_missing=bool(labels.isna().any()), own_figure=ax is None)
+        entries = {**colors, "no domain": MISSING_COLOR} if labels.isna().any() else colors
+        legend_beside(axes[-1], [dot(color, name) for name, color in entries.items()], own_figure=ax is None)
     return axes if sample_key is not None else axes[0]
-
-
-def _samples(adata: AnnData, sample_key: str | None, title: str) -> dict[str, np.ndarray]:
-    """Return the row numbers of each sample, in the order of the categories."""
-    if sample_key is None:
-        return {title: np.arange(adata.n_obs)}
-    codes = check_samples(adata, sample_key).cat
-    return {str(name): np.flatnonzero(codes.codes == i) for i, name in enumerate(codes.categories)}
-
-
-def _add_legend(ax: Axes, colors: dict[str, str], *, has_missing: bool, own_figure: bool) -> None:
-    """List the domains: beside all panels of our own figure, or beside the user's Axes."""
-    entries = {**colors, "no domain": MISSING_COLOR} if has_missing else colors
-    handles = [
-        Line2D([], [], marker="o", linestyle="", markersize=7, color=color, label=name)
-        for name, color in entries.items()
-    ]
-    n_columns = -(-len(handles) // MAX_LEGEND_ROWS)
-    if own_figure:
-        ax.figure.legend(handles=handles, loc="outside right center", frameon=False, ncols=n_columns)
-    else:
-        ax.legend(
-            handles=handles, loc="center left", bbox_to_anchor=(1.0, 0.5), frameon=False, ncols=n_columns
-        )

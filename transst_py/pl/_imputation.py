@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from typing import Any
+
 import numpy as np
 from anndata import AnnData
 from matplotlib.axes import Axes
+from matplotlib.cm import ScalarMappable
+from matplotlib.collections import EllipseCollection
 from matplotlib.colors import Normalize
 
 from transst_py._validation import check_coordinates, check_obs_column
-from transst_py.pl._spots import draw_spots, new_axes, spot_diameter
+from transst_py.pl._images import draw_image, find_images
+from transst_py.pl._panels import shown_diameter
+from transst_py.pl._spots import draw_spots, new_axes
 
 __all__ = ["imputation"]
 
@@ -22,6 +29,8 @@ def imputation(
     spatial_key: str = "spatial",
     cmap: str = "viridis",
     spot_size: float | None = None,
+    image: bool | str | None = None,
+    alpha: float = 1.0,
     ax: Axes | None = None,
 ) -> Axes | np.ndarray:
     """Draw a gene at the measured spots and, beside it, at all spots after imputation.
@@ -46,7 +55,9 @@ def imputation(
         Name of a matplotlib colour map; that of the error is red for too high, blue for too low.
     spot_size
         Diameter in units of the coordinates; None is the distance between neighbouring spots of the
-        panel.
+        panel, over an image 0.7 of it.
+    image, alpha
+        As in `pl.domains`. What `tl.impute(task="densify")` returns has no images: copy `uns["spatial"]`.
     ax
         Draw only the imputed panel, here.
 
@@ -58,13 +69,15 @@ def imputation(
     Raises
     ------
     KeyError
-        No such gene, layer or coordinates, or no `obs["measured"]`.
+        No such gene, layer, coordinates or image, or no `obs["measured"]`.
     ValueError
         The gene was not imputed; `truth` has another length or misses a hidden spot, no spot is hidden, or
-        it is given together with `ax`.
+        it is given together with `ax`; `image` cannot be drawn (see `pl.domains`).
     """
     values = _gene_values(adata, gene, layer)
     xy = check_coordinates(adata, spatial_key)[:, :2]
+    background = find_images(adata, image, None)[0]
+    spots = _Spots(xy, spot_size, alpha, over_image=background is not None)
     measured = check_obs_column(adata, "measured", argument="adata").to_numpy(dtype=bool)
     everywhere = np.ones(adata.n_obs, dtype=bool)
     panels = [("measured", values, measured), ("imputed", values, everywhere)][ax is not None :]
@@ -77,34 +90,57 @@ def imputation(
     axes = np.array([ax]) if ax is not None else new_axes(n_panels, extra_width=float(n_panels // 2))
     norm = Normalize(*_range([shown_values[shown] for _, shown_values, shown in panels]))
     for panel, (name, array, shown) in zip(axes, panels, strict=False):
-        diameter = spot_size if spot_size is not None else spot_diameter(xy[shown])
         title = f"{gene}\n{name}, {shown.sum()} spots"
-        discs = draw_spots(
-            panel, xy[shown], diameter=diameter, title=title, array=array[shown], cmap=cmap, norm=norm
-        )
+        spots.draw(panel, title, array, shown, like=shown, cmap=cmap, norm=norm)
     figure = axes[0].figure
-    figure.colorbar(discs, ax=list(axes[: len(panels)]), label=_scale(adata), shrink=0.7)
+    shown_panels = list(axes[: len(panels)])
+    figure.colorbar(ScalarMappable(norm, cmap), ax=shown_panels, label=_scale(adata), shrink=0.7)
     if truth is not None:
-        _draw_error(axes[-1], gene, xy, values - known, ~measured, spot_size)
+        _draw_error(axes[-1], gene, spots, values - known, ~measured)
     _share_limits(axes)
+    if background is not None:
+        for panel in axes:
+            draw_image(panel, background)
     return axes[0] if ax is not None else axes
 
 
-def _draw_error(
-    ax: Axes, gene: str, xy: np.ndarray, error: np.ndarray, hidden: np.ndarray, spot_size: float | None
-) -> None:
+@dataclass(frozen=True)
+class _Spots:
+    """All spots at (n, 2), and how to draw some of them."""
+
+    xy: np.ndarray
+    spot_size: float | None
+    alpha: float
+    over_image: bool
+
+    def draw(
+        self, ax: Axes, title: str, values: np.ndarray, shown: np.ndarray, *, like: np.ndarray, **style: Any
+    ) -> EllipseCollection:
+        """Draw the `shown` ones, as large as suits the distances of those that are `like` them."""
+        return draw_spots(
+            ax,
+            self.xy[shown],
+            diameter=shown_diameter(self.xy[like], self.spot_size, over_image=self.over_image),
+            title=title,
+            array=values[shown],
+            alpha=self.alpha,
+            **style,
+        )
+
+
+def _draw_error(ax: Axes, gene: str, spots: _Spots, error: np.ndarray, hidden: np.ndarray) -> None:
     """Draw the error at the hidden spots, white for none."""
     largest = np.abs(error[hidden]).max()
-    discs = draw_spots(
+    discs = spots.draw(
         ax,
-        xy[hidden],
-        diameter=spot_size if spot_size is not None else spot_diameter(xy),
-        title=f"{gene}\nerror, {hidden.sum()} hidden spots",
-        array=error[hidden],
+        f"{gene}\nerror, {hidden.sum()} hidden spots",
+        error,
+        hidden,
+        like=np.ones_like(hidden),
         cmap="RdBu_r",
         norm=Normalize(-largest, largest),
     )
-    ax.figure.colorbar(discs, ax=ax, label="imputed - truth", shrink=0.7)
+    ax.figure.colorbar(ScalarMappable(discs.norm, discs.cmap), ax=ax, label="imputed - truth", shrink=0.7)
 
 
 def _share_limits(axes: np.ndarray) -> None:

@@ -1,0 +1,189 @@
+"""`report`: all results of an AnnData on one HTML page."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import date
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+from anndata import AnnData
+
+import transst_py
+from transst_py._report import domain_sections, gene_sections
+from transst_py._report.page import render
+from transst_py._report.subject import Subject
+from transst_py._validation import check_obs_column, check_samples, list_some
+from transst_py.pl._images import find_images
+
+__all__ = ["ADVICE", "report"]
+
+# What to call for the data that a section lacks.
+ADVICE: Mapping[str, str] = MappingProxyType(
+    {
+        "domains": "tst.tl.transst(adata, n_domains=range(2, 11))",
+        "confidence": "tst.tl.transst(adata, n_domains=range(2, 11))",
+        "n_domains": "tst.tl.transst(adata, n_domains=range(2, 11))",
+        "transfer": 'tst.tl.transst(adata, source, source_labels="label", n_domains=...)',
+        "convergence": "tst.tl.transst(adata, n_domains=range(2, 11))",
+        "agreement": 'tst.report(adata, path, labels="a column of adata.obs")',
+        "markers": "tst.tl.rank_domain_genes(adata)",
+        "imputation": "tst.report(adata, path, imputed=tst.tl.impute(adata))",
+        "run": "tst.tl.transst(adata, n_domains=range(2, 11))",
+    }
+)
+SECTIONS = (
+    domain_sections.summary,
+    domain_sections.domain_map,
+    domain_sections.confidence,
+    domain_sections.choice_of_number,
+    domain_sections.transfer,
+    domain_sections.convergence,
+    domain_sections.agreement,
+    gene_sections.markers,
+    gene_sections.imputation,
+    domain_sections.run,
+)
+
+
+def report(
+    adata: AnnData,
+    path: str | Path,
+    *,
+    key: str = "transst",
+    spatial_key: str | None = None,
+    sample_key: str | None = None,
+    labels: str | None = None,
+    genes: Sequence[str] | None = None,
+    imputed: AnnData | None = None,
+    image: bool | str | None = None,
+    title: str | None = None,
+    advice: Mapping[str, str] = ADVICE,
+) -> Path:
+    """Write all results to one HTML file, which needs no other file and no network.
+
+    What there is: sizes and maps of the domains, their confidence, the choice of their number, the transfer
+    from the source, convergence, agreement with given labels, marker genes, imputed expression; parameters,
+    seed, versions, warnings, timings. A section without data names the call that would fill it.
+
+    Parameters
+    ----------
+    adata
+        Result of `tl.transst` or `tl.impute`.
+    path
+        The file; an old one is replaced.
+    key
+        Name of the result.
+    spatial_key, sample_key
+        Key of the coordinates in `obsm`, and column of `obs` with the samples, a panel each; None: those that
+        the domains were found with.
+    labels
+        Column of `adata.obs` to compare the domains with.
+    genes
+        Genes to draw after imputation; None is a few of the best markers.
+    imputed
+        What `tl.impute` returned, if that is another AnnData; None is `adata`, if values were imputed there.
+    image
+        Image of the tissue behind the domains; see `pl.domains`.
+    title
+        Heading; None is a usual one.
+    advice
+        The call that fills a section, by its name, where that is not to be a Python call.
+
+    Returns
+    -------
+    The path.
+
+    Raises
+    ------
+    TypeError, KeyError, ValueError
+        Bad input; the message names the argument, what was found and what to do.
+    FileNotFoundError, IsADirectoryError
+        `path` is in a folder that does not exist, or a folder itself. No file is written in any of these
+        cases.
+    """
+    path = _check_path(path)
+    subject = _check(adata, key, spatial_key, sample_key, labels, genes, imputed, image, {**ADVICE, **advice})
+    page = render(
+        _usual_title(subject) if title is None else title,
+        f"{adata.n_obs:,} spots; TransST {transst_py.__version__}, {date.today().isoformat()}",
+        [section(subject) for section in SECTIONS],
+    )
+    path.write_text(page, encoding="utf-8")
+    return path
+
+
+def _usual_title(subject: Subject) -> str:
+    return "Spatial domains" if subject.fit is not None else "Imputed expression"
+
+
+def _check_path(path: str | Path) -> Path:
+    path = Path(path)
+    if path.is_dir():
+        raise IsADirectoryError(f"`path` is a folder: {str(path)!r}; give the name of a file in it")
+    if not path.parent.is_dir():
+        raise FileNotFoundError(f"`path`: there is no folder {str(path.parent)!r}; make it first")
+    return path
+
+
+def _check(
+    adata: Any,
+    key: str,
+    spatial_key: str | None,
+    sample_key: str | None,
+    labels: str | None,
+    genes: Sequence[str] | None,
+    imputed: AnnData | None,
+    image: bool | str | None,
+    advice: Mapping[str, str],
+) -> Subject:
+    """Refuse whatever would fail once half of the page is drawn."""
+    for name, value in (("adata", adata), ("imputed", adata if imputed is None else imputed)):
+        if not isinstance(value, AnnData):
+            raise TypeError(f"`{name}` must be an AnnData, got {type(value).__name__}")
+    fit = adata.uns.get(key)
+    fit = fit if isinstance(fit, Mapping) and "mixture" in fit else None
+    if imputed is None and "imputation" in adata.uns:
+        imputed = adata
+    if fit is None and imputed is None:
+        raise KeyError(
+            f"`key`: adata.uns has no record {key!r} of a fit, nor one of an imputation; it has "
+            f"{list_some(list(adata.uns)) or 'none'}. Run `tl.transst` first"
+        )
+    if fit is not None:
+        check_obs_column(adata, key, argument="key")
+    params = {} if fit is None else fit["params"]
+    sample_key = params.get("sample_key") if sample_key is None else sample_key
+    if sample_key is not None:
+        names = list(check_samples(adata, sample_key).cat.categories.astype(str))
+    find_images(adata, image, None if sample_key is None else names)
+    if labels is not None:
+        check_obs_column(adata, labels, argument="labels")
+    _check_imputed(imputed, genes)
+    return Subject(
+        adata,
+        key,
+        fit,
+        str(params.get("spatial_key", "spatial") if spatial_key is None else spatial_key),
+        sample_key,
+        labels,
+        genes,
+        image,
+        imputed,
+        advice,
+    )
+
+
+def _check_imputed(imputed: AnnData | None, genes: Sequence[str] | None) -> None:
+    if imputed is None:
+        if genes is not None:
+            raise ValueError("`genes` are drawn after imputation, and nothing was imputed; leave them out")
+        return
+    if "imputation" not in imputed.uns:
+        raise KeyError("`imputed`: its uns has no record of an imputation; give what `tl.impute` returned")
+    if isinstance(genes, str):
+        raise TypeError(f"`genes` must be a list of names, got the text {genes!r}")
+    unknown = [gene for gene in genes or () if gene not in imputed.var_names]
+    if unknown:
+        raise KeyError(f"`genes`: nothing was imputed for {list_some(unknown)}")
