@@ -61,6 +61,10 @@ setGeneric("plotAgreement", function(x, labels, ...) standardGeneric("plotAgreem
 #' @export
 setGeneric("plotImputation", function(x, genes, ...) standardGeneric("plotImputation"))
 
+#' @rdname transstReport
+#' @export
+setGeneric("transstReport", function(x, file, ...) standardGeneric("transstReport"))
+
 # ---- Internal: what the rest of the package asks of an object, whatever its class ----------------
 
 setGeneric(".assayChoice", function(x, assay, layer) standardGeneric(".assayChoice"))

@@ -1,8 +1,8 @@
 # Okabe & Ito (2008), told apart by the colour-blind; black comes last because it hides what it lies on.
-.OKABE_ITO <- c("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#F0E442", "#000000")
+.PALETTE <- c("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#F0E442", "#000000")
 # Shares of black (below 0) or white (above 0) mixed into the palette for further domains.
 .SHADES <- c(0, -0.45, 0.55)
-.MISSING_COLOUR <- "#DDDDDD"
+.MISSING <- "#DDDDDD"
 .BLUE <- "#0072B2"
 .VERMILLION <- "#D55E00"
 
@@ -11,8 +11,8 @@
 .domainColours <- function(levels) {
     n <- length(levels)
     # black has no darker shade: grey stands in for it
-    shadable <- replace(.OKABE_ITO, 8L, "#777777")
-    shades <- c(.OKABE_ITO, .mixed(shadable, .SHADES[[2L]]), .mixed(shadable, .SHADES[[3L]]))
+    shadable <- replace(.PALETTE, 8L, "#777777")
+    shades <- c(.PALETTE, .mixed(shadable, .SHADES[[2L]]), .mixed(shadable, .SHADES[[3L]]))
     colours <- if (n <= length(shades)) {
         shades[seq_len(n)]
     } else {

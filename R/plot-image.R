@@ -39,8 +39,8 @@ setMethod(".tissueImage", "Seurat", function(x, spots, image) {
     picture <- x[[name]]
     if (!is(picture, "VisiumV2")) {
         .stop(
-            "`image`: '", name, "' of `x` is a ", class(picture)[1L], "; only images of class VisiumV2 hold a ",
-            "picture of the tissue"
+            "`image`: '", name, "' of `x` is a ", class(picture)[1L], "; only images of class VisiumV2 ",
+            "hold a picture of the tissue"
         )
     }
     scales <- slot(picture, "scale.factors")
@@ -57,7 +57,8 @@ setMethod(".tissueImage", "Seurat", function(x, spots, image) {
 .oneImage <- function(samples) {
     if (length(samples) > 1L) {
         .stop(
-            "`image`: spots of one panel lie on several images: ", .listSome(samples), "; leave out `sampleId`"
+            "`image`: spots of one panel lie on several images: ", .listSome(samples),
+            "; leave out `sampleId`"
         )
     }
     samples
@@ -95,10 +96,10 @@ setMethod(".tissueImage", "Seurat", function(x, spots, image) {
 GeomTissueImage <- ggplot2::ggproto(
     "GeomTissueImage", ggplot2::Geom,
     required_aes = c("x", "y", "xmax", "ymax", "raster"),
-    draw_panel = function(data, panel_params, coord) {
+    draw_panel = function(data, panel, coord) {
         # a transformation of coordinates knows positions only
-        low <- coord$transform(data.frame(x = data$x, y = data$y), panel_params)
-        high <- coord$transform(data.frame(x = data$xmax, y = data$ymax), panel_params)
+        low <- coord$transform(data.frame(x = data$x, y = data$y), panel)
+        high <- coord$transform(data.frame(x = data$xmax, y = data$ymax), panel)
         pictures <- lapply(seq_len(nrow(data)), function(i) {
             raster <- data$raster[[i]]
             # the first row of pixels is at the lower y

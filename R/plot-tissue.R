@@ -12,9 +12,9 @@
     images <- NULL
     for (rows in groups) {
         here <- spots[rows, ]
-        here$diameter <- spotSize %||% (.spotSpacing(here$x, here$y) * if (isFALSE(image)) 1 else .OVER_IMAGE)
+        here$diameter <- spotSize %||% (.spotSpacing(here$x, here$y) * if (isFALSE(image)) 1 else .OVERIMAGE)
         behind <- if (!isFALSE(image)) .imageBehind(.tissueImage(x, rows, image), here)
-        shift <- if (length(groups) > 1L) vapply(here[c("x", "y")], function(v) mean(range(v)), 1) else c(0, 0)
+        shift <- if (length(groups) > 1L) c(mean(range(here$x)), mean(range(here$y))) else c(0, 0)
         spots[rows, ] <- .moved(here, shift)
         images <- rbind(images, .moved(behind, shift))
     }
@@ -22,7 +22,7 @@
 }
 
 # Spots that touch would hide the image behind them.
-.OVER_IMAGE <- 0.6
+.OVERIMAGE <- 0.6
 
 .moved <- function(frame, shift) {
     for (column in intersect(names(frame), c("x", "xmax"))) frame[[column]] <- frame[[column]] - shift[[1L]]
@@ -81,13 +81,13 @@ GeomSpots <- ggplot2::ggproto(
     required_aes = c("x", "y", "diameter"),
     default_aes = ggplot2::aes(colour = "black", alpha = NA, shape = 16L, size = 3.5, stroke = 0, fill = NA),
     draw_key = ggplot2::draw_key_point,
-    draw_panel = function(data, panel_params, coord, raster = FALSE) {
-        at <- coord$transform(data, panel_params)
-        across <- abs(diff(panel_params$x.range))
+    draw_panel = function(data, panel, coord, raster = FALSE) {
+        at <- coord$transform(data, panel)
+        across <- abs(diff(panel$x.range))
         diameter <- data$diameter / across
         colour <- ggplot2::alpha(at$colour, at$alpha)
         if (raster) {
-            return(.spotImage(at$x, at$y, colour, diameter[[1L]], abs(diff(panel_params$y.range)) / across))
+            return(.spotImage(at$x, at$y, colour, diameter[[1L]], abs(diff(panel$y.range)) / across))
         }
         # this symbol fills three quarters of its nominal size
         grid::pointsGrob(
@@ -108,10 +108,10 @@ GeomSpots <- ggplot2::ggproto(
 }
 
 # Above this, a vector file with every spot becomes slow to open.
-.MANY_SPOTS <- 50000L
+.MANYSPOTS <- 50000L
 
 .spotLayer <- function(nSpots, data = NULL, ...) {
-    raster <- nSpots > .MANY_SPOTS
+    raster <- nSpots > .MANYSPOTS
     if (raster && !requireNamespace("scattermore", quietly = TRUE)) {
         message(
             nSpots, " spots are drawn one by one, which is slow and makes large files; ",

@@ -20,7 +20,7 @@
 #' @name plotAgreement
 NULL
 
-.MAX_LABELS <- 60L
+.MAXLABELS <- 60L
 
 .plotAgreement <- function(x, labels, domains = "transst") {
     title <- if (.isColumnName(labels, x)) labels else "labels"
@@ -66,9 +66,9 @@ NULL
         .stop("`labels`: no spot has both a label and a domain")
     }
     counts <- table(label = droplevels(factor(given[both])), domain = droplevels(factor(found[both])))
-    if (nrow(counts) > .MAX_LABELS) {
+    if (nrow(counts) > .MAXLABELS) {
         .stop(
-            "`labels` have ", nrow(counts), " different values, more than a table of ", .MAX_LABELS,
+            "`labels` have ", nrow(counts), " different values, more than a table of ", .MAXLABELS,
             " rows can show; give classes"
         )
     }

@@ -29,7 +29,7 @@ NULL
     ggplot2::ggplot(tissue$spots, ggplot2::aes(.data$x, .data$y, colour = .data$value)) +
         .map(tissue, flipY, alpha, column) +
         ggplot2::scale_colour_viridis_c(
-            name = "probability\nof the domain", limits = c(0, 1), na.value = .MISSING_COLOUR
+            name = "probability\nof the domain", limits = c(0, 1), na.value = .MISSING
         )
 }
 
@@ -37,8 +37,8 @@ NULL
     wrong <- if (is.numeric(values)) values[which(values < 0 | values > 1 + 1e-9)] else values
     if (length(wrong)) {
         .stop(
-            "`name`: column '", column, "' holds ", format(wrong[[1L]]), ", which is no probability; give the ",
-            "name of results of transst()"
+            "`name`: column '", column, "' holds ", format(wrong[[1L]]), ", which is no probability; give ",
+            "the name of results of transst()"
         )
     }
     pmin(values, 1)

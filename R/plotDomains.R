@@ -11,8 +11,8 @@
 #'   neighbouring spots, over an image 0.6 of it.
 #' @param flipY Let y grow downwards, as in pictures?
 #' @param image Draw the tissue's image behind the spots? An `image_id` of `imgData(x)`; `TRUE` takes
-#'   `"hires"`, or else the first of the sample. Seurat objects must have images of class VisiumV2; there it is
-#'   the resolution, and `TRUE` is `"lowres"`. The coordinates must be in pixels of the full resolution.
+#'   `"hires"`, or else the first of the sample. Seurat objects must have images of class VisiumV2; there it
+#'   is the resolution, and `TRUE` is `"lowres"`. The coordinates must be in pixels of the full resolution.
 #' @param alpha Opacity of the spots, from 0 to 1.
 #' @param ... The arguments above.
 #'
@@ -40,7 +40,7 @@ NULL
     ggplot2::ggplot(tissue$spots, ggplot2::aes(.data$x, .data$y, colour = .data$value)) +
         .map(tissue, flipY, alpha, domains) +
         ggplot2::scale_colour_manual(
-            values = colours, na.value = .MISSING_COLOUR, name = NULL,
+            values = colours, na.value = .MISSING, name = NULL,
             labels = function(names) ifelse(is.na(names), "no domain", names)
         )
 }

@@ -52,7 +52,7 @@ NULL
         )
 }
 
-.MEAN_TITLE <- "mean expression\n(scaled for\neach gene)"
+.MEANTITLE <- "mean expression\n(scaled for\neach gene)"
 
 .dots <- function() {
     list(
@@ -64,7 +64,7 @@ NULL
             name = "spots with\nthe gene", limits = c(0, 1), max_size = 6, breaks = c(0.25, 0.5, 0.75, 1),
             labels = function(share) sprintf("%.0f%%", 100 * share)
         ),
-        ggplot2::scale_fill_viridis_c(name = .MEAN_TITLE, limits = c(0, 1)),
+        ggplot2::scale_fill_viridis_c(name = .MEANTITLE, limits = c(0, 1)),
         ggplot2::guides(size = ggplot2::guide_legend(override.aes = list(fill = "#777777")))
     )
 }
@@ -72,7 +72,7 @@ NULL
 .tiles <- function() {
     list(
         ggplot2::geom_tile(ggplot2::aes(fill = .data$scaled)),
-        ggplot2::scale_fill_viridis_c(name = .MEAN_TITLE, limits = c(0, 1))
+        ggplot2::scale_fill_viridis_c(name = .MEANTITLE, limits = c(0, 1))
     )
 }
 

@@ -46,7 +46,8 @@ NULL
         ggplot2::geom_point(data = chosen, size = 3.5, colour = .BLUE) +
         ggplot2::scale_x_continuous(breaks = axis$breaks, labels = axis$labels) +
         ggplot2::labs(
-            x = "penalty", y = "share of held-out variance\nleft unexplained", title = .penaltyTitle(transfer),
+            x = "penalty", y = "share of held-out variance\nleft unexplained",
+            title = .penaltyTitle(transfer),
             caption = sprintf(
                 "mean of %d folds, with standard errors of the difference from the smallest",
                 nrow(transfer$cv_errors)

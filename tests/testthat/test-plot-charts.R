@@ -5,8 +5,8 @@ fitted <- function(...) {
         params = list(n_domains = 3L), versions = list(),
         transfer = list(
             penalty = 1, cv_penalties = c(0, 0.1, 1, 10, Inf),
-            cv_errors = rbind(c(5, 4, 3, 4, 5), c(5, 6, 3, 4, 7)), cv_standard_errors = c(0.5, 0.4, 0, 0.2, 0.3),
-            transferred = "loadings"
+            cv_errors = rbind(c(5, 4, 3, 4, 5), c(5, 6, 3, 4, 7)),
+            cv_standard_errors = c(0.5, 0.4, 0, 0.2, 0.3), transferred = "loadings"
         ),
         mixture = list(log_likelihoods = c(-9, -5, -4), converged = TRUE)
     )
@@ -43,7 +43,9 @@ test_that("plotTransfer() names the ends and what was taken over", {
 })
 
 test_that("plotTransfer() needs a source", {
-    none <- fitted(transfer = list(cv_penalties = list(), cv_errors = matrix(0, 0, 0), cv_standard_errors = list()))
+    none <- fitted(
+        transfer = list(cv_penalties = list(), cv_errors = matrix(0, 0, 0), cv_standard_errors = list())
+    )
     expect_error(plotTransfer(none), "nothing was transferred; give transst\\(\\) a `source`")
     expect_error(plotTransfer(tinySpe()), "`name`: `x` has no results of transst\\(\\) named 'transst'; run")
 })
