@@ -5,6 +5,7 @@
 # Module to look for -> requirement to install. A test holds them equal to pyproject.toml.
 .REQUIREMENTS <- c(
     anndata = "anndata>=0.12",
+    jinja2 = "jinja2>=3.1",
     joblib = "joblib>=1.3",
     matplotlib = "matplotlib>=3.8",
     numpy = "numpy>=1.26",

@@ -88,6 +88,7 @@ def draw(plot: Callable[[], Any], description: str, *, vector: bool = False) -> 
     with mpl.rc_context({"text.parse_math": False}):
         figure = np.ravel(plot())[0].figure
         figure.draw_without_rendering()
+        figure.set_layout_engine("none")  # once is enough
         inked = figure.get_tightbbox().padded(0.1)
         if vector:
             figure.savefig(file, format="svg", bbox_inches=inked, metadata={"Date": None})

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pandas as pd
 from anndata import AnnData
@@ -10,6 +12,7 @@ from matplotlib.figure import Figure
 from sklearn.metrics import adjusted_rand_score
 
 from transst_py._validation import check_obs_column
+from transst_py.pl._legend import text_width
 
 __all__ = ["agreement", "agreement_table"]
 
@@ -50,9 +53,13 @@ def agreement(
         No spot has both, or there are more than 60 different labels.
     """
     counts, index = agreement_table(adata, key, labels)
+    rows = [f"{name} ({n})" for name, n in counts.sum(axis=1).items()]
+    columns = [str(name) for name in counts.columns]
+    slanted = max(map(len, columns)) > 4
     if ax is None:
-        size = (3.2 + 0.5 * counts.shape[1], 1.6 + 0.38 * counts.shape[0])
-        ax = Figure(figsize=size, layout="constrained").subplots()
+        width = max(4.0, 1.0 + text_width(rows) + 0.5 * len(columns))
+        height = 1.6 + 0.38 * len(rows) + slanted * 0.7 * text_width(columns)
+        ax = Figure(figsize=(width, height), layout="constrained").subplots()
     shares = 100 * counts.to_numpy() / counts.to_numpy().sum(axis=1, keepdims=True)
     ax.imshow(shares, cmap=cmap, vmin=0, vmax=100, aspect="auto")
     for (row, column), share in np.ndenumerate(shares):
@@ -60,11 +67,12 @@ def agreement(
             color = "white" if share > 55 else "black"
             text = f"{share:.0f}" if share >= 0.5 else "<1"
             ax.text(column, row, text, ha="center", va="center", color=color, fontsize="small")
-    ax.set_xticks(range(counts.shape[1]), counts.columns)
-    ax.set_yticks(range(counts.shape[0]), [f"{name} ({n})" for name, n in counts.sum(axis=1).items()])
+    slant: dict[str, Any] = {"rotation": 45, "ha": "right", "rotation_mode": "anchor"} if slanted else {}
+    ax.set_xticks(range(len(columns)), columns, **slant)
+    ax.set_yticks(range(len(rows)), rows)
     ax.tick_params(length=0)
-    ax.set_xticks(np.arange(1, counts.shape[1]) - 0.5, minor=True)
-    ax.set_yticks(np.arange(1, counts.shape[0]) - 0.5, minor=True)
+    ax.set_xticks(np.arange(1, len(columns)) - 0.5, minor=True)
+    ax.set_yticks(np.arange(1, len(rows)) - 0.5, minor=True)
     ax.grid(which="minor", color="white", linewidth=1.5)
     ax.tick_params(which="minor", length=0)
     ax.spines[:].set_visible(False)

@@ -11,7 +11,7 @@ from matplotlib.colors import to_rgba_array
 
 from transst_py._validation import check_obs_column
 from transst_py.pl._colors import MISSING_COLOR, domain_colors
-from transst_py.pl._legend import dot, legend_beside
+from transst_py.pl._legend import dot, legend_beside, legend_width
 from transst_py.pl._panels import draw_panels
 
 __all__ = ["domains"]
@@ -81,6 +81,7 @@ def domains(
     colors = domain_colors(names, palette)
     # Code -1 (no domain) picks the last row.
     spot_colors = to_rgba_array([*colors.values(), MISSING_COLOR])[labels.cat.codes.to_numpy()]
+    entries = {**colors, "no domain": MISSING_COLOR} if labels.isna().any() else colors
     axes, _ = draw_panels(
         adata,
         lambda rows: {"facecolors": spot_colors[rows]},
@@ -91,9 +92,8 @@ def domains(
         image=image,
         alpha=alpha,
         ax=ax,
-        extra_width=2.0 * legend,
+        extra_width=legend_width(list(entries)) if legend else 0.0,
     )
     if legend:
-        entries = {**colors, "no domain": MISSING_COLOR} if labels.isna().any() else colors
         legend_beside(axes[-1], [dot(color, name) for name, color in entries.items()], own_figure=ax is None)
     return axes if sample_key is not None else axes[0]

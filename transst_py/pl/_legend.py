@@ -8,9 +8,11 @@ from typing import Any
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
-__all__ = ["dot", "legend_beside"]
+__all__ = ["dot", "legend_beside", "legend_width", "text_width"]
 
 MAX_LEGEND_ROWS = 15
+# Mean width of a letter of usual size, in inches.
+LETTER = 0.085
 
 
 def dot(color: str, label: str, size: float = 7.0) -> Line2D:
@@ -18,9 +20,23 @@ def dot(color: str, label: str, size: float = 7.0) -> Line2D:
     return Line2D([], [], marker="o", linestyle="", markersize=size, color=color, label=label)
 
 
+def text_width(names: Sequence[str]) -> float:
+    """Return about how wide the longest of some names is, in inches."""
+    return LETTER * max(map(len, names), default=0)
+
+
+def legend_width(names: Sequence[str]) -> float:
+    """Return about how wide a legend of discs is, in inches."""
+    return _n_columns(names) * (0.6 + text_width(names))
+
+
+def _n_columns(entries: Sequence[Any]) -> int:
+    return -(-len(entries) // MAX_LEGEND_ROWS)
+
+
 def legend_beside(ax: Axes, handles: Sequence[Line2D], *, own_figure: bool, **options: Any) -> None:
     """List the handles: beside all panels of our own figure, or beside the user's Axes."""
-    options = {"frameon": False, "ncols": -(-len(handles) // MAX_LEGEND_ROWS), **options}
+    options = {"frameon": False, "ncols": _n_columns(handles), **options}
     if own_figure:
         ax.figure.legend(handles=handles, loc="outside right center", **options)
     else:

@@ -24,7 +24,7 @@ from transst_py._validation import (
 )
 from transst_py.normalize import log_expression
 from transst_py.pl._colors import domain_colors
-from transst_py.pl._legend import dot, legend_beside
+from transst_py.pl._legend import dot, legend_beside, text_width
 
 __all__ = ["marker_table", "markers", "top_markers"]
 
@@ -85,8 +85,11 @@ def markers(
     profile = _profile(adata, key, shown)
     own_figure = ax is None
     if ax is None:
-        size = (2.8 + 0.28 * len(shown), 1.9 + 0.32 * len(profile.domains))
-        ax = Figure(figsize=size, layout="constrained").subplots()
+        # Room for the names at the left, below and, where they are long, above.
+        names = text_width(profile.domains)
+        width = 2.8 + 0.28 * len(shown) + names
+        height = 0.8 + 0.32 * len(profile.domains) + text_width(shown) + 0.5 * names
+        ax = Figure(figsize=(width, height), layout="constrained").subplots()
     norm = Normalize(0, 1)
     if kind == "dot":
         _draw_dots(ax, profile, cmap, norm)

@@ -65,14 +65,14 @@ def transfer_path(adata: AnnData, *, key: str = "transst", ax: Axes | None = Non
         elinewidth=1,
         capsize=2,
         color=COLOR,
-        label=f"mean of {len(errors)} folds, with standard errors\nof the difference from the smallest",
     )
     ax.plot(x[penalties == chosen], mean[penalties == chosen], marker="o", markersize=9, color=COLOR)
     ax.set_xticks(*_ticks(penalties, x))
     ax.set(
-        xlabel="penalty", ylabel="share of held-out variance\nleft unexplained", title=_title(record, chosen)
+        xlabel="penalty\n(bars: standard errors of the difference from the smallest)",
+        ylabel="share of held-out variance\nleft unexplained",
+        title=_title(record, chosen),
     )
-    ax.legend(frameon=False, fontsize="small")
     ax.spines[["top", "right"]].set_visible(False)
     return ax
 
@@ -101,7 +101,7 @@ def _ticks(penalties: np.ndarray, x: np.ndarray) -> tuple[list[float], list[str]
     places: list[float] = []
     if inner.any():
         powers = np.arange(np.ceil(x[inner].min()), np.floor(x[inner].max()) + 1)
-        places = list(powers if len(powers) > 1 else x[inner])
+        places = list(powers[:: 2 if len(powers) > 5 else 1] if len(powers) > 1 else x[inner])
     ticks = {place: f"{10**place:g}" for place in places}
     ticks |= {place: ENDS[penalty] for place, penalty in zip(x, penalties, strict=True) if penalty in ENDS}
     return list(ticks), list(ticks.values())
