@@ -110,9 +110,11 @@ GeomSpots <- ggplot2::ggproto(
 # Above this, a vector file with every spot becomes slow to open.
 .MANYSPOTS <- 50000L
 
+.hasScattermore <- function() requireNamespace("scattermore", quietly = TRUE)
+
 .spotLayer <- function(nSpots, data = NULL, ...) {
     raster <- nSpots > .MANYSPOTS
-    if (raster && !requireNamespace("scattermore", quietly = TRUE)) {
+    if (raster && !.hasScattermore()) {
         message(
             nSpots, " spots are drawn one by one, which is slow and makes large files; ",
             "install.packages(\"scattermore\") makes them one image"

@@ -58,6 +58,13 @@ test_that("genes and samples make a grid of panels", {
     expect_identical(shown$value, tinyCounts()["gene2", 6:10], ignore_attr = TRUE)
 })
 
+test_that("many spots are drawn one by one without scattermore, with a message", {
+    local_mocked_bindings(.hasScattermore = function() FALSE, .package = "TransST")
+    expect_message(layer <- TransST:::.spotLayer(50001L), "50001 spots .* install.packages\\(\"scattermore\"\\)")
+    expect_false(layer$geom_params$raster)
+    expect_no_message(TransST:::.spotLayer(50000L))
+})
+
 test_that("many spots become one image", {
     testthat::skip_if_not_installed("scattermore")
     grid <- expand.grid(x = seq_len(300L), y = seq_len(200L))

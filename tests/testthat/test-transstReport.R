@@ -41,6 +41,17 @@ test_that("a report of a Seurat object and of one without results say what to ca
     expect_error(transstReport(smallTissue()$target, tempfile()), "no results of transst\\(\\) named 'trans")
 })
 
+test_that("a report has the samples of the object, also after some were left out", {
+    skipWithoutPython()
+    spe <- fittedTissue()
+    samples <- "Samples</dt>\\s*<dd[^>]*>2<"
+    expect_no_match(reportOf(spe), samples, perl = TRUE)
+    spe$sample_id <- rep(c("left", "right"), length.out = ncol(spe))
+    expect_match(reportOf(spe), samples, perl = TRUE)
+    S4Vectors::metadata(spe)$transst$params$sample_key <- "sample"
+    expect_no_match(reportOf(spe[, spe$sample_id == "left"]), samples, perl = TRUE)
+})
+
 test_that("a report of imputed values alone has no domains", {
     skipWithoutPython()
     spe <- smallTissue()$target
