@@ -33,9 +33,37 @@ setGeneric("binCells", function(x, binSize, ...) standardGeneric("binCells"))
 #' @export
 setGeneric("plotDomains", function(x, ...) standardGeneric("plotDomains"))
 
+#' @rdname plotConfidence
+#' @export
+setGeneric("plotConfidence", function(x, ...) standardGeneric("plotConfidence"))
+
+#' @rdname plotMarkers
+#' @export
+setGeneric("plotMarkers", function(x, ...) standardGeneric("plotMarkers"))
+
+#' @rdname plotTransfer
+#' @export
+setGeneric("plotTransfer", function(x, ...) standardGeneric("plotTransfer"))
+
+#' @rdname plotConvergence
+#' @export
+setGeneric("plotConvergence", function(x, ...) standardGeneric("plotConvergence"))
+
+#' @rdname plotNDomains
+#' @export
+setGeneric("plotNDomains", function(x, ...) standardGeneric("plotNDomains"))
+
+#' @rdname plotAgreement
+#' @export
+setGeneric("plotAgreement", function(x, labels, ...) standardGeneric("plotAgreement"))
+
 #' @rdname plotImputation
 #' @export
 setGeneric("plotImputation", function(x, genes, ...) standardGeneric("plotImputation"))
+
+#' @rdname transstReport
+#' @export
+setGeneric("transstReport", function(x, file, ...) standardGeneric("transstReport"))
 
 # ---- Internal: what the rest of the package asks of an object, whatever its class ----------------
 
@@ -47,6 +75,7 @@ setGeneric(".otherAssays", function(x) standardGeneric(".otherAssays"))
 setGeneric(".reductions", function(x) standardGeneric(".reductions"))
 setGeneric(".ownCoordinates", function(x) standardGeneric(".ownCoordinates"))
 setGeneric(".ownSamples", function(x) standardGeneric(".ownSamples"))
+setGeneric(".tissueImage", function(x, spots, image) standardGeneric(".tissueImage"))
 setGeneric(".graftDomains", function(x, result, choice, name) standardGeneric(".graftDomains"))
 setGeneric(".graftImputed", function(x, layers, record, choice) standardGeneric(".graftImputed"))
 setGeneric(".likeTarget", function(x, made, choice, coords, layers) standardGeneric(".likeTarget"))

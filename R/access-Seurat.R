@@ -78,5 +78,7 @@ setMethod(".ownSamples", "Seurat", function(x) {
     }
     found <- SeuratObject::GetTissueCoordinates(x, image = image)
     columns <- if (all(c("x", "y") %in% names(found))) c("x", "y") else c("imagecol", "imagerow")
+    # in these images, x counts the rows of pixels
+    if (is(x[[image]], "VisiumV2")) columns <- c("y", "x")
     list(cell = found$cell %||% rownames(found), xy = as.matrix(found[columns]))
 }

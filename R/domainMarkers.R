@@ -14,7 +14,7 @@
 #' @return A [S4Vectors::DataFrame] with one row per domain and gene and columns `domain`, `gene`,
 #'   `score`, `logFoldChange`, `pValue`, `pAdjusted` (Benjamini-Hochberg), `fractionIn` and
 #'   `fractionOut` (of spots with the gene detected), best genes of a domain first. A `reference` other
-#'   than the rest is a column of its own.
+#'   than the rest is a column of its own. `metadata()` of the table holds the `parameters` of the test.
 #'
 #' @details The domains were found in the same data, so the p-values rank genes; they are no test of
 #'   whether a domain exists. `method = "contrast"` warns about it for domains that [transst()] found in `x`.
@@ -53,11 +53,15 @@ setMethod("domainMarkers", "Seurat", function(
     names(reduced) <- "X_domain"
     target <- .flattenTarget(x, choice, cells, reduced = Filter(Negate(is.null), reduced))
     options <- c(options, list(key = "domain", recorded = !is.null(.runRecord(x, domains))))
-    table <- .callPython("markers", options, target, words = c(.markerWords(domains), .layerWords(x)))
+    answer <- .callPython("markers", options, target, words = c(.markerWords(domains), .layerWords(x)))
+    table <- answer$table
     names(table) <- .toCamel(names(table))
     table$domain <- factor(table$domain, levels = levels(cells$domain))
     table$gene <- as.character(table$gene)
-    DataFrame(table, row.names = NULL)
+    table <- DataFrame(table, row.names = NULL)
+    answer$parameters$layer <- choice$name # as R's users know it
+    metadata(table)$parameters <- answer$parameters
+    table
 }
 
 # An error, or, where imputed values are allowed, a warning.

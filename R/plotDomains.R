@@ -5,13 +5,23 @@
 #' @param x An object with domains and positions.
 #' @param domains Name of the column that holds the domains, or any other grouping of the spots.
 #' @param coords,sampleId As in [transst()]; several samples get a panel each.
-#' @param colours Colours of the domains, named by them; `NULL` takes a palette for the colour-blind, in
-#'   the order of the levels.
-#' @param pointSize Size of the points; `NULL` chooses by the density of the spots.
+#' @param colours Colours of the domains, named by them or in the order of the levels; `NULL` takes a palette
+#'   for the colour-blind, in which a level keeps its colour whether or not others occur.
+#' @param spotSize Diameter of the spots in units of the coordinates; `NULL` is the distance between
+#'   neighbouring spots, over an image 0.6 of it.
 #' @param flipY Let y grow downwards, as in pictures?
+#' @param image Draw the tissue's image behind the spots? An `image_id` of `imgData(x)`; `TRUE` takes
+#'   `"hires"`, or else the first of the sample. Seurat objects must have images of class VisiumV2; there it
+#'   is the resolution, and `TRUE` is `"lowres"`. The coordinates must be in pixels of the full resolution.
+#' @param alpha Opacity of the spots, from 0 to 1.
 #' @param ... The arguments above.
 #'
 #' @return A ggplot object.
+#'
+#' @details Spots are discs of their true size, which touch at every size of the picture. More than 50,000 are
+#'   drawn as one image by the package scattermore, if it is installed.
+#'
+#' @seealso [plotConfidence()], [plotMarkers()], [plotAgreement()]
 #'
 #' @examplesIf transstAvailable()
 #' spe <- simulateTissue(seed = 1)$target
@@ -20,19 +30,19 @@
 NULL
 
 .plotDomains <- function(
-    x, domains = "transst", coords = NULL, sampleId = NULL, colours = NULL, pointSize = NULL,
-    flipY = TRUE
+    x, domains = "transst", coords = NULL, sampleId = NULL, colours = NULL, spotSize = NULL,
+    flipY = TRUE, image = FALSE, alpha = 1
 ) {
-    frame <- .plotData(x, factor(.cellColumn(x, domains, "domains")), coords, sampleId)
-    panels <- max(1L, nlevels(frame$sample))
-    ggplot2::ggplot(frame, ggplot2::aes(.data$x, .data$y, colour = .data$value)) +
-        ggplot2::geom_point(size = pointSize %||% .pointSize(nrow(frame), panels), shape = 16L) +
+    value <- .asFactor(.cellColumn(x, domains, "domains"))
+    colours <- .coloursOf(colours, levels(value))
+    tissue <- .tissue(x, coords, sampleId, spotSize, image)
+    tissue$spots$value <- value
+    ggplot2::ggplot(tissue$spots, ggplot2::aes(.data$x, .data$y, colour = .data$value)) +
+        .map(tissue, flipY, alpha, domains) +
         ggplot2::scale_colour_manual(
-            values = colours %||% .domainColours(levels(frame$value)),
-            na.value = "grey85", name = domains,
-            guide = ggplot2::guide_legend(override.aes = list(size = 3.5))
-        ) +
-        .tissueLayers(frame, flipY)
+            values = colours, na.value = .MISSING, name = NULL,
+            labels = function(names) ifelse(is.na(names), "no domain", names)
+        )
 }
 
 #' @rdname plotDomains

@@ -10,7 +10,7 @@
 #' @param layer Layer of a Seurat assay.
 #' @param log Show log(1 + value)? Imputed values are on that scale already, counts are not.
 #' @param relative Divide the values of every gene by its largest one, so that all panels use all colours?
-#' @param coords,pointSize,flipY As in [plotDomains()].
+#' @param coords,sampleId,spotSize,flipY,image,alpha As in [plotDomains()].
 #' @param truth A matrix (genes x spots) of what [imputeSpots()] would have been given at the spots that it
 #'   imputed, with the names of genes and spots, such as the counts of the object before spots were hidden. It
 #'   is brought to the scale of the imputed values. `genes` must then be one gene, and the package patchwork
@@ -33,8 +33,7 @@
 #' @name plotImputation
 NULL
 
-.plotImputation <- function(x, genes, choice, log, relative, coords, pointSize, flipY, truth) {
-    .checkShownGenes(genes, x)
+.plotImputation <- function(x, genes, choice, log, relative, tissue, flipY, alpha, truth) {
     values <- list(value = as.matrix(.expression(x, choice, genes = genes)))
     if (!is.null(truth)) values$truth <- .truthOf(x, values$value, truth)
     if (log) values <- lapply(values, log1p)
@@ -43,29 +42,18 @@ NULL
         values <- lapply(values, function(v) v / largest)
     }
     keep <- .inTissue(x)
-    xy <- .coordinates(x, coords)
-    frame <- data.frame(
-        x = rep(xy[keep, 1L], each = length(genes)), y = rep(xy[keep, 2L], each = length(genes)),
-        gene = factor(rep(genes, sum(keep)), levels = genes),
-        lapply(values, function(v) as.vector(v[, keep]))
-    )
+    spots <- tissue$spots[rep(seq_len(sum(keep)), each = length(genes)), ]
+    spots$gene <- factor(rep(genes, sum(keep)), levels = genes)
+    for (name in names(values)) spots[[name]] <- as.vector(values[[name]][, keep])
     if (!is.null(truth)) {
-        frame$measured <- as.logical(.cellData(x)$measured)[keep]
+        spots$measured <- as.logical(.cellData(x)$measured)[keep]
         title <- .valueTitle(.scaleTitle(.records(x)$imputation), log, relative)
-        return(.plotAgainstTruth(frame, title, pointSize, flipY))
+        return(.plotAgainstTruth(spots, tissue$images, title, flipY, alpha))
     }
-    size <- pointSize %||% .pointSize(nrow(frame), length(genes))
-    .drawValues(frame, size, .valueTitle(choice$name, log, relative)) + .tissueLayers(frame, flipY, "gene")
-}
-
-# `without`: spots without a value, drawn beneath the others.
-.drawValues <- function(frame, size, title, limits = NULL, without = NULL) {
-    ggplot2::ggplot(frame, ggplot2::aes(.data$x, .data$y, colour = .data$value)) +
-        (if (!is.null(without)) {
-            ggplot2::geom_point(data = without, size = size, shape = 16L, colour = "grey92")
-        }) +
-        ggplot2::geom_point(size = size, shape = 16L) +
-        ggplot2::scale_colour_viridis_c(name = title, limits = limits)
+    tissue$spots <- spots
+    ggplot2::ggplot(spots, ggplot2::aes(.data$x, .data$y, colour = .data$value)) +
+        .map(tissue, flipY, alpha, facets = ggplot2::vars(.data$gene)) +
+        ggplot2::scale_colour_viridis_c(name = .valueTitle(choice$name, log, relative))
 }
 
 .positiveMax <- function(v) if (any(v > 0)) max(v) else 1
@@ -76,41 +64,33 @@ NULL
 
 # ---- Beside the truth --------------------------------------------------------------------------------
 
-.plotAgainstTruth <- function(frame, title, pointSize, flipY) {
-    size <- pointSize %||% .pointSize(nrow(frame), 4L)
-    limits <- range(frame$value, frame$truth)
-    observed <- frame[frame$measured, ]
-    hidden <- frame[!frame$measured, ]
-    true <- transform(frame, value = frame$truth)
+.plotAgainstTruth <- function(spots, images, title, flipY, alpha) {
+    observed <- spots[spots$measured, ]
+    hidden <- spots[!spots$measured, ]
+    true <- transform(spots, value = spots$truth)
+    wrong <- transform(hidden, value = hidden$value - hidden$truth)
+    values <- ggplot2::scale_colour_viridis_c(name = title, limits = range(spots$value, spots$truth))
+    errors <- ggplot2::scale_colour_gradient2(
+        name = "imputed - truth", low = "#2166AC", mid = "grey93", high = "#B2182B",
+        limits = c(-1, 1) * .positiveMax(abs(wrong$value))
+    )
+    panel <- function(shown, scale, heading, beneath = NULL) {
+        ggplot2::ggplot(shown, ggplot2::aes(.data$x, .data$y, colour = .data$value)) +
+            beneath +
+            .map(list(spots = shown, images = images), flipY, alpha, heading) +
+            scale +
+            # all panels cover the whole tissue
+            ggplot2::expand_limits(x = range(spots$x), y = range(spots$y))
+    }
+    empty <- .spotLayer(nrow(hidden), hidden, colour = "grey92")
     panels <- list(
-        .drawValues(observed, size, title, limits, without = hidden) +
-            ggplot2::ggtitle(sprintf("observed, %d spots", nrow(observed))),
-        .drawValues(frame, size, title, limits) + ggplot2::ggtitle("imputed"),
-        .drawValues(true, size, title, limits) + ggplot2::ggtitle("truth"),
-        .drawErrors(hidden, size) + ggplot2::ggtitle(sprintf("error, %d hidden spots", nrow(hidden)))
+        panel(observed, values, sprintf("observed, %d spots", nrow(observed)), if (is.null(images)) empty),
+        panel(spots, values, "imputed"),
+        panel(true, values, "truth"),
+        panel(wrong, errors, sprintf("error, %d hidden spots", nrow(hidden)))
     )
-    shared <- list(
-        # all panels cover the whole tissue
-        ggplot2::expand_limits(x = range(frame$x), y = range(frame$y)),
-        .tissueLayers(frame, flipY, NULL),
-        ggplot2::theme(
-            plot.title = ggplot2::element_text(size = 11, hjust = 0.5),
-            plot.margin = ggplot2::margin(6, 6, 6, 6)
-        )
-    )
-    panels <- lapply(panels, `+`, shared)
     patchwork::wrap_plots(panels, ncol = 2L, guides = "collect") +
-        patchwork::plot_annotation(title = levels(frame$gene))
-}
-
-.drawErrors <- function(frame, size) {
-    error <- frame$value - frame$truth
-    ggplot2::ggplot(frame, ggplot2::aes(.data$x, .data$y, colour = error)) +
-        ggplot2::geom_point(size = size, shape = 16L) +
-        ggplot2::scale_colour_gradient2(
-            name = "imputed - truth", low = "#2166AC", mid = "grey93", high = "#B2182B",
-            limits = c(-1, 1) * .positiveMax(abs(error))
-        )
+        patchwork::plot_annotation(title = levels(spots$gene))
 }
 
 # The values `m` of one gene with those of the imputed spots replaced by the truth, on the same scale.
@@ -172,19 +152,21 @@ NULL
 #' @rdname plotImputation
 #' @export
 setMethod("plotImputation", "SingleCellExperiment", function(
-    x, genes, assay = "imputed", log = FALSE, relative = FALSE, coords = NULL,
-    pointSize = NULL, flipY = TRUE, truth = NULL
+    x, genes, assay = "imputed", log = FALSE, relative = FALSE, coords = NULL, sampleId = NULL,
+    spotSize = NULL, flipY = TRUE, image = FALSE, alpha = 1, truth = NULL
 ) {
-    choice <- .assayChoice(x, assay, NULL)
-    .plotImputation(x, genes, choice, log, relative, coords, pointSize, flipY, truth)
+    .checkShownGenes(genes, x)
+    tissue <- .tissue(x, coords, sampleId, spotSize, image, .inTissue(x))
+    .plotImputation(x, genes, .assayChoice(x, assay, NULL), log, relative, tissue, flipY, alpha, truth)
 })
 
 #' @rdname plotImputation
 #' @export
 setMethod("plotImputation", "Seurat", function(
     x, genes, assay = NULL, layer = "data", log = FALSE, relative = FALSE, coords = NULL,
-    pointSize = NULL, flipY = TRUE, truth = NULL
+    sampleId = NULL, spotSize = NULL, flipY = TRUE, image = FALSE, alpha = 1, truth = NULL
 ) {
-    choice <- .assayChoice(x, assay, layer)
-    .plotImputation(x, genes, choice, log, relative, coords, pointSize, flipY, truth)
+    .checkShownGenes(genes, x)
+    tissue <- .tissue(x, coords, sampleId, spotSize, image, .inTissue(x))
+    .plotImputation(x, genes, .assayChoice(x, assay, layer), log, relative, tissue, flipY, alpha, truth)
 })

@@ -9,7 +9,7 @@ alone <- transst(tissue$target, nDomains = 4, nFactors = 10)
 spe <- transst(tissue$target, tissue$source, "label", nDomains = 4, nFactors = 10)
 
 panel <- function(x, title, column) {
-    plotDomains(x, column, pointSize = 2.4) + ggtitle(title) + theme(legend.position = "none")
+    plotDomains(x, column) + ggtitle(title) + theme(legend.position = "none")
 }
 # Domains in the colours of the labels that they share most spots with.
 found <- function(x, title) {

@@ -54,11 +54,11 @@ plotBeside <- function(alone, spe, ari) {
     palette <- grDevices::palette.colors(nlevels(spe$label) + 1L, "Okabe-Ito")[-1L]
     colours <- stats::setNames(unname(palette), levels(spe$label))
     panel <- function(x, title) {
-        plotDomains(x, colours = matchColours(x$transst, spe$label, colours), pointSize = 2.8) +
+        plotDomains(x, colours = matchColours(x$transst, spe$label, colours)) +
             ggtitle(title)
     }
     wrap_plots(
-        plotDomains(spe, "label", colours = colours, pointSize = 2.8) + ggtitle("Labels of the tissue"),
+        plotDomains(spe, "label", colours = colours) + ggtitle("Labels of the tissue"),
         panel(alone, sprintf("Without reference: ARI %.2f", ari[[1L]])),
         panel(spe, sprintf("With reference: ARI %.2f", ari[[2L]]))
     ) & theme(legend.position = "bottom", legend.direction = "vertical")

@@ -22,6 +22,7 @@ from .._machine import machine
 from .._messages import DEVELOPERS_ONLY, error_message
 from ._convert import from_parts, to_parts
 from ._memory import r_matrix
+from ._report import write_report
 from ._session import r_session
 
 __all__ = ["answer", "machine", "option_names"]
@@ -38,6 +39,7 @@ _FUNCTIONS: dict[str, Callable[..., Any]] = {
     "simulate": datasets.simulated_tissue,
     "her2st": datasets.her2st,
     "write": AnnData.write_h5ad,
+    "report": write_report,
 }
 # Set by the bridge itself, so not offered to R's users.
 _DATA = {"adata", "source", "source_labels", "layer", "source_layer", "spatial_key", "sample_key"}
@@ -98,12 +100,13 @@ def _transst(options: Options) -> dict[str, Any]:
     }
 
 
-def _markers(options: Options) -> pd.DataFrame:
+def _markers(options: Options) -> dict[str, Any]:
     adata = target()
     if options.pop("recorded", False):  # the domains were found on these counts: R's object has the record
         adata.uns[options["key"]] = {"params": {}}
     table = tl.rank_domain_genes(adata, **options)
-    return table.reset_index(drop=True)
+    parameters = table.attrs.copy()  # R has no place for them on a data frame
+    return {"table": table.reset_index(drop=True), "parameters": _plain(parameters)}
 
 
 def _impute(options: Options) -> dict[str, Any]:
@@ -147,6 +150,11 @@ def _write(options: Options) -> None:
     target().write_h5ad(**options)
 
 
+def _report(options: Options) -> None:
+    imputed = (_sources() or {}).get("imputed")
+    write_report(target(), imputed, **options)
+
+
 def hand_over(adata: AnnData) -> None:
     r_session().exchange["result"] = to_parts(adata)
 
@@ -175,4 +183,5 @@ _TASKS: dict[str, Callable[[Options], Any]] = {
     "simulate": _simulate,
     "her2st": _her2st,
     "write": _write,
+    "report": _report,
 }

@@ -1,0 +1,69 @@
+"""`report` on what R sends: flattened objects, and the records that AnnData keeps in `uns`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import pandas as pd
+from anndata import AnnData
+
+from ..report import report
+
+__all__ = ["write_report"]
+
+
+def write_report(
+    adata: AnnData,
+    imputed: AnnData | None = None,
+    *,
+    path: str,
+    name: str,
+    advice: Mapping[str, str],
+    fit: Mapping[str, Any] | None = None,
+    imputation: Mapping[str, Any] | None = None,
+    markers: pd.DataFrame | None = None,
+    marker_parameters: Mapping[str, Any] | None = None,
+    sample_key: str | None = None,
+    labels: str | None = None,
+    genes: Sequence[str] | None = None,
+    title: str | None = None,
+) -> None:
+    """Put the records to where AnnData keeps them, and write the report.
+
+    Parameters
+    ----------
+    adata, imputed
+        The spots with domains; those with imputed values, in X.
+    path
+        The file.
+    name
+        Name of the results of `tl.transst`.
+    fit, imputation
+        Records of `tl.transst` and of `tl.impute`, where they were run.
+    markers, marker_parameters
+        Table of `tl.rank_domain_genes`, and how it was made.
+    advice, sample_key, labels, genes, title
+        As in `report`.
+    """
+    if fit is not None:
+        adata.uns[name] = fit
+    if markers is not None and marker_parameters is not None:
+        # in R, X is an assay like the others
+        adata.layers[str(marker_parameters["layer"])] = adata.X
+        adata.uns[f"{name}_markers"] = markers
+        adata.uns[f"{name}_markers_params"] = marker_parameters
+    if imputed is not None:
+        imputed.layers["imputed"] = imputed.X
+        imputed.uns["imputation"] = imputation
+    report(
+        adata,
+        path,
+        key=name,
+        sample_key=sample_key,
+        labels=labels,
+        genes=genes,
+        imputed=imputed,
+        title=title,
+        advice=advice,
+    )
