@@ -16,7 +16,7 @@ import transst_py  # noqa: E402
 
 project = "TransST"
 author = "The TransST developers"
-copyright = author  # noqa: A001
+copyright = author
 release = transst_py.__version__
 version = release
 
