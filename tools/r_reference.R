@@ -26,7 +26,7 @@ for (page in names(pages)) {
     html <- sub("00Index.html", "reference.html", html, fixed = TRUE)
     writeLines(html, file, useBytes = TRUE)
 }
-file.copy(file.path(R.home("doc"), "html", "R.css"), folder, overwrite = TRUE)
+invisible(file.copy(file.path(R.home("doc"), "html", "R.css"), folder, overwrite = TRUE))
 
 vignettes <- list.files("vignettes", "\\.Rmd$", full.names = TRUE)
 for (vignette in vignettes) {
