@@ -74,4 +74,4 @@ document: setup
 	Rscript tools/readme_figure.R
 
 clean:
-	rm -rf .venv .bench-venv .docs-venv .Rlib .Renviron setup.log demo_output build/docs build/doctrees docs/api .pytest_cache .mypy_cache .ruff_cache
+	rm -rf .venv .bench-venv .docs-venv .Rlib .Renviron setup.log demo_output build/docs build/doctrees build/jupyter_execute docs/api .pytest_cache .mypy_cache .ruff_cache
