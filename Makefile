@@ -10,13 +10,14 @@ export RETICULATE_PYTHON := $(PY)
 export TRANSST_DATA_DIR ?= $(abspath $(wildcard ../shared/data/her2st))
 export TRANSST_REFERENCE_DIR ?= $(abspath $(wildcard ../shared/reference))
 
-.PHONY: help setup demo test test-python test-r lint check bench document clean
+.PHONY: help setup demo test test-python test-r lint check bench document docs clean
 
 help:
 	@echo "make demo      set up, then domains, markers and imputation on real tissue -> demo_output/"
 	@echo "make test      set up, then ruff, mypy, pytest, testthat, lintr and R CMD check"
 	@echo "make setup     R >= 4.5 and its packages, .venv, .Rlib (see tools/setup.sh)"
 	@echo "make bench     accuracy and speed next to other methods, what is not there yet -> benchmarks/results/"
+	@echo "make docs      the documentation as a site, of both packages -> build/docs/index.html"
 	@echo "make document  rebuild NAMESPACE, man/ and the picture of the README"
 	@echo "make clean     remove everything that make made in this folder"
 
@@ -53,12 +54,19 @@ bench: setup .bench-venv/installed
 	$(PY) benchmarks/imputation.py
 	$(PY) benchmarks/imputation_ablation.py
 
-# The methods that we compare with, on top of .venv and never in it.
+docs: setup .docs-venv/installed
+	rm -rf build/docs docs/api
+	.docs-venv/bin/python -m sphinx -W --keep-going -q -d build/doctrees docs build/docs
+	Rscript tools/r_reference.R build/docs/r
+
+# The methods that we compare with, and what builds the site: on top of .venv and never in it.
 SITE := import site; print(site.getsitepackages()[0])
 .bench-venv/installed: benchmarks/requirements.txt
-	$(PY) -m venv --clear --without-pip .bench-venv
-	echo "import site; site.addsitedir('$$($(PY) -c '$(SITE)')')" > $$(.bench-venv/bin/python -c '$(SITE)')/project.pth
-	.bench-venv/bin/python -m pip install -q -r benchmarks/requirements.txt
+.docs-venv/installed: docs/requirements.txt
+.bench-venv/installed .docs-venv/installed:
+	$(PY) -m venv --clear --without-pip $(@D)
+	echo "import site; site.addsitedir('$$($(PY) -c '$(SITE)')')" > $$($(@D)/bin/python -c '$(SITE)')/project.pth
+	$(@D)/bin/python -m pip install -q -r $<
 	touch $@
 
 document: setup
@@ -66,4 +74,4 @@ document: setup
 	Rscript tools/readme_figure.R
 
 clean:
-	rm -rf .venv .bench-venv .Rlib .Renviron setup.log demo_output .pytest_cache .mypy_cache .ruff_cache
+	rm -rf .venv .bench-venv .docs-venv .Rlib .Renviron setup.log demo_output build/docs build/doctrees build/jupyter_execute docs/api .pytest_cache .mypy_cache .ruff_cache

@@ -297,6 +297,15 @@ def test_plot_refuses(fitted, capsys):
     )
 
 
+def test_report_with_imputed_genes(fitted):
+    few = ["--genes", "gene1", "gene2"]
+    assert main(["impute", "fit.h5ad", "--method", "nearest", *few, "-o", "finer.h5ad", "--quiet"]) == 0
+    assert main(["report", "fit.h5ad", "--imputed", "finer.h5ad", *few, "-o", "page.html", "--quiet"]) == 0
+    page = (fitted / "page.html").read_text(encoding="utf-8")
+    assert "gene2" in page
+    assert "nearest" in page
+
+
 def test_doctor(capsys, monkeypatch, tmp_path):
     monkeypatch.setattr(_doctor, "_r", lambda: {"R": "not on the path"})
     monkeypatch.setenv("TRANSST_DATA_DIR", str(tmp_path))
