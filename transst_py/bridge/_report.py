@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 from anndata import AnnData
 
-from ..report import report
+from .._report.write import report
 
 __all__ = ["write_report"]
 
