@@ -101,9 +101,15 @@
 # Sequences in Python also when there is one element; other vectors of length one become scalars.
 .SEQUENCES <- c("genes", "penalties", "candidates", "methods", "fractions", "holeFractions")
 
+# What Python made, or tables: as reticulate converts them.
+.RECORDS <- c("advice", "fit", "imputation", "markers", "markerParameters")
+
 # Whole numbers become integers (6 is a double in R but no count in Python), but not those of a matrix; NA
 # has no counterpart. Lists become dicts if they have names.
 .pythonValue <- function(value, name) {
+    if (name %in% .RECORDS) {
+        return(value)
+    }
     if (is.atomic(value) && anyNA(value)) {
         .stop("argument `", name, "` must not be NA")
     }

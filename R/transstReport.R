@@ -43,16 +43,17 @@ NULL
     }
     samples <- .samples(x, sampleId)
     # results of several samples, of which one is left
-    if (is.null(samples)) fit$params$sample_key <- NULL
+    if (!is.null(fit) && is.null(samples)) fit$params$sample_key <- NULL
     cells <- .reportedCells(x, name, labels, samples, fit)
     xy <- if (is.null(coords)) .coordinatesIfAny(x) else .coordinates(x, coords)
     target <- .flattenTarget(x, choice, cells, xy)
     sources <- if (!is.null(imputed)) list(imputed = .flattenImputed(imputed, x, coords))
-    .bridge() # before anything else asks for Python
     options <- list(
-        path = path.expand(file), name = name, advice = reticulate::r_to_py(.ADVICE),
-        fit = if (!is.null(fit)) reticulate::r_to_py(fit), sampleId = if (!is.null(samples)) .SAMPLE,
-        imputation = if (!is.null(imputed)) reticulate::r_to_py(.records(imputed)$imputation),
+        # Python may run in another folder
+        path = file.path(normalizePath(dirname(path.expand(file))), basename(file)),
+        name = name, advice = .ADVICE, fit = fit,
+        imputation = if (!is.null(imputed)) .records(imputed)$imputation,
+        sampleId = if (!is.null(samples)) .SAMPLE,
         labels = labels, genes = genes, title = title
     )
     options <- c(options, .reportedMarkers(markers, x, name, choice))
@@ -145,7 +146,7 @@ NULL
     }
     table <- as.data.frame(markers)
     names(table) <- .toSnake(names(table))
-    list(markers = reticulate::r_to_py(table), markerParameters = reticulate::r_to_py(parameters))
+    list(markers = table, markerParameters = parameters)
 }
 
 #' @rdname transstReport

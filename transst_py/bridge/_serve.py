@@ -128,6 +128,11 @@ def _evaluate(options: Options) -> dict[str, Any]:
     return {"table": table, "parameters": _plain(parameters)}
 
 
+def _report(options: Options) -> None:
+    imputed = (_sources() or {}).get("imputed")
+    write_report(target(), imputed, **options)
+
+
 def _bin(options: Options) -> dict[str, Any]:
     binned = tl.bin_cells(target(), **options)
     hand_over(binned)
@@ -148,11 +153,6 @@ def _her2st(options: Options) -> dict[str, Any]:
 
 def _write(options: Options) -> None:
     target().write_h5ad(**options)
-
-
-def _report(options: Options) -> None:
-    imputed = (_sources() or {}).get("imputed")
-    write_report(target(), imputed, **options)
 
 
 def hand_over(adata: AnnData) -> None:
