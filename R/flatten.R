@@ -27,21 +27,64 @@
 
 # A numeric matrix or dgCMatrix without NA.
 .plainMatrix <- function(m, what) {
-    if (is(m, "DelayedArray") || is(m, "SVT_SparseMatrix")) {
-        m <- if (DelayedArray::is_sparse(m)) as(m, "dgCMatrix") else as.matrix(m)
+    if (is(m, "DelayedArray")) {
+        return(.readInBlocks(m, what))
+    }
+    if (is(m, "SVT_SparseMatrix") && DelayedArray::type(m) %in% .NUMBERS) {
+        m <- as(m, "dgCMatrix")
     } else if (is(m, "denseMatrix")) {
         m <- as.matrix(m)
     } else if (is(m, "sparseMatrix") && !is(m, "dgCMatrix")) {
         m <- as(as(as(m, "dMatrix"), "generalMatrix"), "CsparseMatrix")
     }
+    if (is.matrix(m) && is.logical(m)) storage.mode(m) <- "integer"
     sparse <- is(m, "dgCMatrix")
     if (!sparse && !(is.matrix(m) && is.numeric(m))) {
-        .stop(what, " must be a numeric matrix, got ", class(m)[1L])
+        .stop(what, " must be a numeric matrix, got ", .describeMatrix(m))
     }
-    if (anyNA(if (sparse) m@x else m)) {
+    .checkComplete(if (sparse) m@x else m, what)
+    m
+}
+
+.NUMBERS <- c("double", "integer", "logical")
+
+.describeMatrix <- function(m) {
+    kind <- tryCatch(DelayedArray::type(m), error = function(e) NULL)
+    if (is.null(kind) || kind %in% c(.NUMBERS, "list")) class(m)[1L] else paste(class(m)[1L], "of", kind)
+}
+
+.checkComplete <- function(values, what) {
+    if (anyNA(values)) {
         .stop(what, " has missing values; remove or impute them first")
     }
-    m
+}
+
+# A matrix on disk, or with operations put off, as a dgCMatrix. Only one block of columns at a time, of at most
+# DelayedArray::getAutoBlockSize() bytes, is ever there with its zeros.
+.readInBlocks <- function(m, what) {
+    if (!DelayedArray::type(m) %in% .NUMBERS) {
+        .stop(what, " must be a numeric matrix, got ", .describeMatrix(m))
+    }
+    stored <- 0
+    blocks <- DelayedArray::blockApply(
+        m,
+        function(block) {
+            block <- as(block, "dgCMatrix")
+            .checkComplete(block@x, what)
+            stored <<- stored + length(block@x)
+            if (stored > .Machine$integer.max) {
+                .stop(
+                    what, " has more non-zero values (", format(stored), " so far) than a dgCMatrix can ",
+                    "hold (", .Machine$integer.max, "); select genes or spots first"
+                )
+            }
+            unname(block)
+        },
+        grid = DelayedArray::colAutoGrid(m), as.sparse = TRUE, BPPARAM = NULL
+    )
+    plain <- do.call(cbind, blocks)
+    dimnames(plain) <- dimnames(m)
+    plain
 }
 
 # The columns that have a counterpart in Python, as bare vectors and factors.

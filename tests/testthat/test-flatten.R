@@ -7,23 +7,80 @@ test_that("every class of assay becomes a dgCMatrix or a numeric matrix of the s
     sparse <- as(m * 1, "dgCMatrix")
     variants <- list(
         integer = m, double = m * 1, dgC = sparse, dgR = as(sparse, "RsparseMatrix"),
-        dgT = as(sparse, "TsparseMatrix"), logical = as(sparse > 0, "lMatrix"),
-        delayed = DelayedArray::DelayedArray(sparse), denseDelayed = DelayedArray::DelayedArray(m)
+        dgT = as(sparse, "TsparseMatrix"), lgC = as(sparse > 0, "lMatrix"), logical = m > 0,
+        pattern = as(sparse, "nMatrix"), dge = as(as(sparse, "unpackedMatrix"), "generalMatrix"),
+        symmetric = Matrix::crossprod(sparse), diagonal = Matrix::Diagonal(4L),
+        svt = as(sparse, "SVT_SparseMatrix"), delayed = DelayedArray::DelayedArray(sparse), denseDelayed = DelayedArray::DelayedArray(m)
     )
     for (name in names(variants)) {
         plain <- TransST:::.plainMatrix(variants[[name]], "assay")
         expect_true(is(plain, "dgCMatrix") || is.matrix(plain), info = name)
         expect_identical(unname(as.matrix(plain) * 1), unname(as.matrix(variants[[name]]) * 1), info = name)
     }
-    sparseOnes <- variants[c("dgC", "dgR", "dgT", "logical", "delayed")]
+    sparseOnes <- variants[setdiff(names(variants), c("integer", "double", "logical", "dge"))]
     kept <- vapply(sparseOnes, function(v) is(TransST:::.plainMatrix(v, "assay"), "dgCMatrix"), TRUE)
     expect_true(all(kept))
 })
 
-test_that("an assay on disk is read", {
+# A dense matrix, as one on disk would be, that logs how much is read of it at once.
+setClass("LoggedSeed", slots = c(values = "matrix", log = "environment"), contains = "Array")
+setMethod("dim", "LoggedSeed", function(x) dim(x@values))
+setMethod("dimnames", "LoggedSeed", function(x) dimnames(x@values))
+setMethod(DelayedArray::extract_array, "LoggedSeed", function(x, index) {
+    part <- DelayedArray::extract_array(x@values, index)
+    x@log$sizes <- c(x@log$sizes, length(part))
+    part
+})
+logged <- function(m) methods::new("LoggedSeed", values = m, log = new.env())
+
+inBlocksOf <- function(bytes, expr) {
+    before <- DelayedArray::getAutoBlockSize()
+    on.exit(suppressMessages(DelayedArray::setAutoBlockSize(before)))
+    suppressMessages(DelayedArray::setAutoBlockSize(bytes))
+    expr
+}
+
+test_that("a delayed matrix is read in blocks and never whole", {
+    m <- tinyCounts(8L, 100L) * 1
+    seed <- logged(m)
+    # 7 columns of 8 genes of 8 bytes
+    plain <- inBlocksOf(7 * 8 * 8, TransST:::.plainMatrix(DelayedArray::DelayedArray(seed), "assay"))
+    expect_s4_class(plain, "dgCMatrix")
+    expect_identical(as.matrix(plain), m)
+    sizes <- seed@log$sizes[seed@log$sizes > 0L]
+    expect_lte(max(sizes), 8L * 7L)
+    expect_identical(sum(sizes), length(m)) # and each value once
+    # operations that were put off, and a choice of genes, change nothing of this
+    seed <- logged(m)
+    twice <- (DelayedArray::DelayedArray(seed) * 2)[3:4, ]
+    plain <- inBlocksOf(7 * 8 * 8, TransST:::.plainMatrix(twice, "assay"))
+    expect_identical(as.matrix(plain), (m * 2)[3:4, ])
+    expect_lte(max(seed@log$sizes), 2L * 28L)
+})
+
+test_that("a missing value ends the reading of a delayed matrix", {
+    m <- tinyCounts(8L, 100L) * 1
+    m[2L, 9L] <- NA
+    seed <- logged(m)
+    x <- tinySpe()[, rep(1L, 100L)]
+    SummarizedExperiment::assay(x, "counts", withDimnames = FALSE) <- DelayedArray::DelayedArray(seed)
+    expect_error(inBlocksOf(7 * 8 * 8, flatten(x)), "assay 'counts' has missing values")
+    expect_lte(sum(seed@log$sizes), 2L * 8L * 7L)
+})
+
+test_that("an assay on disk is read, dense and sparse, of numbers and of TRUE", {
     skip_if_not_installed("HDF5Array")
-    onDisk <- as(tinyCounts(), "HDF5Array")
-    expect_identical(TransST:::.plainMatrix(onDisk, "assay"), tinyCounts(), ignore_attr = TRUE)
+    m <- tinyCounts()
+    for (values in list(m, m * 1, m > 0, m[, 0L], m[0L, ], m[2L, , drop = FALSE])) {
+        onDisk <- as(values, "HDF5Array")
+        plain <- inBlocksOf(3 * 8 * 8, TransST:::.plainMatrix(onDisk, "assay"))
+        expect_s4_class(plain, "dgCMatrix")
+        expect_identical(as.matrix(plain), values * 1, ignore_attr = TRUE)
+    }
+    tenx <- HDF5Array::writeTENxMatrix(as(m * 1, "dgCMatrix"), tempfile(), "counts")
+    expect_identical(TransST:::.plainMatrix(tenx, "assay"), as(m * 1, "dgCMatrix"))
+    text <- as(`storage.mode<-`(m, "character"), "HDF5Array")
+    expect_error(TransST:::.plainMatrix(text, "`x`"), "`x` must be a numeric matrix, got .* of character")
 })
 
 test_that("missing values and text in an assay are refused by name", {
@@ -32,7 +89,7 @@ test_that("missing values and text in an assay are refused by name", {
     expect_error(flatten(tinySpe(m)), "assay 'counts' has missing values")
     expect_error(flatten(tinySpe(as(m * 1, "dgCMatrix"))), "assay 'counts' has missing values")
     storage.mode(m) <- "character"
-    expect_error(flatten(tinySpe(m)), "must be a numeric matrix, got matrix")
+    expect_error(flatten(tinySpe(m)), "must be a numeric matrix, got matrix of character")
 })
 
 test_that("columns keep what Python can hold, and drop the rest", {
