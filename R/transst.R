@@ -120,7 +120,7 @@ setMethod(
     if (is.null(options$verbose)) options$verbose <- interactive()
     if (!is.null(sources)) options$sourceLabels <- "label"
     result <- .callPython("transst", options, target, sources, words = .layerWords(x))
-    .graftDomains(x, .readDomains(result, target$sce), choice, name)
+    .graftDomains(x, .readDomains(result, .geneNames(target)), choice, name)
 }
 
 .checkNDomains <- function(nDomains, nSpots) {
@@ -178,12 +178,12 @@ setMethod(
 }
 
 # Python's answer in R's terms.
-.readDomains <- function(result, sce) {
+.readDomains <- function(result, genes) {
     levels <- as.character(result$domains)
     embedding <- result$embedding
     dimnames(embedding) <- list(NULL, paste0("TransST_", seq_len(ncol(embedding))))
     rotation <- result$loadings
-    dimnames(rotation) <- list(rownames(sce), colnames(embedding))
+    dimnames(rotation) <- list(genes, colnames(embedding))
     list(
         domains = factor(levels[as.vector(result$codes) + 1L], levels = levels),
         confidence = as.vector(result$confidence),
