@@ -52,6 +52,7 @@ bench: setup .bench-venv/installed
 	$(PY) benchmarks/scale.py
 	$(PY) benchmarks/imputation.py
 	$(PY) benchmarks/imputation_ablation.py
+	Rscript benchmarks/bridge.R
 
 # The methods that we compare with, on top of .venv and never in it.
 SITE := import site; print(site.getsitepackages()[0])

@@ -160,9 +160,19 @@
 }
 
 .checkGenes <- function(m, what) {
+    if (!all(dim(m))) {
+        .stop("`", what, "` is empty: ", nrow(m), " genes x ", ncol(m), " spots")
+    }
     genes <- rownames(m)
     if (is.null(genes)) {
         .stop("`", what, "` has no gene names; set rownames()")
+    }
+    unnamed <- which(is.na(genes) | !nzchar(genes))
+    if (length(unnamed)) {
+        .stop(
+            "`", what, "` has ", length(unnamed), " genes without a name (rows ", .listSome(unnamed),
+            "); name or remove them"
+        )
     }
     if (anyDuplicated(genes)) {
         twice <- unique(genes[duplicated(genes)])

@@ -68,6 +68,15 @@
         !is.null(.forcedPython())
 }
 
+# The Python that another R process should use: this one's, or the one the user asked for here.
+.chosenPython <- function() {
+    if (reticulate::py_available(initialize = FALSE)) {
+        reticulate::py_config()$python
+    } else if (!is.null(.forcedPython())) {
+        reticulate::py_discover_config()$python
+    }
+}
+
 # What use_python() and friends, VIRTUAL_ENV or ./.venv ask for. That there is no Python at all is an
 # error to reticulate, and its advice about a pyproject.toml in the working directory is not for us.
 .forcedPython <- function() {
@@ -184,5 +193,7 @@ installTransst <- function(envname = .ENVNAME, python = NULL, pipOptions = chara
 #' transstAvailable()
 #' @export
 transstAvailable <- function() {
-    !is.null(tryCatch(.bridge(), transst_no_python = function(e) NULL))
+    .run(".bridgeStarts")
 }
+
+.bridgeStarts <- function() !is.null(tryCatch(.bridge(), transst_no_python = function(e) NULL))

@@ -49,9 +49,13 @@
 #'     objects `Misc(x, "transst")`}
 #' }
 #'
-#' @details Errors raised in Python have class `transst_python_error` and carry Python's message and, as
-#'   element `traceback`, where it happened. An interrupt (Ctrl-C) stops the run; `x` is only changed
-#'   when all results are there.
+#' @details Errors raised in Python have class `transst_python_error` and carry Python's message;
+#'   [lastPythonError()] shows where the latest one happened. An interrupt (Ctrl-C) stops the run; `x` is only
+#'   changed when all results are there.
+#'
+#'   Assays on disk and other delayed ones (HDF5Array, TENxMatrix) are read a block of columns at a time, of
+#'   the size of [DelayedArray::getAutoBlockSize()], and never whole; their non-zero values have to fit into
+#'   memory.
 #'
 #' @seealso [plotDomains()], [domainMarkers()], [imputeSpots()]
 #'

@@ -12,6 +12,12 @@
 #' transstConfig()
 #' @export
 transstConfig <- function() {
+    config <- .run(".config")
+    config$r[["process of Python"]] <- .processChoice()
+    config
+}
+
+.config <- function() {
     problem <- tryCatch(
         {
             .bridge()

@@ -21,6 +21,14 @@ __all__ = ["from_parts", "from_r", "to_parts", "to_r"]
 
 # R's reducedDim "TransST" (or "TransST.name") is `obsm["X_transst"]` ("X_name") of `tl.transst`.
 _EMBEDDING = "TransST"
+# What is called otherwise in R; anndata2ri knows the way there, but for ours.
+_R_NAMES = {
+    "X_transst": _EMBEDDING,
+    "X_pca": "PCA",
+    "X_umap": "UMAP",
+    "X_tsne": "TSNE",
+    "X_diffmap": "DM",
+}
 
 
 def from_r(obj: Any, *, assay: str | None = None, layer: str | None = None) -> AnnData:
@@ -46,7 +54,8 @@ def from_r(obj: Any, *, assay: str | None = None, layer: str | None = None) -> A
     `layers`
         The other assays (not for Seurat).
     `obs`, `var`
-        Columns that have a Python counterpart; dates as text.
+        Columns that have a Python counterpart: numbers, text, logical values and factors, also ordered ones;
+        dates as text, integers with missing values as float. Lists and nested tables stay in R.
     `obsm`
         `spatial` where the object has coordinates, and the reduced dimensions.
 
@@ -89,7 +98,8 @@ def to_r(adata: AnnData) -> Any:
     Returns
     -------
     The R object (`rpy2.rinterface.SexpS4`) with `obs` as colData, `var` as rowData, `obsm["spatial"]` as
-    spatialCoords and the rest of `obsm` as reducedDims.
+    spatialCoords and the rest of `obsm` as reducedDims: "X_pca", "X_umap", "X_tsne", "X_diffmap" and
+    "X_transst" by their names in R (PCA, UMAP, TSNE, DM, TransST), the others by their own.
     """
     return r_session().package[".assembleSpatialExperiment"](to_parts(adata))
 
@@ -138,7 +148,7 @@ def to_parts(adata: AnnData) -> Any:
             "spots": spots,
             "genes": genes,
             "coords": ri.NULL if coords is None else r_matrix(coords.T),
-            "reducedDims": r_list({name: r_matrix(value.T) for name, value in obsm.items()}),
+            "reducedDims": r_list({_R_NAMES.get(n, n): r_matrix(value.T) for n, value in obsm.items()}),
         }
     )
 
