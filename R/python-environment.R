@@ -44,9 +44,10 @@
     }
     if (!reticulate::virtualenv_exists(.ENVNAME)) {
         .stop(
-            "no Python environment for TransST. Run TransST::installTransst() once to create the ",
-            "virtual environment '", .ENVNAME, "', or set the environment variable ",
-            "RETICULATE_PYTHON to a Python (>= 3.11) that has the required packages",
+            "there is no Python environment for TransST yet. Make one, once, with\n",
+            "    TransST::installTransst()\n",
+            "or set the environment variable RETICULATE_PYTHON to a Python (>= 3.11) that has the required ",
+            "packages",
             class = "transst_no_python"
         )
     }

@@ -4,9 +4,9 @@
 #
 # A SpatialExperiment with a dgCMatrix of counts, 10 % of them not zero, two columns of cell data, names and
 # positions goes to Python (AnnData, as transst() hands it over) and back (SpatialExperiment). Every run is a
-# fresh R process, which imports everything on a small object first. Seconds and peak memory on top of what
-# the process held before (/proc/self: Linux only) are those of the conversion and, in the same run, of a copy
-# of x, i and p. Medians of the runs are written to bridge.csv.
+# fresh R process, which imports everything on a small object first. Seconds (of computing, so that other jobs
+# do not count) and peak memory on top of what the process held before (/proc/self: Linux only) are those of
+# the conversion and, in the same run, of a copy of x, i and p. Medians are written to bridge.csv.
 
 # ---- One run, in a process of its own ------------------------------------------------------------------
 
@@ -34,7 +34,7 @@ measure <- function(run) {
     invisible(gc())
     cat("5", file = "/proc/self/clear_refs") # the peak starts anew
     before <- megabytes("VmRSS")
-    seconds <- system.time(value <- run(), gcFirst = FALSE)[["elapsed"]]
+    seconds <- sum(system.time(value <- run(), gcFirst = FALSE)[c("user.self", "sys.self")])
     list(value = value, cost = c(seconds = seconds, megabytes = megabytes("VmHWM") - before))
 }
 
