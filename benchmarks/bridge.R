@@ -11,10 +11,11 @@
 # ---- One run, in a process of its own ------------------------------------------------------------------
 
 largeTissue <- function(nSpots, nGenes) {
-    perSpot <- nGenes %/% 10L
-    i <- as.vector(replicate(nSpots, sort.int(sample.int(nGenes, perSpot)) - 1L))
+    perSpot <- nGenes %/% 10L # one of each ten genes
+    tens <- rep(10L * (seq_len(perSpot) - 1L), nSpots)
+    i <- tens + sample.int(10L, length(tens), TRUE) - 1L
     counts <- methods::new("dgCMatrix",
-        x = stats::rpois(length(i), 1) + 1, i = i, p = seq(0L, by = perSpot, length.out = nSpots + 1L),
+        x = as.double(sample.int(9L, length(i), TRUE)), i = i, p = seq(0L, by = perSpot, length.out = nSpots + 1L),
         Dim = c(nGenes, nSpots),
         Dimnames = list(paste0("gene", seq_len(nGenes)), paste0("spot", seq_len(nSpots)))
     )

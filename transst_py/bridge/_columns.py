@@ -75,7 +75,7 @@ def python_column(values: np.ndarray, packed: Any) -> Any:
         levels = python_text(fields["levels"])
         codes = np.where(missing, 0, values).astype(np.int64) - 1
         if kind == "text":
-            return np.where(missing, None, levels[codes]) if levels.size else np.full(codes.shape, None)
+            return np.array([*levels, None], dtype=object)[codes]  # -1, NA, is the last
         return pd.Categorical.from_codes(codes, levels, ordered=kind == "ordered")
     return values
 
