@@ -28,7 +28,7 @@ NULL
 
 # Call a function of this package, by its name, where Python runs.
 .run <- function(what, ...) {
-    if (.processChoice() == "here") do.call(what, list(...)) else .runInBackground(what, list(...))
+    if (.processChoice() == "here") get(what)(...) else .runInBackground(what, list(...))
 }
 
 .processChoice <- function() {
