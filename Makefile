@@ -53,6 +53,7 @@ bench: setup .bench-venv/installed
 	$(PY) benchmarks/scale.py
 	$(PY) benchmarks/imputation.py
 	$(PY) benchmarks/imputation_ablation.py
+	Rscript benchmarks/bridge.R
 
 docs: setup .docs-venv/installed
 	rm -rf build/docs docs/api

@@ -29,6 +29,10 @@ setMethod(".expression", "Seurat", function(x, choice, what = "x", genes = NULL)
         .stop("`layer`: `", what, "` has no layer '", layer, "'; it has ", .listSome(there))
     }
     if (!layer %in% found) {
+        message(
+            "`", what, "`: the layers ", .listSome(found), " are joined for this call; in `", what,
+            "` they stay as they are"
+        )
         assay <- SeuratObject::JoinLayers(assay, layers = layer)
     }
     SeuratObject::LayerData(assay, layer = layer)

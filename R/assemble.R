@@ -1,12 +1,23 @@
 # From parts that Python made (transst_py.bridge.to_parts) to an object.
 
-# Called from Python, which cannot set slots.
-.newDgCMatrix <- function(x, i, p, dim) {
-    new("dgCMatrix", x = x, i = i, p = p, Dim = dim)
+# Called from Python, which cannot set slots and attributes.
+.newDgCMatrix <- function(x, i, p, dim, names) {
+    new("dgCMatrix", x = x, i = i, p = p, Dim = dim, Dimnames = names %||% list(NULL, NULL))
+}
+
+.newFactor <- function(codes, levels, ordered) {
+    structure(codes, levels = levels, class = c(if (ordered) "ordered", "factor"))
+}
+
+# The counterpart of `.packText()`.
+.newText <- function(bytes, n, missing) {
+    text <- readBin(bytes, "character", n)
+    Encoding(text) <- "UTF-8"
+    text[missing] <- NA
+    text
 }
 
 .assembleSpatialExperiment <- function(parts, sampleId = "sample01") {
-    names <- list(parts$genes, parts$spots)
     reduced <- lapply(parts$reducedDims, function(m) {
         rownames(m) <- parts$spots
         m
@@ -16,10 +27,7 @@
     cells <- .assembleColumns(parts$colData, parts$spots)
     if (is.null(cells$sample_id)) cells$sample_id <- rep(sampleId, nrow(cells))
     SpatialExperiment(
-        assays = lapply(parts$assays, function(m) {
-            dimnames(m) <- names
-            m
-        }),
+        assays = parts$assays,
         colData = cells,
         rowData = .assembleColumns(parts$rowData, parts$genes),
         reducedDims = reduced,

@@ -1,85 +1,138 @@
-# From a user's object to the plain SingleCellExperiment that anndata2ri converts faithfully. It meets
-# many things it silently mangles (logical NA, DelayedMatrix, unnamed assays, S4 columns); none is let
-# through. Python's transst_py.bridge takes the result apart again.
+# From a user's object to parts that Python can take: a plain SingleCellExperiment that anndata2ri converts
+# faithfully, and what it would mangle silently or convert value by value: expression, text and the kinds of
+# columns. Python's transst_py.bridge puts them together again.
 
-# Parts: `sce`, the name of the assay that becomes X, the names of logical columns (they travel as
-# doubles), and the coordinates.
+# Parts: `assays`, of which the first becomes X, which Python reads where they are; `sce`, without assays and
+# names, its columns as numbers; the kinds of these (`cells`, `features`); the names of `spots` and `genes`;
+# and the coordinates.
 .flatten <- function(assays, cells, genes = NULL, coords = NULL, reduced = list()) {
-    cells <- .plainColumns(cells)
-    names <- dimnames(assays[[1L]])
+    cells <- .packColumns(cells)
+    features <- .packColumns(genes)
+    first <- assays[[1L]]
     sce <- SingleCellExperiment(
-        lapply(assays, function(m) {
-            dimnames(m) <- NULL
-            m
-        }),
-        colData = .plainDataFrame(cells, ncol(assays[[1L]])),
-        rowData = .plainDataFrame(.plainColumns(genes), nrow(assays[[1L]])),
+        colData = .numericFrame(cells, ncol(first)),
+        rowData = .numericFrame(features, nrow(first)),
         reducedDims = lapply(reduced, function(m) unname(as.matrix(m)))
     )
-    rownames(sce) <- names[[1L]]
+    kinds <- function(columns) lapply(columns, `[`, c("kind", "levels"))
     # Spots are matched by position, so doubled names may be changed for the journey.
-    colnames(sce) <- make.unique(names[[2L]] %||% as.character(seq_len(ncol(sce))))
-    logical <- names(cells)[vapply(cells, function(v) isTRUE(attr(v, "logical")), logical(1L))]
-    parts <- list(sce = sce, assay = names(assays)[1L], logical = logical)
+    spots <- make.unique(colnames(first) %||% as.character(seq_len(ncol(first))))
+    parts <- list(
+        assays = assays, sce = sce, cells = kinds(cells), features = kinds(features),
+        spots = .packText(spots),
+        genes = .packText(rownames(first) %||% as.character(seq_len(nrow(first))))
+    )
     if (!is.null(coords)) parts$coords <- coords
     parts
 }
 
+.geneNames <- function(parts) rownames(parts$assays[[1L]])
+
 # A numeric matrix or dgCMatrix without NA.
 .plainMatrix <- function(m, what) {
-    if (is(m, "DelayedArray") || is(m, "SVT_SparseMatrix")) {
-        m <- if (DelayedArray::is_sparse(m)) as(m, "dgCMatrix") else as.matrix(m)
+    if (is(m, "DelayedArray")) {
+        return(.readInBlocks(m, what))
+    }
+    if (is(m, "SVT_SparseMatrix") && DelayedArray::type(m) %in% .NUMBERS) {
+        m <- as(m, "dgCMatrix")
     } else if (is(m, "denseMatrix")) {
         m <- as.matrix(m)
     } else if (is(m, "sparseMatrix") && !is(m, "dgCMatrix")) {
         m <- as(as(as(m, "dMatrix"), "generalMatrix"), "CsparseMatrix")
     }
+    if (is.matrix(m) && is.logical(m)) storage.mode(m) <- "integer"
     sparse <- is(m, "dgCMatrix")
     if (!sparse && !(is.matrix(m) && is.numeric(m))) {
-        .stop(what, " must be a numeric matrix, got ", class(m)[1L])
+        .stop(what, " must be a numeric matrix, got ", .describeMatrix(m))
     }
-    if (anyNA(if (sparse) m@x else m)) {
-        .stop(what, " has missing values; remove or impute them first")
-    }
+    .checkComplete(if (sparse) m@x else m, what)
     m
 }
 
-# The columns that have a counterpart in Python, as bare vectors and factors.
-.plainColumns <- function(frame) {
-    columns <- lapply(stats::setNames(nm = names(frame)), function(name) .plainColumn(frame[[name]]))
+.NUMBERS <- c("double", "integer", "logical")
+
+.describeMatrix <- function(m) {
+    kind <- tryCatch(DelayedArray::type(m), error = function(e) NULL)
+    if (is.null(kind) || kind %in% c(.NUMBERS, "list")) class(m)[1L] else paste(class(m)[1L], "of", kind)
+}
+
+.checkComplete <- function(values, what) {
+    if (anyNA(values)) {
+        .stop(what, " has missing values; remove or impute them first")
+    }
+}
+
+# A matrix on disk, or with operations put off, as a dgCMatrix. Only one block of columns at a time, of at
+# most DelayedArray::getAutoBlockSize() bytes, is ever there with its zeros.
+.readInBlocks <- function(m, what) {
+    if (!DelayedArray::type(m) %in% .NUMBERS) {
+        .stop(what, " must be a numeric matrix, got ", .describeMatrix(m))
+    }
+    stored <- 0
+    blocks <- DelayedArray::blockApply(
+        m,
+        function(block) {
+            block <- as(block, "dgCMatrix")
+            .checkComplete(block@x, what)
+            stored <<- stored + length(block@x)
+            if (stored > .Machine$integer.max) {
+                .stop(
+                    what, " has more non-zero values (", format(stored), " so far) than a dgCMatrix can ",
+                    "hold (", .Machine$integer.max, "); select genes or spots first"
+                )
+            }
+            unname(block)
+        },
+        grid = DelayedArray::colAutoGrid(m), as.sparse = TRUE, BPPARAM = NULL
+    )
+    plain <- do.call(cbind, blocks)
+    dimnames(plain) <- dimnames(m)
+    plain
+}
+
+# Zero bytes end the values, as none can contain one. Single strings would take 50 times as long.
+.packText <- function(v) {
+    v <- enc2utf8(v)
+    missing <- which(is.na(v))
+    v[missing] <- ""
+    list(bytes = writeBin(v, raw(), useBytes = TRUE), missing = missing)
+}
+
+# The columns that have a counterpart in Python.
+.packColumns <- function(frame) {
+    columns <- lapply(stats::setNames(nm = names(frame)), function(name) .packColumn(frame[[name]]))
     columns[!vapply(columns, is.null, logical(1L))]
 }
 
-.plainColumn <- function(v) {
+# A column as doubles, which are codes of the levels for factors and text, and what it was; or NULL.
+.packColumn <- function(v) {
     if (is(v, "Rle")) {
         v <- S4Vectors::decode(v)
     }
     if (!is.atomic(v) || !is.null(dim(v)) || is.complex(v)) {
         return(NULL) # nested tables and lists have no counterpart
     }
+    if (inherits(v, c("Date", "POSIXt"))) v <- as.character(v)
     if (is.factor(v)) {
-        return(if (nlevels(v)) factor(v, ordered = FALSE) else rep(NA_character_, length(v)))
-    }
-    if (inherits(v, c("Date", "POSIXt"))) {
-        return(as.character(v))
-    }
-    if (is.logical(v)) {
-        return(structure(as.double(v), logical = TRUE))
+        kind <- if (is.ordered(v)) "ordered" else "factor"
+        return(.packCodes(as.character(v), levels(v), kind))
     }
     if (is.character(v)) {
-        return(as.character(v))
+        return(.packCodes(v, unique(v), "text"))
     }
-    # integer NA would arrive as a number, integer64 as noise
-    if (is.integer(v) && !anyNA(v)) as.integer(v) else as.double(v)
+    # An integer NA has no counterpart, integer64 arrives as the numbers it stands for.
+    kind <- if (is.logical(v)) "logical" else if (is.integer(v) && !anyNA(v)) "integer" else "double"
+    list(values = as.double(v), kind = kind)
 }
 
-.plainDataFrame <- function(columns, n) {
-    columns <- lapply(columns, function(v) {
-        attr(v, "logical") <- NULL
-        v
-    })
+.packCodes <- function(v, levels, kind) {
+    levels <- levels[!is.na(levels)]
+    list(values = as.double(match(v, levels)), kind = kind, levels = .packText(levels))
+}
+
+.numericFrame <- function(columns, n) {
     frame <- S4Vectors::make_zero_col_DFrame(n)
-    for (name in names(columns)) frame[[name]] <- columns[[name]]
+    for (name in names(columns)) frame[[name]] <- columns[[name]]$values
     frame
 }
 
@@ -107,9 +160,19 @@
 }
 
 .checkGenes <- function(m, what) {
+    if (!all(dim(m))) {
+        .stop("`", what, "` is empty: ", nrow(m), " genes x ", ncol(m), " spots")
+    }
     genes <- rownames(m)
     if (is.null(genes)) {
         .stop("`", what, "` has no gene names; set rownames()")
+    }
+    unnamed <- which(is.na(genes) | !nzchar(genes))
+    if (length(unnamed)) {
+        .stop(
+            "`", what, "` has ", length(unnamed), " genes without a name (rows ", .listSome(unnamed),
+            "); name or remove them"
+        )
     }
     if (anyDuplicated(genes)) {
         twice <- unique(genes[duplicated(genes)])

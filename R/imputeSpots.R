@@ -135,7 +135,7 @@ setMethod("imputeSpots", "Seurat", function(
 .imputationOptions <- function(options, genes, target) {
     options$genes <- genes
     if (is.null(options$verbose)) options$verbose <- interactive()
-    if (!is.null(target$sce$sample_id)) options$sampleId <- "sample_id"
+    if ("sample_id" %in% names(target$cells)) options$sampleId <- "sample_id"
     options
 }
 

@@ -7,22 +7,34 @@
 .callPython <- function(
     task, options, target = NULL, sources = NULL, collect = identity, words = .LAYERS
 ) {
-    bridge <- .bridge()
-    on.exit(rm(list = ls(.exchange, all.names = TRUE), envir = .exchange))
-    answer <- .interruptible({
-        options <- .pythonOptions(options, bridge$option_names(task))
-        .exchange$target <- target
-        .exchange$sources <- sources
-        bridge$answer(task, options)
-    })
+    on.exit(.emptyExchange())
+    answer <- .run(".answer", task, options, target, sources)
+    list2env(answer$made, .exchange)
     for (text in answer$warnings) {
         warning(warningCondition(.inRWords(text, words), class = "transst_python_warning", call = NULL))
     }
     if (!is.null(answer$error)) {
         .raisePythonError(answer$error, words)
     }
-    collect(.plainValue(answer$value))
+    collect(answer$value)
 }
+
+# In the process of Python: its value or error, its warnings, and the objects that it made.
+.answer <- function(task, options, target, sources) {
+    bridge <- .bridge()
+    on.exit(.emptyExchange())
+    answer <- .interruptible({
+        options <- .pythonOptions(options, bridge$option_names(task))
+        .exchange$target <- target
+        .exchange$sources <- sources
+        bridge$answer(task, options)
+    })
+    answer$value <- .plainValue(answer$value)
+    answer$made <- mget(setdiff(ls(.exchange), c("target", "sources")), envir = .exchange)
+    answer
+}
+
+.emptyExchange <- function() rm(list = ls(.exchange, all.names = TRUE), envir = .exchange)
 
 # Ctrl-C while reticulate itself is at work, between R and our Python code, ends as one of its errors;
 # Python remembers what the cause was.
@@ -54,10 +66,43 @@
 # Python's exception as an R error with its message and, for handlers, the names of its classes.
 .raisePythonError <- function(error, words) {
     classes <- c(paste0("transst_python_", error$classes), "transst_python_error", "transst_error")
-    stop(errorCondition(
-        .inRWords(error$message, words),
-        class = classes, call = NULL, traceback = error$traceback
-    ))
+    message <- .inRWords(error$message, words)
+    if (!any(.MEANT_FOR_USERS %in% error$classes)) {
+        message <- paste0(
+            error$classes[[1L]], " in Python: ", message, "\nlastPythonError() shows where; please report it"
+        )
+    }
+    .python$error <- errorCondition(message, class = classes, call = NULL, traceback = error$traceback)
+    stop(.python$error)
+}
+
+# Exceptions of transst_py about what it was given, whose message says what to do.
+.MEANT_FOR_USERS <- c("ValueError", "TypeError", "KeyError", "ImportError", "OSError")
+
+#' The latest error in Python
+#'
+#' Shows where in Python the latest error of this package happened, to find its cause or to report it.
+#'
+#' @return The error, a condition with Python's traceback as element `traceback`; `NULL` if there was none.
+#'   Printed, it shows the traceback.
+#'
+#' @details Handlers get the same condition: `tryCatch(..., transst_python_error = function(e) e$traceback)`.
+#'   Each of its classes is named like a class of the exception, such as `transst_python_ValueError`.
+#'
+#' @examplesIf transstAvailable()
+#' spe <- simulateTissue(seed = 1)$target
+#' try(transst(spe, nDomains = 3, normalization = "sqrt"))
+#' lastPythonError()
+#' @export
+lastPythonError <- function() .python$error
+
+#' @rdname lastPythonError
+#' @param x What `lastPythonError()` returned.
+#' @param ... Ignored.
+#' @export
+print.transst_python_error <- function(x, ...) {
+    cat(conditionMessage(x), "\n\n", x$traceback, sep = "")
+    invisible(x)
 }
 
 # ---- The one place where R's argument names become Python's -------------------------------------
@@ -139,6 +184,7 @@
     "Run tl\\.transst\\(key_added='([^']*)'\\)" = "Run transst(x, name = \"\\1\")",
     "or see tl\\.split_counts|, or see `?tl\\.split_counts`?" = "",
     "transst_py\\.tl\\.impute|`?tl\\.impute`?" = "imputeSpots()",
+    "transst_py\\.tl\\.bin_cells|`?tl\\.bin_cells`?" = "binCells()",
     "`?tl\\.rank_domain_genes`?" = "domainMarkers()",
     "`?tl\\.transst`?" = "transst()",
     "(`?)(normalization|graph|method)='(\\w+)'" = "\\1\\2 = \"\\3\"",

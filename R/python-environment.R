@@ -45,9 +45,10 @@
     }
     if (!reticulate::virtualenv_exists(.ENVNAME)) {
         .stop(
-            "no Python environment for TransST. Run TransST::installTransst() once to create the ",
-            "virtual environment '", .ENVNAME, "', or set the environment variable ",
-            "RETICULATE_PYTHON to a Python (>= 3.11) that has the required packages",
+            "there is no Python environment for TransST yet. Make one, once, with\n",
+            "    TransST::installTransst()\n",
+            "or set the environment variable RETICULATE_PYTHON to a Python (>= 3.11) that has the required ",
+            "packages",
             class = "transst_no_python"
         )
     }
@@ -67,6 +68,15 @@
     reticulate::py_available(initialize = FALSE) ||
         any(nzchar(Sys.getenv(c("RETICULATE_PYTHON", "RETICULATE_PYTHON_ENV")))) ||
         !is.null(.forcedPython())
+}
+
+# The Python that another R process should use: this one's, or the one the user asked for here.
+.chosenPython <- function() {
+    if (reticulate::py_available(initialize = FALSE)) {
+        reticulate::py_config()$python
+    } else if (!is.null(.forcedPython())) {
+        reticulate::py_discover_config()$python
+    }
 }
 
 # What use_python() and friends, VIRTUAL_ENV or ./.venv ask for. That there is no Python at all is an
@@ -185,5 +195,7 @@ installTransst <- function(envname = .ENVNAME, python = NULL, pipOptions = chara
 #' transstAvailable()
 #' @export
 transstAvailable <- function() {
-    !is.null(tryCatch(.bridge(), transst_no_python = function(e) NULL))
+    .run(".bridgeStarts")
 }
+
+.bridgeStarts <- function() !is.null(tryCatch(.bridge(), transst_no_python = function(e) NULL))

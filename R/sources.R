@@ -75,9 +75,9 @@
 }
 
 .checkSharedGenes <- function(target, sources) {
-    genes <- rownames(target$sce)
+    genes <- .geneNames(target)
     for (name in names(sources)) {
-        theirs <- rownames(sources[[name]]$sce)
+        theirs <- .geneNames(sources[[name]])
         if (!any(genes %in% theirs)) {
             .stop(
                 "`source` and `x` share no genes: `x` has ", .listSome(genes, 3L), ", source '", name,

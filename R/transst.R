@@ -49,9 +49,13 @@
 #'     objects `Misc(x, "transst")`}
 #' }
 #'
-#' @details Errors raised in Python have class `transst_python_error` and carry Python's message and, as
-#'   element `traceback`, where it happened. An interrupt (Ctrl-C) stops the run; `x` is only changed
-#'   when all results are there.
+#' @details Errors raised in Python have class `transst_python_error` and carry Python's message;
+#'   [lastPythonError()] shows where the latest one happened. An interrupt (Ctrl-C) stops the run; `x` is only
+#'   changed when all results are there.
+#'
+#'   Assays on disk and other delayed ones (HDF5Array, TENxMatrix) are read a block of columns at a time, of
+#'   the size of [DelayedArray::getAutoBlockSize()], and never whole; their non-zero values have to fit into
+#'   memory.
 #'
 #' @seealso [plotDomains()], [domainMarkers()], [imputeSpots()]
 #'
@@ -120,7 +124,7 @@ setMethod(
     if (is.null(options$verbose)) options$verbose <- interactive()
     if (!is.null(sources)) options$sourceLabels <- "label"
     result <- .callPython("transst", options, target, sources, words = .layerWords(x))
-    .graftDomains(x, .readDomains(result, target$sce), choice, name)
+    .graftDomains(x, .readDomains(result, .geneNames(target)), choice, name)
 }
 
 .checkNDomains <- function(nDomains, nSpots) {
@@ -178,12 +182,12 @@ setMethod(
 }
 
 # Python's answer in R's terms.
-.readDomains <- function(result, sce) {
+.readDomains <- function(result, genes) {
     levels <- as.character(result$domains)
     embedding <- result$embedding
     dimnames(embedding) <- list(NULL, paste0("TransST_", seq_len(ncol(embedding))))
     rotation <- result$loadings
-    dimnames(rotation) <- list(rownames(sce), colnames(embedding))
+    dimnames(rotation) <- list(genes, colnames(embedding))
     list(
         domains = factor(levels[as.vector(result$codes) + 1L], levels = levels),
         confidence = as.vector(result$confidence),

@@ -1,7 +1,8 @@
 #' What TransST runs on
 #'
-#' Tells the versions of R, Python and the packages that matter, where Python comes from, which device
-#' and how much memory there is, and what to do if something is missing.
+#' Tells the versions of R, Python and the packages that matter, where Python comes from and in which process
+#' it runs (see [TransST.process]), which device and how much memory there is, and what to do if something is
+#' missing.
 #'
 #' @return An object of class `transstConfig`: a list with elements `r`, `python`, `packages`,
 #'   `machine` and `problem` (`NULL` if all is well), with a print method.
@@ -12,6 +13,12 @@
 #' transstConfig()
 #' @export
 transstConfig <- function() {
+    config <- .run(".config")
+    config$r[["process of Python"]] <- .processChoice()
+    config
+}
+
+.config <- function() {
     problem <- tryCatch(
         {
             .bridge()

@@ -99,6 +99,51 @@ def test_there_and_back(ri, adata):
     pd.testing.assert_frame_equal(back.obs[columns], adata.obs, check_categorical=True)
 
 
+def test_what_is_odd_in_a_table_comes_back(ri, adata):
+    adata.obs = pd.DataFrame(
+        {
+            "self": np.arange(12.0),
+            "stage": pd.Categorical(["lo", "hi", None] * 4, categories=["lo", "hi"], ordered=True),
+            "text": ["", None, "ü"] * 4,
+            "nothing": pd.Categorical([None] * 12, categories=[]),
+            "large": np.arange(12) + 2**40,
+        },
+        index=adata.obs_names,
+    )
+    back = tst.bridge.from_r(tst.bridge.to_r(adata)).obs[list(adata.obs)]
+    pd.testing.assert_frame_equal(
+        back.drop(columns=["large", "nothing"]), adata.obs[["self", "stage", "text"]]
+    )
+    assert list(back["large"]) == list(adata.obs["large"])  # a double: R has no integers of this size
+    assert back["nothing"].isna().all()
+
+
+def test_the_users_own_copy_is_writable_and_r_s_object_stays(ri, adata):
+    ri.globalenv["mine"] = tst.bridge.to_r(adata)
+    own = tst.bridge.from_r("mine")
+    own.X.data[:] = -1
+    own.layers["dense"][:] = -1
+    np.testing.assert_array_equal(tst.bridge.from_r("mine").X.toarray(), adata.X.toarray())
+
+
+def test_entries_in_any_order_arrive_in_r_and_stay_as_they_were(ri, adata):
+    X = adata.X.copy()
+    X.indices[: X.indptr[1]] = X.indices[: X.indptr[1]][::-1].copy()
+    X.data[: X.indptr[1]] = X.data[: X.indptr[1]][::-1].copy()
+    X.has_sorted_indices = X.has_canonical_format = False
+    before = X.indices.copy()
+    adata.X = X
+    back = tst.bridge.from_r(tst.bridge.to_r(adata))
+    np.testing.assert_array_equal(back.X.toarray(), X.toarray())
+    np.testing.assert_array_equal(X.indices, before)
+
+
+def test_text_with_a_zero_character_is_refused(ri, adata):
+    adata.obs["text"] = ["a\0b"] * 12
+    with pytest.raises(ValueError, match=r"cannot be passed to R; remove it"):
+        tst.bridge.to_r(adata)
+
+
 def test_a_variable_of_r_by_its_name(ri, adata):
     ri.globalenv["mine"] = tst.bridge.to_r(adata)
     assert tst.bridge.from_r("mine").shape == adata.shape

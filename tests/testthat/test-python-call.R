@@ -96,7 +96,20 @@ test_that("an error of Python's is an R error with its message and classes, and 
     expect_match(conditionMessage(error), "Größe")
     expect_no_match(conditionMessage(error), "Traceback|py_last_error")
     expect_match(error$traceback, "Traceback")
+    expect_identical(lastPythonError(), error)
+    expect_output(print(error), "Traceback .*normalization")
     expect_length(ls(TransST:::.exchange, all.names = TRUE), 0L)
+})
+
+test_that("an error that Python did not mean for users says how to see where it was", {
+    raised <- list(classes = c("ZeroDivisionError", "Exception"), message = "division", traceback = "there")
+    error <- tryCatch(TransST:::.raisePythonError(raised, NULL), error = identity)
+    expect_match(
+        conditionMessage(error), "ZeroDivisionError in Python: division\nlastPythonError()",
+        fixed = TRUE
+    )
+    expect_s3_class(error, c("transst_python_ZeroDivisionError", "transst_python_error"))
+    expect_identical(lastPythonError()$traceback, "there")
 })
 
 test_that("Python's progress is shown when asked for", {

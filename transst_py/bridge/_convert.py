@@ -13,13 +13,22 @@ import pandas as pd
 import scipy.sparse as sp
 from anndata import AnnData
 
-from ._memory import r_array, r_matrix
+from ._columns import python_column, python_text, r_column, r_items, r_list, r_text
+from ._memory import matrix_view, r_array, r_matrix
 from ._session import r_session
 
 __all__ = ["from_parts", "from_r", "to_parts", "to_r"]
 
 # R's reducedDim "TransST" (or "TransST.name") is `obsm["X_transst"]` ("X_name") of `tl.transst`.
 _EMBEDDING = "TransST"
+# What is called otherwise in R; anndata2ri knows the way there, but for ours.
+_R_NAMES = {
+    "X_transst": _EMBEDDING,
+    "X_pca": "PCA",
+    "X_umap": "UMAP",
+    "X_tsne": "TSNE",
+    "X_diffmap": "DM",
+}
 
 
 def from_r(obj: Any, *, assay: str | None = None, layer: str | None = None) -> AnnData:
@@ -45,7 +54,8 @@ def from_r(obj: Any, *, assay: str | None = None, layer: str | None = None) -> A
     `layers`
         The other assays (not for Seurat).
     `obs`, `var`
-        Columns that have a Python counterpart; dates as text.
+        Columns that have a Python counterpart: numbers, text, logical values and factors, also ordered ones;
+        dates as text, integers with missing values as float. Lists and nested tables stay in R.
     `obsm`
         `spatial` where the object has coordinates, and the reduced dimensions.
 
@@ -72,7 +82,8 @@ def from_r(obj: Any, *, assay: str | None = None, layer: str | None = None) -> A
         session.package[".checkClass"](obj)
     except ri.embedded.RRuntimeError as error:
         raise TypeError(str(error).strip().removeprefix("Error: ").replace("`x`", "`obj`")) from error
-    return from_parts(session.package[".flattenAll"](obj, **given))
+    adata = from_parts(session.package[".flattenAll"](obj, **given))
+    return adata.copy()  # the user's own, to be changed at will
 
 
 def to_r(adata: AnnData) -> Any:
@@ -87,42 +98,37 @@ def to_r(adata: AnnData) -> Any:
     Returns
     -------
     The R object (`rpy2.rinterface.SexpS4`) with `obs` as colData, `var` as rowData, `obsm["spatial"]` as
-    spatialCoords and the rest of `obsm` as reducedDims.
+    spatialCoords and the rest of `obsm` as reducedDims: "X_pca", "X_umap", "X_tsne", "X_diffmap" and
+    "X_transst" by their names in R (PCA, UMAP, TSNE, DM, TransST), the others by their own.
     """
     return r_session().package[".assembleSpatialExperiment"](to_parts(adata))
 
 
 def from_parts(parts: Any) -> AnnData:
-    """Build AnnData from what R's `flatten()` made: a plain SingleCellExperiment and its companions."""
+    """Build AnnData from what R's `flatten()` made: a plain SingleCellExperiment and its companions.
+
+    `X` and `layers` are read-only views on R's memory, without a copy.
+    """
     session = r_session()
-    fields = dict(zip(parts.names, parts, strict=True))
+    fields = r_items(parts)
     with session.conversion() as rules:
         adata = rules.rpy2py(fields["sce"])
     if not isinstance(adata, AnnData):  # anndata2ri returns classes it does not know as they are
         raise TypeError(f"anndata2ri left an object of class {list(fields['sce'].rclass)} unconverted")
-    for frame in (adata.obs, adata.var):
-        _plain_dtypes(frame)
-    for column in fields["logical"]:
-        adata.obs[column] = _as_bool(adata.obs[column])
+    for frame, names, columns in ((adata.obs, "spots", "cells"), (adata.var, "genes", "features")):
+        frame.index = pd.Index(python_text(fields[names]), dtype=object)
+        for name, column in r_items(fields[columns]).items():
+            frame[name] = python_column(frame[name].to_numpy(), column)
     for name in [name for name in adata.obsm if name.startswith(_EMBEDDING)]:
         adata.obsm["X_" + (name.removeprefix(_EMBEDDING).lstrip(".") or "transst")] = adata.obsm.pop(name)
-    adata.uns["X_name"] = fields["assay"][0]
+    assays = {name: matrix_view(m) for name, m in r_items(fields["assays"]).items()}
+    first = next(iter(assays))
+    adata.uns["X_name"], adata.X = first, assays.pop(first)
+    for name, layer in assays.items():
+        adata.layers[name] = layer
     if "coords" in fields:
         adata.obsm["spatial"] = np.array(r_array(fields["coords"]))  # own copy: R's vector may change
     return adata
-
-
-def _plain_dtypes(frame: pd.DataFrame) -> None:
-    """Use numpy's dtypes where nothing is missing: AnnData files hold no nullable text."""
-    frame.index = frame.index.astype(object)
-    for name, values in frame.items():
-        if isinstance(values.dtype, pd.api.extensions.ExtensionDtype) and values.dtype.kind == "i":
-            frame[name] = values.astype(np.int64)
-
-
-def _as_bool(values: pd.Series) -> pd.Series:
-    """Logical columns travel as doubles, because anndata2ri turns a logical NA into a number."""
-    return values.astype("boolean") if values.isna().any() else values.astype(bool)
 
 
 def to_parts(adata: AnnData) -> Any:
@@ -132,15 +138,17 @@ def to_parts(adata: AnnData) -> Any:
     assays |= dict(adata.layers)
     obsm = {name: np.asarray(value, dtype=np.float64) for name, value in adata.obsm.items()}
     coords = obsm.pop("spatial", None)
-    return _r_list(
+    spots, genes = r_text(adata.obs_names), r_text(adata.var_names)
+    names = ri.ListSexpVector([genes, spots])
+    return r_list(
         {
-            "assays": _r_list({name: r_matrix(_plain_matrix(X)) for name, X in assays.items()}),
-            "colData": _r_columns(adata.obs),
-            "rowData": _r_columns(adata.var),
-            "spots": _r_strings(adata.obs_names),
-            "genes": _r_strings(adata.var_names),
+            "assays": r_list({name: r_matrix(_plain_matrix(X), names) for name, X in assays.items()}),
+            "colData": r_list({str(name): r_column(adata.obs[name]) for name in adata.obs}),
+            "rowData": r_list({str(name): r_column(adata.var[name]) for name in adata.var}),
+            "spots": spots,
+            "genes": genes,
             "coords": ri.NULL if coords is None else r_matrix(coords.T),
-            "reducedDims": _r_list({name: r_matrix(value.T) for name, value in obsm.items()}),
+            "reducedDims": r_list({_R_NAMES.get(n, n): r_matrix(value.T) for n, value in obsm.items()}),
         }
     )
 
@@ -148,38 +156,3 @@ def to_parts(adata: AnnData) -> Any:
 def _plain_matrix(X: Any) -> np.ndarray | sp.csr_matrix:
     """Bring backed and newer sparse classes down to a csr matrix, everything else to an array."""
     return sp.csr_matrix(X) if sp.issparse(X) else np.asarray(X)
-
-
-def _r_list(items: dict[str, Any]) -> Any:
-    """Make a named R list."""
-    ri = r_session().interface
-    return ri.baseenv["list"](**items)
-
-
-def _r_strings(values: Any) -> Any:
-    """Make an R character vector; missing values become NA."""
-    ri = r_session().interface
-    return ri.StrSexpVector([ri.NA_Character if pd.isna(v) else str(v) for v in values])
-
-
-def _r_columns(frame: pd.DataFrame) -> Any:
-    """Make an R list of the columns of a data frame."""
-    return _r_list({str(name): _r_column(frame[name]) for name in frame.columns})
-
-
-def _r_column(values: pd.Series) -> Any:
-    """Make an R factor, logical, integer, double or character vector; missing values become NA."""
-    ri = r_session().interface
-    if isinstance(values.dtype, pd.CategoricalDtype):
-        codes = values.cat.codes.to_numpy()
-        text = [ri.NA_Character if c < 0 else str(values.cat.categories[c]) for c in codes]
-        return ri.baseenv["factor"](ri.StrSexpVector(text), levels=_r_strings(values.cat.categories))
-    if pd.api.types.is_bool_dtype(values.dtype):
-        return ri.BoolSexpVector([ri.NA_Logical if pd.isna(v) else bool(v) for v in values])
-    if pd.api.types.is_integer_dtype(values.dtype) and not values.isna().any():
-        numbers = values.to_numpy(np.int64)
-        fits = numbers.size == 0 or np.abs(numbers).max() < np.iinfo(np.int32).max
-        return (ri.IntSexpVector if fits else ri.FloatSexpVector)(numbers.tolist())
-    if pd.api.types.is_numeric_dtype(values.dtype):
-        return ri.FloatSexpVector(values.to_numpy(np.float64, na_value=np.nan).tolist())
-    return _r_strings(values)

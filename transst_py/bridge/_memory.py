@@ -9,13 +9,14 @@ import scipy.sparse as sp
 
 from ._session import r_session
 
-__all__ = ["r_array", "r_matrix"]
+__all__ = ["matrix_view", "r_array", "r_matrix", "r_vector"]
 
 _MAX_R_INDEX = np.iinfo(np.int32).max
+_DTYPES = {"REALSXP": "<f8", "INTSXP": "<i4", "LGLSXP": "<i4", "RAWSXP": "|u1"}
 
 
 class _Window:
-    """Read-only window on an R vector.
+    """Window on an R vector, read-only unless the vector is new.
 
     numpy keeps this object as the array's base, and it keeps the R vector alive. A bare memoryview does not,
     and reading it after R's garbage collection ends the process.
@@ -23,7 +24,7 @@ class _Window:
 
     __slots__ = ("__array_interface__", "_owner")
 
-    def __init__(self, sexp: Any, shape: tuple[int, ...], dtype: np.dtype) -> None:
+    def __init__(self, sexp: Any, shape: tuple[int, ...], dtype: np.dtype, *, writable: bool = False) -> None:
         from rpy2.rinterface_lib import openrlib
 
         address = int(openrlib.ffi.cast("uintptr_t", sexp._R_GET_PTR(sexp.__sexp__._cdata)))
@@ -33,14 +34,14 @@ class _Window:
             "typestr": dtype.str,
             "shape": shape,
             "strides": tuple(np.cumprod((dtype.itemsize, *shape[:-1])).tolist()),  # R is column-major
-            "data": (address, True),
+            "data": (address, not writable),
         }
 
 
 def r_array(sexp: Any) -> np.ndarray:
-    """View an R double or integer vector or matrix as a read-only array on R's own memory."""
+    """View an R double, integer, logical or raw vector or matrix as a read-only array on R's own memory."""
     ri = r_session().interface
-    dtype = np.dtype({ri.RTYPES.REALSXP: "<f8", ri.RTYPES.INTSXP: "<i4"}[sexp.typeof])
+    dtype = np.dtype(_DTYPES[sexp.typeof.name])
     dim = ri.baseenv["dim"](sexp)
     shape = (len(sexp),) if dim is ri.NULL else tuple(int(d) for d in dim)
     if len(sexp) == 0:
@@ -48,10 +49,32 @@ def r_array(sexp: Any) -> np.ndarray:
     return np.asarray(_Window(sexp, shape, dtype))
 
 
-def r_matrix(X: np.ndarray | sp.spmatrix) -> Any:
+def matrix_view(sexp: Any) -> np.ndarray | sp.csr_matrix:
+    """View an R (genes x spots) dgCMatrix or matrix as a read-only (spots x genes) one on R's own memory.
+
+    Both layouts agree (CSC of the one is CSR of the other), so nothing is transposed.
+    """
+    if sexp.typeof != r_session().interface.RTYPES.S4SXP:
+        return r_array(sexp).T
+    x, i, p = (r_array(sexp.do_slot(name)) for name in "xip")
+    shape = tuple(int(d) for d in sexp.do_slot("Dim"))[::-1]
+    X = sp.csr_matrix(shape, dtype=x.dtype)
+    X.data, X.indices, X.indptr = x, i, p  # the constructor would look through them once more
+    X.has_canonical_format = True  # R checks that of every dgCMatrix
+    return X
+
+
+def r_matrix(X: np.ndarray | sp.spmatrix, names: Any = None) -> Any:
     """Copy a (spots x genes) matrix into an R (genes x spots) one: dgCMatrix if sparse, else a double matrix.
 
-    Both layouts agree (CSR of the one is CSC of the other), so nothing is transposed.
+    As in `matrix_view`, nothing is transposed.
+
+    Parameters
+    ----------
+    X
+        The values.
+    names
+        R's dimnames of the result. To set them later would copy a dense matrix.
 
     Raises
     ------
@@ -59,21 +82,31 @@ def r_matrix(X: np.ndarray | sp.spmatrix) -> Any:
         A sparse matrix has more stored values than R's dgCMatrix can index.
     """
     ri = r_session().interface
-    dim = ri.IntSexpVector(list(X.shape[::-1]))
     if isinstance(X, np.ndarray):
-        return ri.baseenv["array"](_r_vector(X.ravel(), "f8"), dim=dim)
-    X = sp.csr_matrix(X, copy=True)  # putting the entries in order must not touch the caller's matrix
+        rows, columns = (ri.IntSexpVector([n]) for n in X.shape[::-1])
+        new = ri.baseenv["matrix"](ri.FloatSexpVector([0.0]), rows, columns, dimnames=names or ri.NULL)
+        return _filled(new, X.T)
+    X = sp.csr_matrix(X)
     if X.nnz > _MAX_R_INDEX:
         raise ValueError(f"{X.nnz} stored values are more than R's dgCMatrix can hold ({_MAX_R_INDEX})")
-    X.sum_duplicates()
-    build = r_session().package[".newDgCMatrix"]
-    return build(_r_vector(X.data, "f8"), _r_vector(X.indices, "i4"), _r_vector(X.indptr, "i4"), dim)
+    if not X.has_canonical_format:
+        X = X.copy()  # the caller's matrix stays as it is
+        X.sum_duplicates()
+    slots = [(X.data, "double"), (X.indices, "integer"), (X.indptr, "integer"), (X.shape[::-1], "integer")]
+    copies = [r_vector(np.asarray(values), mode) for values, mode in slots]
+    return r_session().package[".newDgCMatrix"](*copies, names or ri.NULL)
 
 
-def _r_vector(values: np.ndarray, dtype: str) -> Any:
+def r_vector(values: np.ndarray, mode: str) -> Any:
     """Copy a one-dimensional array into an R vector."""
     ri = r_session().interface
-    kind = ri.FloatSexpVector if dtype == "f8" else ri.IntSexpVector
-    if values.size == 0:
-        return kind([])
-    return kind.from_memoryview(np.ascontiguousarray(values, dtype).data)
+    new = ri.baseenv["vector"](ri.StrSexpVector([mode]), ri.FloatSexpVector([values.size]))
+    return _filled(new, values)
+
+
+def _filled(new: Any, values: np.ndarray) -> Any:
+    """Write into a new R vector or matrix: one copy, whatever the type and the order of the values."""
+    if values.size:
+        dtype = np.dtype(_DTYPES[new.typeof.name])
+        np.asarray(_Window(new, values.shape, dtype, writable=True))[...] = values
+    return new

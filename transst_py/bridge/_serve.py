@@ -118,7 +118,7 @@ def _impute(options: Options) -> dict[str, Any]:
     tl.impute(adata, **options)
     record = adata.uns["imputation"]
     for name in record["layers"]:
-        r_session().exchange[str(name)] = r_matrix(adata.layers[name])
+        r_session().hand_over(str(name), r_matrix(adata.layers[name]))
     return {"record": _plain(record)}
 
 
@@ -142,7 +142,7 @@ def _bin(options: Options) -> dict[str, Any]:
 def _simulate(options: Options) -> None:
     target, source = datasets.simulated_tissue(**options)
     hand_over(target)
-    r_session().exchange["source"] = to_parts(source)
+    r_session().hand_over("source", to_parts(source))
 
 
 def _her2st(options: Options) -> dict[str, Any]:
@@ -156,7 +156,7 @@ def _write(options: Options) -> None:
 
 
 def hand_over(adata: AnnData) -> None:
-    r_session().exchange["result"] = to_parts(adata)
+    r_session().hand_over("result", to_parts(adata))
 
 
 def _plain(value: Any) -> Any:

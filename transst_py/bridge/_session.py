@@ -67,6 +67,11 @@ class RSession(NamedTuple):
         """The environment of the R package through which objects are handed over without a copy."""
         return self.package[".exchange"]
 
+    def hand_over(self, name: str, value: Any) -> None:
+        """Put an R object into the exchange; rpy2's item assignment would copy it."""
+        assign = self.interface.baseenv["assign"]
+        assign(self.interface.StrSexpVector([name]), value, envir=self.exchange)
+
 
 @cache
 def r_session() -> RSession:

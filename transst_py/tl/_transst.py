@@ -397,6 +397,8 @@ def _check_size(n_spots: int, n_genes: int, n_domains: int, n_factors: int) -> N
 def _has_counts(X: Any, rows: str, consequence: str) -> np.ndarray:
     """Which rows have a count at all, (n,) bool; warns of those that have none."""
     found = np.asarray(X.sum(axis=1)).ravel() > 0
+    if not found.any():
+        raise ValueError(f"none of the {len(found)} {rows} has a count in the shared genes; see `layer`")
     if not found.all():
         warnings.warn(
             f"{(~found).sum()} of {len(found)} {rows} have no count in the shared genes; {consequence}",
