@@ -5,8 +5,8 @@
 #' [plotConfidence()], [plotMarkers()], [plotTransfer()], [plotNDomains()], [plotConvergence()],
 #' [plotAgreement()] and [plotImputation()] show the results, [transstReport()] all of them.
 #' The computing is done by the Python package `transst_py`, which comes with this package;
-#' [transstConfig()] tells whether its Python environment is complete and [installTransst()] makes one. [TransST.process] chooses the
-#' process that it runs in.
+#' [transstConfig()] tells whether its Python environment is complete and [installTransst()] makes one.
+#' [TransST.process] chooses the process that it runs in.
 #'
 #' @section Where the results are:
 #'
