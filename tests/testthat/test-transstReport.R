@@ -46,10 +46,10 @@ test_that("a report has the samples of the object, also after some were left out
     spe <- fittedTissue()
     samples <- "Samples</dt>\\s*<dd[^>]*>2<"
     expect_no_match(reportOf(spe), samples, perl = TRUE)
-    spe$sample_id <- rep(c("left", "right"), length.out = ncol(spe))
-    expect_match(reportOf(spe), samples, perl = TRUE)
+    spe$half <- rep(c("left", "right"), length.out = ncol(spe))
+    expect_match(reportOf(spe, sampleId = "half"), samples, perl = TRUE)
     S4Vectors::metadata(spe)$transst$params$sample_key <- "sample"
-    expect_no_match(reportOf(spe[, spe$sample_id == "left"]), samples, perl = TRUE)
+    expect_no_match(reportOf(spe[, spe$half == "left"], sampleId = "half"), samples, perl = TRUE)
 })
 
 test_that("a report of imputed values alone has no domains", {
