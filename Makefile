@@ -37,7 +37,7 @@ lint: setup
 	Rscript tools/lint.R
 
 test-python: setup
-	$(PY) -m pytest
+	$(PY) -m pytest --cov=transst_py --cov-report=term:skip-covered --cov-fail-under=90
 
 test-r: setup
 	Rscript tools/test_r.R

@@ -16,12 +16,13 @@ RLIB=$ROOT/.Rlib
 LOG=$ROOT/setup.log
 export R_LIBS="$RLIB" PIP_DISABLE_PIP_VERSION_CHECK=1
 
-R_PACKAGES="SpatialExperiment Seurat reticulate HDF5Array ggplot2 patchwork testthat roxygen2 knitr rmarkdown BiocStyle lintr"
+R_PACKAGES="SpatialExperiment Seurat reticulate HDF5Array ggplot2 patchwork testthat roxygen2 knitr rmarkdown BiocStyle lintr covr callr scattermore"
 # The -dev libraries are what rpy2 links against (its wheel is compiled here).
 DEBIAN_PACKAGES="r-base-core g++ gfortran make pandoc fonts-dejavu-core
  libtirpc-dev libpcre2-dev libdeflate-dev libzstd-dev liblzma-dev libbz2-dev zlib1g-dev libicu-dev libblas-dev liblapack-dev
  r-bioc-spatialexperiment r-cran-seurat r-cran-reticulate r-bioc-hdf5array r-cran-ggplot2 r-cran-patchwork
- r-cran-testthat r-cran-roxygen2 r-cran-knitr r-cran-rmarkdown r-bioc-biocstyle r-cran-lintr"
+ r-cran-testthat r-cran-roxygen2 r-cran-knitr r-cran-rmarkdown r-bioc-biocstyle r-cran-lintr r-cran-covr
+ r-cran-callr r-cran-scattermore"
 
 t0=$(date +%s)
 say() { echo "[setup $(($(date +%s) - t0))s] $*"; }
@@ -34,7 +35,7 @@ Install these yourself, then run `make setup` again:
 
   R >= 4.5 (https://cran.r-project.org) and, in R:
     install.packages(c("BiocManager", "Seurat", "reticulate", "ggplot2", "patchwork",
-                       "testthat", "roxygen2", "knitr", "rmarkdown", "lintr"))
+                       "testthat", "roxygen2", "knitr", "rmarkdown", "lintr", "covr", "callr", "scattermore"))
     BiocManager::install(c("SpatialExperiment", "HDF5Array", "BiocStyle"))
 
   Python >= 3.11 built with a shared libpython, and the C headers rpy2 compiles against
