@@ -67,7 +67,7 @@
 .raisePythonError <- function(error, words) {
     classes <- c(paste0("transst_python_", error$classes), "transst_python_error", "transst_error")
     message <- .inRWords(error$message, words)
-    if (!any(.MEANT_FOR_USERS %in% error$classes)) {
+    if (!any(.EXPLAINED %in% error$classes)) {
         message <- paste0(
             error$classes[[1L]], " in Python: ", message, "\nlastPythonError() shows where; please report it"
         )
@@ -77,7 +77,7 @@
 }
 
 # Exceptions of transst_py about what it was given, whose message says what to do.
-.MEANT_FOR_USERS <- c("ValueError", "TypeError", "KeyError", "ImportError", "OSError")
+.EXPLAINED <- c("ValueError", "TypeError", "KeyError", "ImportError", "OSError")
 
 #' The latest error in Python
 #'

@@ -155,7 +155,10 @@ test_that("every class of matrix gives the same result as a dgCMatrix", {
         expect_identical(calls$transst(other)$transst, labels, info = name)
         expect_equal(calls$domainMarkers(other), markers, info = name)
         filled <- calls$imputeSpots(other)
-        expect_identical(SingleCellExperiment::counts(filled), SingleCellExperiment::counts(other), info = name)
+        expect_identical(
+            SingleCellExperiment::counts(filled), SingleCellExperiment::counts(other),
+            info = name
+        )
     }
 })
 
