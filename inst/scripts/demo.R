@@ -105,6 +105,9 @@ main <- function(outDir = "demo_output") {
 
     savePlot(plotBeside(alone, spe, ari), file.path(outDir, "domains.png"), 13, 6)
     savePlot(plotBeforeAfter(spe, finer, genes), file.path(outDir, "imputation.png"), 11, 7.2)
+    report <- file.path(outDir, "report.html")
+    transstReport(spe, report, markers = markers, labels = "label", imputed = finer, genes = genes)
+    message("wrote ", report)
     saveRDS(spe, file.path(outDir, "transst.rds"))
     message("wrote ", file.path(outDir, "transst.rds"))
     writeH5ad(spe, file.path(outDir, "transst.h5ad"))

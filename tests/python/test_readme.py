@@ -21,6 +21,7 @@ def test_python_example_runs_as_printed(tmp_path, monkeypatch, capsys):
     exec(compile(code, "README.md", "exec"), {})
     assert "transst_confidence" in capsys.readouterr().out
     assert (tmp_path / "domains.png").stat().st_size > 0
+    assert "</html>" in (tmp_path / "report.html").read_text(encoding="utf-8")
 
 
 def test_command_lines_run_as_printed(tissue, tmp_path, monkeypatch, capsys):
@@ -32,7 +33,7 @@ def test_command_lines_run_as_printed(tissue, tmp_path, monkeypatch, capsys):
         adata.write_h5ad(f"{name}.h5ad")
     for line in lines.splitlines():
         assert main(shlex.split(line)[1:]) == 0, line
-    assert {"fit.h5ad", "markers.csv", "finer.h5ad", "domains.png", "gene1.pdf"} <= {
+    assert {"fit.h5ad", "markers.csv", "finer.h5ad", "domains.png", "gene1.pdf", "report.html"} <= {
         path.name for path in tmp_path.iterdir()
     }
     assert capsys.readouterr().out == ""
