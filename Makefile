@@ -14,7 +14,8 @@ export TRANSST_REFERENCE_DIR ?= $(abspath $(wildcard ../shared/reference))
 
 help:
 	@echo "make demo      set up, then domains, markers and imputation on real tissue -> demo_output/"
-	@echo "make test      set up, then ruff, mypy, pytest, testthat, lintr and R CMD check"
+	@echo "make test      set up, then ruff, mypy, pytest, testthat, lintr and R CMD check; prints the coverage"
+	@echo "make check     R CMD check as it is, with its tests and vignettes"
 	@echo "make setup     R >= 4.5 and its packages, .venv, .Rlib (see tools/setup.sh)"
 	@echo "make bench     accuracy and speed next to other methods, what is not there yet -> benchmarks/results/"
 	@echo "make docs      the documentation as a site, of both packages -> build/docs/index.html"
@@ -27,7 +28,9 @@ setup:
 demo: setup
 	Rscript inst/scripts/demo.R demo_output
 
-test: lint test-python test-r check
+# R CMD build makes the vignettes, and test-r has run the tests: R CMD check need not do both once more.
+test: lint test-python test-r
+	sh tools/check_r.sh --no-tests --no-vignettes
 	@echo "All checks passed."
 
 lint: setup
