@@ -17,7 +17,8 @@
 #' An interrupt (Ctrl-C) ends the call in both; the background process is ended with it, and the next call
 #' starts another.
 #'
-#' @return `getOption("TransST.process")` is `"here"`, `"background"`, or `NULL` for the default of the system.
+#' @return `getOption("TransST.process")` is `"here"`, `"background"`, or `NULL` for the default of the
+#'   system.
 #' @name TransST.process
 #' @aliases TransST-options
 #' @seealso [transstConfig()] tells which one is in use.
