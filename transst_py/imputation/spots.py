@@ -106,12 +106,10 @@ def smallest_values(sections: Sequence[Section], genes: np.ndarray) -> np.ndarra
 
 def variance_within(sections: Sequence[Section], genes: np.ndarray | slice = slice(None)) -> np.ndarray:
     """Variance of genes within sections, float64 (genes,); exactly 0 for constant ones."""
-    n = sum(len(section) for section in sections)
-    within, squares = np.zeros((2, sections[0].values[:, genes].shape[1]))
-    for section in sections:
-        mean, variance = column_moments(sp.csr_matrix(section.values[:, genes]))
-        within += len(section) / n * variance
-        squares += len(section) / n * (variance + mean**2)
+    sizes = [len(section) for section in sections]
+    moments = [column_moments(sp.csr_matrix(section.values[:, genes])) for section in sections]
+    within = np.average([variance for _, variance in moments], axis=0, weights=sizes)
+    squares = np.average([variance + mean**2 for mean, variance in moments], axis=0, weights=sizes)
     return np.where(within > VARIES * squares, within, 0.0)
 
 

@@ -51,7 +51,7 @@ def transfer_path(adata: AnnData, *, key: str = "transst", ax: Axes | None = Non
         ax = Figure(figsize=(6.0, 3.8), layout="constrained").subplots()
     x = _positions(penalties)
     mean = errors.mean(axis=0)
-    inner = np.isfinite(penalties) & (penalties > 0)
+    inner = _inner(penalties)
     ax.axvline(x[penalties == chosen][0], color="#999999", linestyle="--", linewidth=1, zorder=0)
     # Dotted up to the ends, which lie at no finite distance.
     ax.plot(x, mean, color=COLOR, linestyle=":", linewidth=1.2)
@@ -87,9 +87,14 @@ def _record(adata: AnnData, key: str) -> Mapping[str, Any]:
     return dict(transfer)
 
 
+def _inner(penalties: np.ndarray) -> np.ndarray:
+    """Tell which penalties are neither of the two ends, logical (n,)."""
+    return np.asarray(np.isfinite(penalties) & (penalties > 0))
+
+
 def _positions(penalties: np.ndarray) -> np.ndarray:
     """Return the decades of the penalties, (n,), with 0 and infinity one beyond the others."""
-    inner = np.isfinite(penalties) & (penalties > 0)
+    inner = _inner(penalties)
     decades = np.log10(penalties, out=np.zeros_like(penalties), where=inner)
     low, high = (decades[inner].min(), decades[inner].max()) if inner.any() else (0.0, 0.0)
     return np.select([penalties == 0, np.isinf(penalties)], [low - 1, high + 1], decades)
@@ -97,7 +102,7 @@ def _positions(penalties: np.ndarray) -> np.ndarray:
 
 def _ticks(penalties: np.ndarray, x: np.ndarray) -> tuple[list[float], list[str]]:
     """Return where to put ticks, and their texts: at powers of ten, and at the two ends if they are there."""
-    inner = np.isfinite(penalties) & (penalties > 0)
+    inner = _inner(penalties)
     places: list[float] = []
     if inner.any():
         powers = np.arange(np.ceil(x[inner].min()), np.floor(x[inner].max()) + 1)
