@@ -16,6 +16,7 @@ import scipy.sparse as sp
 from anndata import AnnData
 
 from transst_py._typing import Matrix
+from transst_py.chunks import RowChunks, Survey, is_stored, open_rows
 
 __all__ = [
     "LATTICE_COLUMNS",
@@ -29,6 +30,7 @@ __all__ = [
     "check_obs_column",
     "check_samples",
     "check_seed",
+    "check_survey",
     "check_unique_genes",
     "check_whole_number",
     "list_some",
@@ -61,23 +63,31 @@ def as_float_matrix(X: Any) -> Matrix:
     return X.astype(np.float32 if exact else np.float64)
 
 
-def check_anndata(data: Any, *, what: str = "adata") -> AnnData:
-    """Return an AnnData in memory: `data` itself, or the only table of a SpatialData.
+def check_anndata(data: Any, *, what: str = "adata", stored: bool = False) -> AnnData:
+    """Return an AnnData: `data` itself, or the only table of a SpatialData.
+
+    `stored` says whether its expression may lie in a file.
 
     Raises
     ------
     TypeError
         It is neither.
     ValueError
-        The SpatialData has no table or several, or the AnnData is backed by a file.
+        The SpatialData has no table or several, or the AnnData is backed by a file and may not be, or is a
+        view of one that is.
     """
     tables = getattr(data, "tables", None)
     if isinstance(tables, Mapping):
         data = _only_table(tables, what)
     if not isinstance(data, AnnData):
         raise TypeError(f"`{what}` must be an AnnData, got {type(data).__name__}")
-    if data.isbacked:
+    if data.isbacked and not stored:
         raise ValueError(f"`{what}` is backed by a file; load it first: {what.split()[0]}.to_memory()")
+    if data.isbacked and data.is_view:
+        raise ValueError(
+            f"`{what}` is a view of an AnnData that is backed by a file, and would be loaded whole; write "
+            "the chosen rows to a file of their own (copy(filename)), and open that"
+        )
     return data
 
 
@@ -90,8 +100,10 @@ def _only_table(tables: Mapping[str, Any], what: str) -> Any:
     return next(iter(tables.values()))
 
 
-def check_matrix(adata: AnnData, layer: str | None, *, what: str = "adata") -> Matrix:
+def check_matrix(adata: AnnData, layer: str | None, *, what: str = "adata", stored: bool = False) -> Matrix:
     """Return `adata.X` or a layer as a finite floating (spots x genes) matrix.
+
+    With `stored`, it may be on disk or a dask array: `RowChunks` then, whose values `check_survey` looks at.
 
     Raises
     ------
@@ -100,7 +112,7 @@ def check_matrix(adata: AnnData, layer: str | None, *, what: str = "adata") -> M
     KeyError
         The layer does not exist.
     ValueError
-        There is no matrix, no spot, no gene, or a value is missing or infinite.
+        There is no matrix, no spot, no gene, or a value is missing or infinite; or it is not in memory.
     """
     if layer is not None and layer not in adata.layers:
         raise KeyError(
@@ -111,11 +123,46 @@ def check_matrix(adata: AnnData, layer: str | None, *, what: str = "adata") -> M
         raise ValueError(f"`{what}` has no X; choose one of its layers with `layer=`")
     if adata.n_obs == 0 or adata.n_vars == 0:
         raise ValueError(f"`{what}` is empty: {adata.n_obs} spots x {adata.n_vars} genes")
+    if is_stored(X):
+        if stored:
+            return open_rows(X, what)
+        raise ValueError(
+            f"`{what}`: the expression is not in memory ({type(X).__name__}), and here it has to be; load it "
+            f"first: {what.split()[0]}.to_memory()"
+        )
     X = as_float_matrix(X)
     values = X.data if sp.issparse(X) else X
     if not np.isfinite(values).all():
-        raise ValueError(f"`{what}` has missing or infinite expression values; remove or impute them first")
+        raise _not_finite(what)
     return X
+
+
+def _not_finite(what: str) -> ValueError:
+    return ValueError(f"`{what}` has missing or infinite expression values; remove or impute them first")
+
+
+def check_survey(
+    X: RowChunks, *, counts: bool, what: str = "adata", or_normalized: bool = True, raw: bool = False
+) -> Survey:
+    """Look at all values of rows that are not in memory, as `check_matrix` and `check_counts`, in one pass.
+
+    Raises
+    ------
+    ValueError
+        A value is missing or infinite, or negative where `counts` are expected.
+
+    Warns
+    -----
+    UserWarning
+        As `check_counts`.
+    """
+    survey = X.survey()
+    if survey.n_lost:
+        raise _not_finite(what)
+    if counts:
+        share = survey.n_fractional / max(survey.n_positive, 1)
+        _judge_counts(survey.lowest, share, survey.highest, what, or_normalized, raw)
+    return survey
 
 
 def check_counts(X: Matrix, *, what: str = "adata", or_normalized: bool = True, raw: bool = False) -> None:
@@ -137,21 +184,30 @@ def check_counts(X: Matrix, *, what: str = "adata", or_normalized: bool = True, 
     values = X.data if sp.issparse(X) else X.ravel()
     if values.size == 0:
         return
+    sample = values[:: max(1, values.size // 1_000_000)]
+    sample = sample[sample > 0]
+    share = float(np.mean(sample != np.round(sample))) if sample.size else 0.0
+    highest = float(sample.max()) if sample.size else 0.0
+    _judge_counts(float(values.min()), share, highest, what, or_normalized, raw)
+
+
+def _judge_counts(
+    lowest: float, share: float, highest: float, what: str, or_normalized: bool, raw: bool
+) -> None:
+    """Refuse a negative lowest value, and warn of a share of fractional values."""
     where = "(see `layer`" + (", or adata.raw.to_adata() if it holds them)" if raw else ")")
-    if values.min() < 0:
+    if lowest < 0:
         raise ValueError(
             f"`{what}` has negative expression values, so it holds no counts; pass raw counts {where}"
             + (", or normalised data with `normalization='none'`" if or_normalized else "")
         )
-    sample = values[:: max(1, values.size // 1_000_000)]
-    sample = sample[sample > 0]
-    if sample.size and np.mean(sample != np.round(sample)) > 0.01:
+    if share > 0.01:
         warnings.warn(
-            f"`{what}` holds fractional values (largest {sample.max():.3g}) where raw counts are expected; "
+            f"`{what}` holds fractional values (largest {highest:.3g}) where raw counts are expected; "
             f"pass raw counts {where}"
             + (", or set normalization='none' if the data are normalised already" if or_normalized else ""),
             UserWarning,
-            stacklevel=3,
+            stacklevel=4,
         )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 
 import numpy as np
 import pandas as pd
@@ -11,6 +12,7 @@ import scipy.sparse as sp
 from sklearn.utils import gen_batches
 
 from transst_py._typing import Matrix
+from transst_py.chunks import RowChunks
 from transst_py.standardize import column_moments
 
 __all__ = ["morans_i", "n_detected", "select_genes", "shared_genes"]
@@ -71,7 +73,10 @@ def morans_i(X: Matrix, graph: sp.csr_matrix) -> np.ndarray:
     if weight == 0:
         return np.zeros(p)
     mean, variance = column_moments(X)
-    cross = _sparse_cross(X, graph, mean) if sp.issparse(X) else _dense_cross(X, graph, mean)
+    if isinstance(X, RowChunks):
+        cross = _chunked_cross(X, graph, mean)
+    else:
+        cross = _sparse_cross(X, graph, mean) if sp.issparse(X) else _dense_cross(X, graph, mean)
     return np.asarray(np.divide(n * cross, weight * n * variance, out=np.zeros(p), where=variance > 0))
 
 
@@ -89,18 +94,54 @@ def _sparse_cross(X: sp.csr_matrix, graph: sp.csr_matrix, mean: np.ndarray) -> n
     """The same from the stored entries: Σ w_ab x_a x_b - 2 x̄ Σ d_a x_a + x̄² Σ d_a, d_a = Σ_b w_ab."""
     n, p = X.shape
     degrees = np.asarray(graph.sum(axis=1)).ravel()
-    cross, weighted = np.zeros(p), np.zeros(p)
+    sums = np.zeros((2, p))
     for batch in gen_batches(n, max(_CHUNK_NUMBERS // p, 1)):
-        rows = X[batch]
-        row = np.repeat(np.arange(rows.shape[0]), np.diff(rows.indptr))
-        around = (graph[batch] @ X).toarray()[row, rows.indices]
-        cross += np.bincount(rows.indices, weights=rows.data * around, minlength=p)
-        weighted += np.bincount(rows.indices, weights=rows.data * degrees[batch][row], minlength=p)
-    return np.asarray(cross - 2 * mean * weighted + mean**2 * degrees.sum())
+        sums += _sparse_sums(X[batch], graph[batch] @ X, degrees[batch])
+    return np.asarray(sums[0] - 2 * mean * sums[1] + mean**2 * degrees.sum())
+
+
+def _sparse_sums(rows: sp.csr_matrix, around: sp.csr_matrix, degrees: np.ndarray) -> np.ndarray:
+    """Σ x_a Σ_b w_ab x_b and Σ d_a x_a over some rows, (2, p)."""
+    row, p = np.repeat(np.arange(rows.shape[0]), np.diff(rows.indptr)), rows.shape[1]
+    cross = np.bincount(rows.indices, weights=rows.data * around.toarray()[row, rows.indices], minlength=p)
+    return np.stack([cross, np.bincount(rows.indices, weights=rows.data * degrees[row], minlength=p)])
+
+
+def _chunked_cross(X: RowChunks, graph: sp.csr_matrix, mean: np.ndarray) -> np.ndarray:
+    """The same of rows that are not in memory: a chunk is read with the rows that its spots are next to."""
+    tasks, bounds = [], X.bounds()
+    for start, stop in pairwise(bounds):
+        edges = graph[start:stop]
+        needed = np.union1d(np.arange(start, stop), edges.indices)
+        columns = np.searchsorted(needed, edges.indices)
+        near = sp.csr_matrix((edges.data, columns, edges.indptr), shape=(stop - start, len(needed)))
+        if start < stop:
+            tasks.append(X.task(needed, near, int(np.searchsorted(needed, start)), mean))
+    return np.asarray(X.reduce_tasks(_chunk_cross, tasks))
+
+
+def _chunk_cross(X: Matrix, graph: sp.csr_matrix, first: int, mean: np.ndarray) -> np.ndarray:
+    """Σ_ab w_ab (x_a - x̄)(x_b - x̄), a among the rows from `first` on, b among all rows of X."""
+    n, p = graph.shape[0], X.shape[1]
+    rows = X[first : first + n]
+    cross = np.zeros(p)
+    for batch in gen_batches(n, max(_CHUNK_NUMBERS // p, 1)):
+        degrees = np.asarray(graph[batch].sum(axis=1)).ravel()
+        if sp.issparse(X):
+            sums = _sparse_sums(rows[batch], graph[batch] @ X, degrees)
+            cross += sums[0] - 2 * mean * sums[1] + mean**2 * degrees.sum()
+        else:
+            around = graph[batch] @ X - degrees[:, None] * mean
+            cross += np.einsum("ij,ij->j", rows[batch] - mean, around)
+    return cross
 
 
 def n_detected(X: Matrix) -> np.ndarray:
     """Rows in which each gene has a non-zero value, (p,)."""
+    if isinstance(X, RowChunks):
+        if "detected" not in X.known:
+            X.survey()
+        return X.known["detected"]
     if not sp.issparse(X):
         return np.asarray(np.count_nonzero(X, axis=0))
     found = np.zeros(X.shape[1], dtype=np.intp)

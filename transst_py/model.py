@@ -14,7 +14,6 @@ import pandas as pd
 import scipy.sparse as sp
 from sklearn.base import BaseEstimator
 from sklearn.model_selection import KFold
-from sklearn.utils import check_array
 from sklearn.utils.validation import check_is_fitted
 
 from transst_py._progress import Progress
@@ -27,7 +26,7 @@ from transst_py.eigen import orthonormal_basis
 from transst_py.source_model import SupervisedFactorAnalysis
 from transst_py.spatial_factors import SpatialFactors, check_min_autocorrelation
 from transst_py.spatial_mixture import Field, SpatialGaussianMixture
-from transst_py.standardize import StandardizedMatrix, column_moments
+from transst_py.standardize import StandardizedMatrix, check_rows, column_moments, pooled_moments
 from transst_py.transfer import DEFAULT_PENALTIES, AdaptiveLoadings
 
 __all__ = ["TransST"]
@@ -191,7 +190,7 @@ class TransST(BaseEstimator):
         ValueError
             Shapes do not fit, an option is out of range, or a source has no label at all.
         """
-        X = check_expression(X, "X")
+        X = check_rows(X, "X")
         field = Field.of(connectivities, X.shape[0])
         named = source if isinstance(source, Mapping) else dict(enumerate(source or []))
         datasets = [check_source(X_s, y_s, X.shape[1], f"source[{k!r}]") for k, (X_s, y_s) in named.items()]
@@ -370,7 +369,7 @@ class TransST(BaseEstimator):
     def predict(self, X: Any, connectivities: sp.csr_matrix | None = None) -> np.ndarray:
         """Label the spots of another slice, (n_new,), standardised as the target was."""
         check_is_fitted(self, "mixture_")
-        X = check_expression(X, "X")
+        X = check_rows(X, "X")
         field = Field.of(connectivities, X.shape[0])
         E = self.coordinates_.transform(self.transfer_.standardize(X), field.graph)
         return self.mixture_.predict(E, field)
@@ -436,13 +435,6 @@ def standardized(
     return target, others
 
 
-def check_expression(X: Any, name: str) -> Matrix:
-    """Return X as a finite floating ndarray or csr matrix with at least two rows."""
-    return check_array(
-        X, accept_sparse="csr", dtype=[np.float64, np.float32], ensure_min_samples=2, input_name=name
-    )
-
-
 def check_source(X: Any, y: Any, n_genes: int, name: str) -> tuple[Matrix, np.ndarray]:
     """Return the labelled rows of one source, and their labels.
 
@@ -456,7 +448,7 @@ def check_source(X: Any, y: Any, n_genes: int, name: str) -> tuple[Matrix, np.nd
     UserWarning
         Rows without a label are left out.
     """
-    X = check_expression(X, name)
+    X = check_rows(X, name)
     labels = pd.Series(np.asarray(y, dtype=object))
     if X.shape[1] != n_genes:
         raise ValueError(f"`{name}` has {X.shape[1]} genes, the target {n_genes}")
@@ -473,13 +465,3 @@ def check_source(X: Any, y: Any, n_genes: int, name: str) -> tuple[Matrix, np.nd
         )
         X = X[np.flatnonzero(labelled)]
     return X, labels[labelled].astype(str).to_numpy()
-
-
-def pooled_moments(
-    moments: Sequence[tuple[np.ndarray, np.ndarray]], rows: Sequence[int]
-) -> tuple[np.ndarray, np.ndarray]:
-    """Mean and variance of all rows together, from those of the parts."""
-    weights = np.asarray(rows, dtype=np.float64) / sum(rows)
-    mean = sum(w * m for w, (m, _) in zip(weights, moments, strict=True))
-    variance = sum(w * (v + (m - mean) ** 2) for w, (m, v) in zip(weights, moments, strict=True))
-    return np.asarray(mean), np.asarray(variance)

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 import scipy.sparse as sp
 from sklearn.utils import gen_batches
 
 from transst_py._typing import Matrix
 from transst_py._validation import check_counts
+from transst_py.chunks import RowChunks
 
-__all__ = ["NORMALIZATIONS", "log_expression", "log_normalize", "median_total"]
+__all__ = ["NORMALIZATIONS", "log_expression", "log_normalize", "median_total", "row_totals"]
 
 _CHUNK_ROWS = 16_384
 NORMALIZATIONS = ("log", "none")
@@ -29,7 +32,9 @@ def log_normalize(X: Matrix, *, target_sum: float) -> Matrix:
     -------
     A new matrix of the same kind and shape as `X`; a sparse one may share the positions of its entries.
     """
-    totals = np.asarray(X.sum(axis=1), dtype=np.float64).ravel()
+    if isinstance(X, RowChunks):
+        return X.then(partial(log_normalize, target_sum=target_sum), known=("detected",))
+    totals = row_totals(X)
     factors = np.divide(target_sum, totals, out=np.zeros_like(totals), where=totals > 0)
     if sp.issparse(X):
         if not X.has_canonical_format:
@@ -44,9 +49,16 @@ def log_normalize(X: Matrix, *, target_sum: float) -> Matrix:
     return np.log1p(X * factors[:, None])
 
 
+def row_totals(X: Matrix) -> np.ndarray:
+    """Total of every spot, float64 (n,)."""
+    if isinstance(X, RowChunks):
+        return X.totals()
+    return np.asarray(X.sum(axis=1), dtype=np.float64).ravel()
+
+
 def median_total(X: Matrix) -> float:
     """Median total of the spots that have counts, or 1 if none has."""
-    totals = np.asarray(X.sum(axis=1), dtype=np.float64).ravel()
+    totals = row_totals(X)
     return float(np.median(totals[totals > 0])) if (totals > 0).any() else 1.0
 
 

@@ -12,8 +12,8 @@ from __future__ import annotations
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
-from typing import Any, Self
+from functools import cached_property, partial
+from typing import Any, Self, cast
 
 import numpy as np
 import pandas as pd
@@ -24,7 +24,9 @@ from sklearn.utils.validation import column_or_1d
 from threadpoolctl import threadpool_limits
 
 from transst_py._threads import in_threads
+from transst_py._typing import Matrix
 from transst_py._validation import check_choice
+from transst_py.chunks import RowChunks
 from transst_py.eigen import fix_signs, leading_eigenvectors
 from transst_py.standardize import StandardizedMatrix, standardize
 
@@ -116,6 +118,9 @@ class ClassStatistics:
     @classmethod
     def from_rows(cls, X: StandardizedMatrix, codes: np.ndarray, n_classes: int) -> Self:
         """Collect the statistics of rows with class codes 0..n_classes-1."""
+        if isinstance(X.X, RowChunks) and n_classes * X.shape[1] ** 2 <= _MAX_NUMBERS:
+            of_chunk = partial(_chunk_statistics, X.mean, X.scale, n_classes)
+            return cast(Self, X.X.reduce(of_chunk, codes, kind=cls))
         counts = np.bincount(codes, minlength=n_classes).astype(np.float64)
         means, scatters = np.zeros((n_classes, X.shape[1])), []
         for k in range(n_classes):
@@ -137,11 +142,29 @@ class ClassStatistics:
         ]
         return type(self)(counts, self.means + share[:, None] * delta, scatters)
 
+    def arrays(self) -> list[np.ndarray]:
+        """Everything in arrays, if no scatter holds rows of its own."""
+        grams = [np.zeros((0, 0)) if S.gram is None else S.gram for S in self.scatters]
+        return [self.counts, self.means, *[S.rows for S in self.scatters], *grams]
+
+    @classmethod
+    def from_arrays(cls, arrays: list[np.ndarray]) -> Self:
+        """Read what `arrays` gave."""
+        (counts, means, *parts), n_classes = arrays, len(arrays[0])
+        pairs = zip(parts[:n_classes], parts[n_classes:], strict=True)
+        return cls(counts, means, [Scatter(rows, gram if gram.size else None) for rows, gram in pairs])
+
     @cached_property
     def total(self) -> Scatter:
         """Sum of x x' over all rows."""
         means = Scatter(np.sqrt(self.counts)[:, None] * self.means)
         return sum(self.scatters, start=means)
+
+
+def _chunk_statistics(
+    mean: np.ndarray, scale: np.ndarray, n_classes: int, X: Matrix, codes: np.ndarray
+) -> ClassStatistics:
+    return ClassStatistics.from_rows(StandardizedMatrix(X, mean, scale), codes, n_classes)
 
 
 @dataclass

@@ -1,16 +1,24 @@
-"""Centred and scaled expression that is never formed: sparse rows stay sparse, products are exact."""
+"""Centred and scaled expression that is never formed: sparse rows stay sparse, products are exact.
+
+Rows that are not in memory (`RowChunks`) are read a chunk at a time: what is computed of a chunk is what
+would be computed of all rows, and is summed up.
+"""
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, Self
 
 import numpy as np
 import scipy.sparse as sp
 from sklearn.utils import check_array, gen_batches
 
 from transst_py._typing import Matrix
+from transst_py.chunks import RowChunks, is_stored, open_rows
 
-__all__ = ["StandardizedMatrix", "column_moments", "standardize"]
+__all__ = ["StandardizedMatrix", "check_rows", "column_moments", "pooled_moments", "standardize"]
 
 # Rows looked at at a time: 2048 x 2000 genes in float64 are 33 MB.
 _CHUNK_ROWS = 2048
@@ -28,6 +36,11 @@ def column_moments(X: Matrix) -> tuple[np.ndarray, np.ndarray]:
     mean, variance
         Arrays of shape (p,).
     """
+    if isinstance(X, RowChunks):
+        if "mean" not in X.known:
+            moments = X.reduce(_Moments.of, kind=_Moments)
+            X.known.update(mean=moments.mean, variance=moments.variance)
+        return X.known["mean"], X.known["variance"]
     n, p = X.shape
     if not sp.issparse(X):
         X = np.asarray(X)
@@ -45,6 +58,40 @@ def column_moments(X: Matrix) -> tuple[np.ndarray, np.ndarray]:
     return mean, (deviations + (n - stored) * mean**2) / n
 
 
+def pooled_moments(
+    moments: Sequence[tuple[np.ndarray, np.ndarray]], rows: Sequence[int]
+) -> tuple[np.ndarray, np.ndarray]:
+    """Mean and variance of all rows together, from those of the parts."""
+    weights = np.asarray(rows, dtype=np.float64) / sum(rows)
+    mean = sum(w * m for w, (m, _) in zip(weights, moments, strict=True))
+    variance = sum(w * (v + (m - mean) ** 2) for w, (m, v) in zip(weights, moments, strict=True))
+    return np.asarray(mean), np.asarray(variance)
+
+
+@dataclass
+class _Moments:
+    """Column moments of some rows, to be added up."""
+
+    n: int
+    mean: np.ndarray
+    variance: np.ndarray
+
+    @classmethod
+    def of(cls, X: Matrix) -> Self:
+        return cls(X.shape[0], *column_moments(X))
+
+    def __add__(self, other: Self) -> Self:
+        parts = [(self.mean, self.variance), (other.mean, other.variance)]
+        return type(self)(self.n + other.n, *pooled_moments(parts, [self.n, other.n]))
+
+    def arrays(self) -> list[np.ndarray]:
+        return [np.array(self.n), self.mean, self.variance]
+
+    @classmethod
+    def from_arrays(cls, arrays: list[np.ndarray]) -> Self:
+        return cls(int(arrays[0]), *arrays[1:])
+
+
 class StandardizedMatrix:
     """The matrix (X - 1 mean') diag(1/scale), held as X, mean and scale.
 
@@ -53,7 +100,7 @@ class StandardizedMatrix:
     Parameters
     ----------
     X
-        ndarray or csr matrix, (n, p).
+        ndarray, csr matrix or `RowChunks`, (n, p).
     mean, scale
         Arrays of shape (p,); `scale` positive.
     """
@@ -66,8 +113,14 @@ class StandardizedMatrix:
         """Return the chosen rows, standardised by the same mean and scale."""
         return StandardizedMatrix(self.X[index], self.mean, self.scale)
 
+    def of_chunk(self, operation: str, *arguments: Any) -> partial[Any]:
+        """Promise one of the methods, for the rows of a chunk."""
+        return partial(_of_chunk, self.mean, self.scale, operation, arguments)
+
     def toarray(self) -> np.ndarray:
         """Return the (n, p) float64 array: only for few rows."""
+        if isinstance(self.X, RowChunks):
+            return StandardizedMatrix(self.X.to_memory(), self.mean, self.scale).toarray()
         X = np.asarray(self.X.toarray() if sp.issparse(self.X) else self.X, dtype=np.float64)
         return np.asarray((X - self.mean) / self.scale)
 
@@ -77,6 +130,8 @@ class StandardizedMatrix:
 
     def dot(self, A: np.ndarray) -> np.ndarray:
         """Return the (n, r) product with a (p, r) array."""
+        if isinstance(self.X, RowChunks):
+            return self.X.concatenate(self.of_chunk("dot", A))
         scaled = A / self.scale[:, None]
         product = np.empty((self.shape[0], A.shape[1]))
         for batch in gen_batches(self.shape[0], _CHUNK_ROWS):
@@ -86,6 +141,9 @@ class StandardizedMatrix:
 
     def scatter_dot(self, A: np.ndarray, weights: np.ndarray | None = None) -> np.ndarray:
         """Return Σ_i w_i x_i x_i' A, (p, r), by products with the rows: no (p, p) array is formed."""
+        if isinstance(self.X, RowChunks):
+            aligned = () if weights is None else (weights,)
+            return np.asarray(self.X.reduce(self.of_chunk("scatter_dot", A), *aligned, save=False))
         scaled = A / self.scale[:, None]
         offset = self.mean @ scaled
         product, total = np.zeros(A.shape), np.zeros(A.shape[1])
@@ -108,6 +166,8 @@ class StandardizedMatrix:
 
     def row_squares(self) -> np.ndarray:
         """Return the (n,) sums of squares of the standardised rows."""
+        if isinstance(self.X, RowChunks):
+            return self.X.concatenate(self.of_chunk("row_squares"))
         batches = gen_batches(self.shape[0], _CHUNK_ROWS)
         return np.concatenate([np.sum(self.rows(batch).toarray() ** 2, axis=1) for batch in batches])
 
@@ -118,6 +178,8 @@ class StandardizedMatrix:
         mean is no larger than its spread, so that few digits cancel (5.2-N9). Otherwise rows are densified
         and shifted in chunks.
         """
+        if isinstance(self.X, RowChunks):
+            return np.asarray(self.X.reduce(self.of_chunk("scatter", about)))
         origin = self.mean if about is None else self.mean + about * self.scale
         if self._is_sparse(origin):
             return self._sparse_scatter(origin)
@@ -129,6 +191,18 @@ class StandardizedMatrix:
             chunk -= origin
             chunk /= self.scale
             total += chunk.T @ chunk
+        return total
+
+    def scatters(self, groups: np.ndarray, n_groups: int) -> np.ndarray:
+        """Return the sums of x x' over the rows of every group, (n_groups, p, p), in one pass.
+
+        `groups` holds 0..n_groups-1 for each row.
+        """
+        if isinstance(self.X, RowChunks):
+            return np.asarray(self.X.reduce(partial(_scatters, self.mean, self.scale, n_groups), groups))
+        total = np.zeros((n_groups, self.shape[1], self.shape[1]))
+        for g in np.unique(groups):  # a chunk may have no row of some
+            total[g] = self.rows(np.flatnonzero(groups == g)).scatter()
         return total
 
     def _is_sparse(self, origin: np.ndarray) -> bool:
@@ -152,24 +226,49 @@ class StandardizedMatrix:
         return products
 
 
+def _of_chunk(
+    mean: np.ndarray, scale: np.ndarray, operation: str, arguments: tuple[Any, ...], X: Matrix, *parts: Any
+) -> Any:
+    return getattr(StandardizedMatrix(X, mean, scale), operation)(*arguments, *parts)
+
+
+def _scatters(
+    mean: np.ndarray, scale: np.ndarray, n_groups: int, X: Matrix, groups: np.ndarray
+) -> np.ndarray:
+    return StandardizedMatrix(X, mean, scale).scatters(groups, n_groups)
+
+
 def standardize(X: Any, *, center: bool, scale: bool) -> StandardizedMatrix:
     """Check a matrix and standardise its columns by their own mean and standard deviation.
 
     Parameters
     ----------
     X
-        array-like, sparse matrix, or a `StandardizedMatrix`, which is returned as it is.
+        array-like, sparse matrix, rows that are not in memory, or a `StandardizedMatrix`, which is returned
+        as it is.
     center, scale
         Subtract the column means; divide by the standard deviations (columns without any variation are
         left unscaled).
     """
     if isinstance(X, StandardizedMatrix):
         return X
-    X = check_array(X, accept_sparse="csr", dtype=[np.float64, np.float32], ensure_min_samples=2)
+    X = check_rows(X, "X")
     mean, variance = column_moments(X)
     spread = np.sqrt(variance)
     return StandardizedMatrix(
         X,
         mean if center else np.zeros_like(mean),
         np.where(spread > 0, spread, 1.0) if scale else np.ones_like(spread),
+    )
+
+
+def check_rows(X: Any, name: str) -> Matrix:
+    """Return X as a floating ndarray (finite), csr matrix (finite) or `RowChunks` with at least two rows."""
+    X = open_rows(X, name) if is_stored(X) else X
+    if isinstance(X, RowChunks):
+        if X.shape[0] < 2:
+            raise ValueError(f"`{name}` has {X.shape[0]} row(s); at least two are needed")
+        return X
+    return check_array(
+        X, accept_sparse="csr", dtype=[np.float64, np.float32], ensure_min_samples=2, input_name=name
     )

@@ -312,7 +312,10 @@ class AdaptiveLoadings(TransformerMixin, BaseEstimator):
         if n_grams * min(n, p) ** 2 + few_rows * 3 * n * p > _MAX_NUMBERS:
             return _unchanged, W0, [ImplicitGram(X, np.isin(np.arange(n), test) * 1.0) for test in tests]
         if not few_rows:
-            return _unchanged, W0, [X.rows(test).scatter() for test in tests]
+            fold = np.empty(n, dtype=np.int16)
+            for k, test in enumerate(tests):
+                fold[test] = k
+            return _unchanged, W0, list(X.scatters(fold, self.n_folds))
         B = np.hstack([X.toarray().T, W0])
         (reflectors, tau), R = qr(B, mode="raw", overwrite_a=True, check_finite=False)
         rows = R[:, :n].T

@@ -282,15 +282,17 @@ def test_warns_of_spots_outside_the_tissue(tissue):
         run(target)
 
 
-def test_missing_sample_and_backed_file(tissue, tmp_path):
+def test_missing_sample_and_view_of_a_file(tissue, tmp_path):
     target, _ = tissue
     target.obs["slice"] = pd.Categorical(["a"] * 399 + [None])
     with pytest.raises(ValueError, match="`sample_key`: 1 of 400 spots have no sample in obs"):
         run(target, sample_key="slice")
     target.write_h5ad(tmp_path / "x.h5ad")
     backed = ad.read_h5ad(tmp_path / "x.h5ad", backed="r")
-    with pytest.raises(ValueError, match=r"backed by a file; load it first: adata.to_memory\(\)"):
-        run(backed)
+    with pytest.raises(ValueError, match=r"`adata` is a view of an AnnData that is backed by a file"):
+        run(backed[:100])
+    with pytest.raises(ValueError, match="`copy`: an AnnData backed by a file is not copied"):
+        run(backed, copy=True)
     backed.file.close()
 
 

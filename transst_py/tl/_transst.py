@@ -7,6 +7,7 @@ import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
+from pathlib import Path
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -17,11 +18,13 @@ from anndata import AnnData
 import transst_py
 from transst_py import _validation as check
 from transst_py._progress import Progress
+from transst_py._saved import SavedPasses
 from transst_py._typing import SpatialDataLike
 from transst_py.choice import check_candidates, choice_record
+from transst_py.chunks import RowChunks
 from transst_py.genes import GENE_SELECTIONS, n_detected, select_genes, shared_genes
 from transst_py.model import TransST
-from transst_py.normalize import NORMALIZATIONS, log_normalize, median_total
+from transst_py.normalize import NORMALIZATIONS, log_normalize, median_total, row_totals
 from transst_py.spatial_mixture import infer_from_neighbors
 from transst_py.tl._graph import N_NEIGHBORS, neighborhood_graph
 from transst_py.tl._views import own_data
@@ -69,6 +72,7 @@ def transst(
     criterion: str = "auto",
     n_subsamples: int = 5,
     random_state: int = 0,
+    statistics: str | Path | None = None,
     key_added: str = "transst",
     verbose: bool = False,
     copy: bool = False,
@@ -84,7 +88,9 @@ def transst(
     ----------
     adata
         Target: (spots x genes) raw counts; positions in `obsm[spatial_key]`, if the graph is made of them.
-        Of a SpatialData: its only table.
+        Of a SpatialData: its only table. Of this and of the sources, the expression may lie in a file (h5ad
+        opened with `backed`, zarr) or be a dask array: it is then read in chunks of rows, on the workers of a
+        cluster where a `distributed.Client` is active.
     source
         Labelled references (spots or cells; raw counts; no positions needed): one AnnData, a list, or a dict
         by name. `None` fits the same model without transfer.
@@ -139,6 +145,10 @@ def transst(
         Of the choice among several numbers of domains; see `choose_n_domains`.
     random_state
         Seed; recorded with the result.
+    statistics
+        Folder, made where there is none, in which the results of passes over expression that is not in memory
+        are kept: a fit that was stopped, or one with other options, goes on from those that it shares with
+        earlier ones on the same data. `None` keeps nothing.
     key_added
         Name of the results.
     verbose
@@ -159,12 +169,15 @@ def transst(
     - `varm[key + "_loadings"]`: (n_vars, q) loadings of the standardised genes; NaN for genes not used
     - `obsp[key + "_connectivities"]`: (n, n) neighbourhood graph
     - `uns[key]`: parameters, seed, versions, kind of graph and mean number of neighbours, penalty path,
-      log-likelihoods, table of the choice of K, warnings, seconds
+      log-likelihoods, table of the choice of K, warnings, seconds; how often expression that is not in memory
+      was read
 
     Raises
     ------
     TypeError, KeyError, ValueError
         Bad input; the message names the argument, what was found and what to do. `adata` is left unchanged.
+    OSError
+        A file cannot be read, or `statistics` not be written.
 
     Warns
     -----
@@ -174,7 +187,11 @@ def transst(
     """
     options = {k: v for k, v in locals().items() if k not in ("adata", "source", "copy", "verbose")}
     progress = Progress(verbose)
-    adata = check.check_anndata(adata)
+    adata = check.check_anndata(adata, stored=True)
+    if copy and adata.isbacked:
+        raise ValueError(
+            "`copy`: adata is backed by a file, which is not copied; results go to its slots in memory"
+        )
     _check_key(adata, key_added)
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
@@ -196,6 +213,7 @@ def transst(
                 n_neighbors=n_neighbors,
                 radius=radius,
                 random_state=random_state,
+                statistics=statistics,
             )
         model = TransST(
             problem.n_domains,
@@ -277,7 +295,10 @@ def _named_sources(source: Sources | None) -> dict[str, AnnData]:
         raise TypeError(f"`source` must be an AnnData, a list or a dict of them, got {type(source).__name__}")
     if not named:
         raise ValueError("`source` is empty; pass None for a fit without transfer")
-    return {name: check.check_anndata(value, what=f"source {name!r}") for name, value in named.items()}
+    return {
+        name: check.check_anndata(value, what=f"source {name!r}", stored=True)
+        for name, value in named.items()
+    }
 
 
 def _prepare(
@@ -298,6 +319,7 @@ def _prepare(
     n_neighbors: int,
     radius: float | None,
     random_state: int,
+    statistics: str | Path | None,
 ) -> _Problem:
     """Check everything that can be checked, then normalise and choose genes."""
     check.check_choice("normalization", normalization, NORMALIZATIONS)
@@ -323,20 +345,29 @@ def _prepare(
     neighbors, graph_record = neighborhood_graph(
         adata, graph, spatial_key=spatial_key, samples=samples, n_neighbors=n_neighbors, radius=radius
     )
+    folder = _statistics_folder(statistics, [counts, *source_counts.values()])
+    counts_expected = normalization == "log"
     X = _columns(counts, adata.var_names.get_indexer(genes))
-    labelled = {
-        name: (_columns(C, sources[name].var_names.get_indexer(genes)), labels[name])
-        for name, C in source_counts.items()
-    }
+    X = _looked_at(X, "adata", counts_expected, adata.raw is not None, folder)
+    labelled = {}
+    for name, C in source_counts.items():
+        M = _columns(C, sources[name].var_names.get_indexer(genes))
+        raw = sources[name].raw is not None
+        labelled[name] = _looked_at(M, f"source {name!r}", counts_expected, raw, folder), labels[name]
     measured = np.ones(adata.n_obs, dtype=bool)
     if normalization == "log":
         measured = _has_counts(X, "spots", "their domain comes from their neighbours alone")
-        X = _rows(X, measured)
+    # Of all rows: those without counts, which are left out, detect nothing.
+    detected = n_detected(X) >= min(MIN_DETECTED, int(measured.sum()))
+    if labelled:
+        detected &= sum(n_detected(M) for M, _ in labelled.values()) >= MIN_DETECTED
+    if normalization == "log":
         target_sum = median_total(X)
-        X = log_normalize(X, target_sum=target_sum)
+        X = log_normalize(_rows(X, measured), target_sum=target_sum)
         labelled = {name: _normalized_source(*parts, name, target_sum) for name, parts in labelled.items()}
     measured_graph = _rows(neighbors, measured, both=True)
-    chosen = _choose_genes(X, [M for M, _ in labelled.values()], measured_graph, n_top_genes, gene_selection)
+    expression = [M for M, _ in labelled.values()]
+    chosen = select_genes(X, measured_graph, detected, n_top_genes, by=gene_selection, sources=expression)
     _check_size(X.shape[0], len(chosen), max(candidates), n_factors)
     return _Problem(
         n_domains=candidates if isinstance(n_domains, Iterable) else candidates[0],
@@ -374,13 +405,27 @@ def _warn_outside_tissue(adata: AnnData) -> None:
             )
 
 
-def _choose_genes(
-    X: Any, sources: list[Any], graph: sp.csr_matrix, n_top_genes: int | None, by: str
-) -> np.ndarray:
-    detected = n_detected(X) >= min(MIN_DETECTED, X.shape[0])
-    if sources:
-        detected &= sum(n_detected(M) for M in sources) >= MIN_DETECTED
-    return select_genes(X, graph, detected, n_top_genes, by=by, sources=sources)
+def _statistics_folder(statistics: str | Path | None, expression: list[Any]) -> Path | None:
+    """Make the folder, and refuse it where there is nothing to keep."""
+    if statistics is None:
+        return None
+    if not any(isinstance(X, RowChunks) for X in expression):
+        raise ValueError(
+            "`statistics` was given, but all expression is in memory, where nothing is kept; leave it out"
+        )
+    folder = Path(statistics)
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+def _looked_at(X: Any, what: str, counts: bool, raw: bool, folder: Path | None) -> Any:
+    """Check rows that are not in memory, in their first pass; from then on their passes may be kept."""
+    if not isinstance(X, RowChunks):
+        return X
+    survey = check.check_survey(X, counts=counts, what=what, raw=raw)
+    if folder is None:
+        return X
+    return X.keeping(SavedPasses.of(folder, X.totals(), survey.detected, survey.lowest, survey.highest))
 
 
 def _check_size(n_spots: int, n_genes: int, n_domains: int, n_factors: int) -> None:
@@ -396,7 +441,7 @@ def _check_size(n_spots: int, n_genes: int, n_domains: int, n_factors: int) -> N
 
 def _has_counts(X: Any, rows: str, consequence: str) -> np.ndarray:
     """Which rows have a count at all, (n,) bool; warns of those that have none."""
-    found = np.asarray(X.sum(axis=1)).ravel() > 0
+    found = row_totals(X) > 0
     if not found.any():
         raise ValueError(f"none of the {len(found)} {rows} has a count in the shared genes; see `layer`")
     if not found.all():
@@ -414,9 +459,9 @@ def _normalized_source(X: Any, labels: pd.Series, name: str, target_sum: float) 
 
 
 def _expression(adata: Any, layer: str | None, normalization: str, what: str) -> Any:
-    X = check.check_matrix(adata, layer, what=what)
+    X = check.check_matrix(adata, layer, what=what, stored=True)
     check.check_unique_genes(adata, what=what)
-    if normalization == "log":
+    if normalization == "log" and not isinstance(X, RowChunks):
         check.check_counts(X, what=what, raw=adata.raw is not None)
     return X
 
@@ -479,6 +524,10 @@ def _record(
         "warnings": np.asarray(messages, dtype=object),
         "seconds": seconds,
     }
+    expression = {"target": problem.X} | {name: M for name, (M, _) in problem.sources.items()}
+    passes = {name: M.store.reads for name, M in expression.items() if isinstance(M, RowChunks)}
+    if passes:
+        record["passes"] = passes
     if model.choice_ is not None:
         record["n_domains"] = choice_record(model.choice_)
     if model.source_model_ is not None:
@@ -494,6 +543,8 @@ def _record(
 def _storable(value: Any) -> Any:
     if sp.issparse(value):
         return "matrix"
+    if isinstance(value, Path):
+        return str(value)
     return np.asarray(value) if isinstance(value, (tuple, list, range)) else value
 
 
