@@ -9,7 +9,7 @@ from typing import Self
 import numpy as np
 import scipy.sparse as sp
 
-from transst_py.spatial_factors import SpatialFactors, whiten
+from transst_py.spatial_factors import SpatialFactors, whiten, whitened
 from transst_py.standardize import StandardizedMatrix
 
 __all__ = ["Coordinates"]
@@ -44,7 +44,7 @@ class Coordinates:
         """Spatial factors of coordinates V (n, r), from each spot alone, of unit variance."""
         if self.spatial is None:
             center, whitening = whiten(V)
-            return np.asarray((V - center) @ whitening)
+            return whitened(V, center, whitening)
         return self.spatial.rotate(V)
 
     def arrays(self) -> dict[str, np.ndarray]:

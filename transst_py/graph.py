@@ -15,6 +15,7 @@ import pandas as pd
 import scipy.sparse as sp
 from scipy.spatial import cKDTree
 
+from transst_py._precision import working_dtype
 from transst_py._validation import check_whole_number
 from transst_py.lattice import neighboring_sites
 
@@ -203,19 +204,26 @@ def _joined(
     places: np.ndarray, samples: np.ndarray | None, find_pairs: Callable[[np.ndarray], np.ndarray]
 ) -> sp.csr_matrix:
     """Graph of the pairs that are found in each sample."""
-    pairs = [members[find_pairs(places[members])] for members in _members(len(places), samples)]
-    i, j = np.concatenate(pairs).T
+    if samples is None:
+        i, j = find_pairs(places).T
+    else:
+        pairs = [members[find_pairs(places[members])] for members in _members(len(places), samples)]
+        i, j = np.concatenate(pairs).T
     return _symmetric(i, j, len(places))
 
 
 def _symmetric(i: np.ndarray, j: np.ndarray, n: int) -> sp.csr_matrix:
     """Graph of the pairs in both directions, without loops."""
     apart = i != j
-    i, j = i[apart], j[apart]
-    both = np.concatenate([i, j]), np.concatenate([j, i])
-    graph = sp.coo_matrix((np.ones(2 * len(i)), both), shape=(n, n)).tocsr()
-    graph.data[:] = 1.0  # pairs that were named twice
-    return graph
+    if not apart.all():
+        i, j = i[apart], j[apart]
+    # A byte for each of the two directions: the arrays of all edges are what large tissues have no room for.
+    one_way = sp.coo_matrix((np.ones(len(i), dtype=np.int8), (i, j)), shape=(n, n)).tocsr()
+    one_way.data[:] = 1  # pairs that were named twice
+    graph = one_way + one_way.T.tocsr()
+    graph.sort_indices()
+    ones = np.ones(graph.nnz, dtype=working_dtype(n))
+    return sp.csr_matrix((ones, graph.indices, graph.indptr), shape=(n, n))
 
 
 def _nearest(xy: np.ndarray, k: int) -> np.ndarray:
@@ -224,10 +232,14 @@ def _nearest(xy: np.ndarray, k: int) -> np.ndarray:
     tree = cKDTree(xy)
     # Spots in the order of the tree: several times faster.
     blocks = np.array_split(tree.indices, len(xy) // BLOCK_SPOTS + 1)
-    return np.concatenate([pairs for block in blocks for pairs in _nearest_of(block, xy, tree, k)])
+    # Columns, not rows, lie together: each is used by itself.
+    found = [pairs for block in blocks for pairs in _nearest_of(block, xy, tree, k)]
+    return np.stack([np.concatenate([pairs[end] for pairs in found]) for end in (0, 1)]).T
 
 
-def _nearest_of(spots: np.ndarray, xy: np.ndarray, tree: cKDTree, k: int) -> list[np.ndarray]:
+def _nearest_of(
+    spots: np.ndarray, xy: np.ndarray, tree: cKDTree, k: int
+) -> list[tuple[np.ndarray, np.ndarray]]:
     # Twice as many hold the ties at the k-th distance on every lattice; the first is the spot itself.
     m = 2 * k + 2
     found = []
@@ -242,7 +254,7 @@ def _nearest_of(spots: np.ndarray, xy: np.ndarray, tree: cKDTree, k: int) -> lis
                 "`n_neighbors`: positions are stacked or equal; check the coordinates"
             )
         which, place = np.nonzero(near & ~more[:, None])
-        found.append(np.column_stack([spots[which], neighbor[which, place]]).astype(np.int32))
+        found.append((spots[which].astype(np.int32), neighbor[which, place].astype(np.int32)))
         spots = spots[more]
         m *= 2
     return found

@@ -16,6 +16,7 @@ from sklearn.base import BaseEstimator
 from sklearn.model_selection import KFold
 from sklearn.utils.validation import check_is_fitted
 
+from transst_py._atomic import written_whole
 from transst_py._progress import Progress
 from transst_py._typing import Matrix
 from transst_py._validation import check_choice
@@ -52,18 +53,24 @@ class View:
     ----------
     coordinates
         How they come from the genes.
-    embedding
-        (n, r) spatial factors, predicted from every spot and those around it.
-    alone
-        (n, r) the same of every spot alone, of unit variance.
+    scores
+        (n, r) projection of every spot.
     start
         (n,) classes of the source to start from, if any.
     """
 
     coordinates: Coordinates
-    embedding: np.ndarray
-    alone: np.ndarray
+    scores: np.ndarray
     start: np.ndarray | None
+
+    def alone(self) -> np.ndarray:
+        """Spatial factors of every spot alone, of unit variance, (n, r)."""
+        return self.coordinates.alone(self.scores)
+
+    def fit(self, mixture: SpatialGaussianMixture, field: Field) -> None:
+        """Fit the mixture to the spatial factors, predicted from every spot and those around it."""
+        embedding = self.coordinates.smooth(self.scores, field.graph)
+        mixture.fit(embedding, field, start=self.start, overwrite=embedding is not self.scores)
 
 
 MixtureFit: TypeAlias = tuple[SpatialGaussianMixture, list[warnings.WarningMessage]]
@@ -207,11 +214,11 @@ class TransST(BaseEstimator):
                 }
         chosen = min(fits, key=lambda fit: self.scaling_errors_.get(fit.scaling, 0.0))
         self.source_model_, self.transfer_ = chosen.source_model, chosen.transfer
-        self.embedding_ = self.transfer_.transform(chosen.target)
+        self.embedding_, classes = self._project(chosen.target, field)
         self.choice_: Choice | None = None
         self.spatial_information_: dict[str, float] = {}
         with progress.stage("spatial mixture", f"{self.n_components} domains"):
-            self._fit_domains(chosen.target, field, n_domains)
+            self._fit_domains(classes, field, n_domains)
         self.labels_ = self.mixture_.labels_
         self.responsibilities_ = self.mixture_.responsibilities_
         self.seconds_ = progress.seconds
@@ -285,9 +292,24 @@ class TransST(BaseEstimator):
             unexplained += float(rows.row_squares().sum() - explained)
         return unexplained / float(own.row_squares().sum())
 
-    def _fit_domains(self, target: StandardizedMatrix, field: Field, n_domains: list[int]) -> None:
+    def _project(
+        self, target: StandardizedMatrix, field: Field
+    ) -> tuple[np.ndarray, tuple[ClassCoordinates, np.ndarray] | None]:
+        """Scores of the spots, and the coordinates of the source's classes where they may be used."""
+        model, projection = self.source_model_, self.transfer_.projection()
+        comparable = model is not None and len(model.classes_) > 1 and field.graph.nnz > 0
+        if not (self.class_transfer == "always" or (self.class_transfer == "auto" and comparable)):
+            return target.dot(projection), None
+        assert model is not None
+        classes = ClassCoordinates.from_model(model)
+        both, q = target.dot(np.hstack([projection, classes.projection])), projection.shape[1]
+        return both[:, :q].copy(), (classes, both[:, q:].copy())
+
+    def _fit_domains(
+        self, classes: tuple[ClassCoordinates, np.ndarray] | None, field: Field, n_domains: list[int]
+    ) -> None:
         """Domains with the loadings only, with the source's classes, or the one of these that tells more."""
-        views = self._views(target, field)
+        views = self._views(classes, field)
         fits = self._compare(views, field, n_domains) if len(views) > 1 else {}
         chosen = self._more_telling() if fits else next(iter(views))
         view = views[chosen]
@@ -306,7 +328,7 @@ class TransST(BaseEstimator):
         K = self._comparable_number(n_domains)
         fits = {name: fit_silently(self._mixture(K), view, field) for name, view in views.items()}
         self.spatial_information_ = {
-            name: spatial_information(views[name].alone, mixture.labels_, field.graph)
+            name: spatial_information(views[name].alone(), mixture.labels_, field.graph)
             for name, (mixture, _) in fits.items()
         }
         return fits
@@ -315,7 +337,7 @@ class TransST(BaseEstimator):
         if isinstance(self.n_components, (int, np.integer)):
             return int(self.n_components)
         self.choice_ = choose_n_domains(
-            view.alone,
+            view.alone(),
             field,
             n_domains,
             start=view.start,
@@ -325,25 +347,21 @@ class TransST(BaseEstimator):
         )
         return self.choice_.n_domains
 
-    def _views(self, target: StandardizedMatrix, field: Field) -> dict[str, View]:
+    def _views(self, classes: tuple[ClassCoordinates, np.ndarray] | None, field: Field) -> dict[str, View]:
         """What the mixture may be fitted to: factor scores, coordinates of the source's classes, or both."""
-        model = self.source_model_
         views = {}
         if self.class_transfer != "always":
             views["loadings"] = self._view(self.transfer_.projection(), self.embedding_, field, None)
-        comparable = model is not None and len(model.classes_) > 1 and field.graph.nnz > 0
-        if self.class_transfer == "always" or (self.class_transfer == "auto" and comparable):
-            assert model is not None
-            classes = ClassCoordinates.from_model(model)
-            U = target.dot(classes.projection)
-            views["classes"] = self._view(classes.projection, U, field, classes.assign(U))
+        if classes is not None:
+            own, U = classes
+            views["classes"] = self._view(own.projection, U, field, own.assign(U))
         return views
 
     def _view(self, projection: np.ndarray, V: np.ndarray, field: Field, start: np.ndarray | None) -> View:
         coordinates = Coordinates(projection)
         if field.graph.nnz and self.min_autocorrelation is not None:
             coordinates.spatial = SpatialFactors(self.min_autocorrelation).fit(V, field.graph)
-        return View(coordinates, coordinates.smooth(V, field.graph), coordinates.alone(V), start)
+        return View(coordinates, V, start)
 
     def _more_telling(self) -> str:
         loadings, classes = (self.spatial_information_[name] for name in ("loadings", "classes"))
@@ -378,7 +396,7 @@ class TransST(BaseEstimator):
         """Write what `predict` needs to one file (numpy's npz format), without pickle."""
         check_is_fitted(self, "mixture_")
         options = {k: np.asarray(v).tolist() for k, v in self.get_params().items()}
-        with open(path, "wb") as file:  # given a name, numpy would add .npz to it
+        with written_whole(path) as file:
             arrays: dict[str, Any] = {
                 "options": np.array(json.dumps(options)),
                 **{f"transfer.{k}": getattr(self.transfer_, k) for k in _TRANSFER_STATE},
@@ -417,7 +435,7 @@ def fit_silently(mixture: SpatialGaussianMixture, view: View, field: Field) -> M
     """Fit, and return the warnings too: only those of the fit that is kept are for the user."""
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
-        mixture.fit(view.embedding, field, start=view.start)
+        view.fit(mixture, field)
     return mixture, caught
 
 

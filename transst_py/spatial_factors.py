@@ -20,7 +20,7 @@ from typing import Self
 import numpy as np
 import scipy.sparse as sp
 from sklearn.base import BaseEstimator
-from sklearn.utils import check_array
+from sklearn.utils import check_array, gen_batches
 from sklearn.utils.validation import check_is_fitted
 
 __all__ = ["SpatialFactors"]
@@ -28,6 +28,8 @@ __all__ = ["SpatialFactors"]
 # Spots from which the covariance with second neighbours is estimated.
 _LAG_TWO_ROWS = 20_000
 _MIN_SMOOTHED = 0.5
+# Spots looked at together.
+_ROWS = 1 << 16
 
 
 class SpatialFactors(BaseEstimator):
@@ -68,12 +70,16 @@ class SpatialFactors(BaseEstimator):
             `min_autocorrelation` is no number from 0 to 1, or the graph has no edge.
         """
         check_min_autocorrelation(self.min_autocorrelation)
-        V = check_array(V, dtype=np.float64, ensure_min_samples=2)
+        V = check_array(V, dtype=[np.float64, np.float32], ensure_min_samples=2)
         if connectivities.nnz == 0:
             raise ValueError("`connectivities` has no edge; without neighbours there are no spatial factors")
         self.center_, whitening = whiten(V)
-        Z = (V - self.center_) @ whitening
-        covariance = Z.T @ (connectivities @ Z) / connectivities.sum()
+        Z = whitened(V, self.center_, whitening)
+        covariance = sum(
+            Z[batch].T.astype(np.float64) @ (connectivities[batch] @ Z)
+            for batch in gen_batches(len(Z), _ROWS)
+        )
+        covariance = covariance / connectivities.nnz
         values, vectors = np.linalg.eigh((covariance + covariance.T) / 2)
         self.autocorrelations_ = values[::-1]
         needed = max(self.min_autocorrelation * values[-1], 0.0)
@@ -81,24 +87,27 @@ class SpatialFactors(BaseEstimator):
         self.rotation_ = whitening @ vectors[:, ::-1][:, :kept]
         smoothed = int(np.sum(self.autocorrelations_[:kept] >= _MIN_SMOOTHED))
         self.weights_ = np.tile([[1.0], [0.0], [0.0]], kept)
-        self.weights_[:, :smoothed] = kriging_weights(Z @ vectors[:, ::-1][:, :smoothed], connectivities)
+        self.weights_[:, :smoothed] = kriging_weights(
+            whitened(Z, np.zeros(Z.shape[1]), vectors[:, ::-1][:, :smoothed]), connectivities
+        )
         return self
 
     def rotate(self, V: np.ndarray) -> np.ndarray:
         """Return the spatial factors of each spot alone, (n, r)."""
         check_is_fitted(self)
-        return np.asarray((check_array(V, dtype=np.float64) - self.center_) @ self.rotation_)
+        return whitened(check_array(V, dtype=[np.float64, np.float32]), self.center_, self.rotation_)
 
     def transform(self, V: np.ndarray, connectivities: sp.csr_matrix) -> np.ndarray:
         """Predict the spatial factors of spots, (n, r); a spot without neighbours keeps its own values."""
         Z = self.rotate(V)
-        average = neighbour_average(connectivities)
-        around = average @ Z
+        around = average_around(Z, connectivities)
         own, first, second = self.weights_
-        predicted: np.ndarray = own * Z + first * around + second * (average @ around)
-        alone = np.diff(connectivities.indptr) == 0
-        predicted[alone] = Z[alone]
-        return predicted
+        for batch in gen_batches(len(Z), _ROWS):
+            graph = connectivities[batch]
+            joined = np.diff(graph.indptr)[:, None] > 0
+            predicted = own * Z[batch] + first * around[batch] + second * (neighbour_average(graph) @ around)
+            Z[batch] = np.where(joined, predicted, Z[batch])
+        return Z
 
     def fit_transform(self, V: np.ndarray, connectivities: sp.csr_matrix) -> np.ndarray:
         """Find the factors, and predict them for the same spots, (n, r)."""
@@ -114,7 +123,8 @@ def check_min_autocorrelation(value: float) -> None:
 def neighbour_average(graph: sp.csr_matrix) -> sp.csr_matrix:
     """Rows of weights that average over the neighbours of a spot."""
     degrees = np.asarray(graph.sum(axis=1)).ravel()
-    return sp.csr_matrix(sp.diags_array(1 / np.maximum(degrees, 1)) @ graph)
+    shares = (1 / np.maximum(degrees, 1)).astype(graph.dtype, copy=False)
+    return sp.csr_matrix(sp.diags_array(shares) @ graph)
 
 
 def kriging_weights(Z: np.ndarray, graph: sp.csr_matrix) -> np.ndarray:
@@ -128,22 +138,34 @@ def kriging_weights(Z: np.ndarray, graph: sp.csr_matrix) -> np.ndarray:
     joined = np.diff(graph.indptr) > 0
     if not joined.all():
         Z, graph = Z[joined], graph[joined][:, joined]
-    average = neighbour_average(graph)
-    around = average @ Z
-    beyond = average @ around
-    own_share = average.multiply(average.T).sum() / len(Z)  # of a spot in the mean over second neighbours
-    first = np.einsum("ij,ij->j", Z, graph @ Z) / graph.sum()
-    total = np.einsum("ij,ij->j", Z, Z) / len(Z)
+    n, r = Z.shape
+    around = average_around(Z, graph)
+    shares = 1 / np.maximum(np.diff(graph.indptr), 1.0)
+    own_share, first, products = 0.0, np.zeros(r), np.zeros((r, 3, 3))
+    for batch in gen_batches(n, _ROWS):
+        rows = graph[batch]
+        own_share += shares[batch] @ (rows @ shares) / n  # of a spot in the mean over second neighbours
+        z = Z[batch].astype(np.float64, copy=False)
+        first += np.einsum("ij,ij->j", z, rows @ Z) / graph.nnz
+        F = np.stack([z, around[batch], neighbour_average(rows) @ around], axis=2)
+        products += np.einsum("nja,njb->jab", F, F) / n
+    total = products[:, 0, 0]
     signal = signal_variance(total, first, second_neighbour_covariance(Z, graph))
 
-    weights = np.empty((3, Z.shape[1]))
-    for j in range(Z.shape[1]):
-        F = np.column_stack([Z[:, j], around[:, j], beyond[:, j]])
-        covariance = F.T @ F / len(Z)
+    weights = np.empty((3, r))
+    for j, covariance in enumerate(products):
         with_signal = covariance[0] - (total[j] - signal[j]) * np.array([1.0, 0.0, own_share])
         ridge = 1e-9 * np.trace(covariance) * np.eye(3)
         weights[:, j] = np.linalg.solve(covariance + ridge, with_signal)
     return weights
+
+
+def average_around(Z: np.ndarray, graph: sp.csr_matrix) -> np.ndarray:
+    """Mean of Z (n, r) over every spot's neighbours; 0 where there are none."""
+    around = np.empty_like(Z)
+    for batch in gen_batches(len(Z), _ROWS):
+        around[batch] = neighbour_average(graph[batch]) @ Z
+    return around
 
 
 def signal_variance(total: np.ndarray, first: np.ndarray, second: np.ndarray) -> np.ndarray:
@@ -160,7 +182,7 @@ def second_neighbour_covariance(Z: np.ndarray, graph: sp.csr_matrix) -> np.ndarr
     pairs.data[:] = 1.0
     itself = sp.csr_matrix((np.ones(len(rows)), (np.arange(len(rows)), rows)), shape=pairs.shape)
     nearer = graph[rows] + itself
-    pairs = pairs - pairs.multiply(nearer)
+    pairs = sp.csr_matrix(pairs - pairs.multiply(nearer)).astype(Z.dtype, copy=False)
     return np.asarray(np.einsum("ij,ij->j", Z[rows], pairs @ Z) / max(pairs.sum(), 1.0))
 
 
@@ -169,7 +191,22 @@ def whiten(V: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
     Directions without variance keep theirs.
     """
-    center = V.mean(axis=0)
-    values, vectors = np.linalg.eigh(np.atleast_2d(np.cov(V, rowvar=False, bias=True)))
+    center = V.mean(axis=0, dtype=np.float64)
+    covariance = np.zeros((V.shape[1], V.shape[1]))
+    for batch in gen_batches(len(V), _ROWS):
+        deviations = V[batch] - center
+        covariance += deviations.T @ deviations / len(V)
+    values, vectors = np.linalg.eigh(covariance)
     floor = max(values.max() * 1e-12, np.finfo(float).tiny)
     return center, vectors / np.sqrt(np.maximum(values, floor))
+
+
+def whitened(
+    V: np.ndarray, center: np.ndarray, T: np.ndarray, *, out: np.ndarray | None = None
+) -> np.ndarray:
+    """(V - center) T, (n, r), of the type of V; `out` may be V itself where r is its width."""
+    if out is None:
+        out = np.empty((len(V), T.shape[1]), dtype=V.dtype)
+    for batch in gen_batches(len(V), _ROWS):
+        out[batch] = (V[batch] - center) @ T
+    return out

@@ -8,6 +8,9 @@ iteration by Newton's method on the concave pseudo-likelihood.
 
 The mixture starts from k-means, repeatedly, or from given labels, such as those of the source's classes.
 Large tissues (above 30,000 spots) take one start: the best of all restarts on patches of the tissue.
+
+Spots are looked at in batches, which share one vector of labels, so that besides the scores only the energies
+(n, K) and a byte for each spot and class are held at a time. What a batch gives does not depend on its size.
 """
 
 from __future__ import annotations
@@ -15,7 +18,7 @@ from __future__ import annotations
 import warnings
 from dataclasses import dataclass, replace
 from numbers import Integral, Real
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 import scipy.sparse as sp
@@ -29,7 +32,7 @@ from threadpoolctl import threadpool_limits
 
 from transst_py._validation import check_choice, check_seed
 from transst_py.graph import check_connectivities
-from transst_py.spatial_factors import whiten
+from transst_py.spatial_factors import whiten, whitened
 
 __all__ = ["SpatialGaussianMixture"]
 
@@ -39,6 +42,8 @@ _START_SPOTS = 30_000
 _PATCH_SPOTS = 500
 # Spots whose products with all classes are formed at a time: they stay in the processor's cache.
 _BATCH = 1024
+# Spots whose neighbours are looked at together.
+_ROWS = 1 << 16
 COVARIANCE_TYPES = ("full", "tied", "diag")
 DEFAULT_COVARIANCE_PRIOR = 20.0
 
@@ -60,11 +65,13 @@ class Components:
     ) -> Self:
         """Moments of centred scores Z of unit variance, weighted by the responsibilities R (n, K)."""
         K, q = R.shape[1], Z.shape[1]
-        N = R.sum(axis=0) + 10 * np.finfo(float).eps
-        means = (R.T @ Z) / N[:, None]
-        moments = np.zeros((K * q, q))
+        N, sums, moments = np.full(K, 10 * np.finfo(float).eps), np.zeros((K, q)), np.zeros((K * q, q))
         for batch in gen_batches(len(Z), _BATCH):
-            moments += (R[batch, :, None] * Z[batch, None, :]).reshape(-1, K * q).T @ Z[batch]
+            z, r = Z[batch].astype(np.float64, copy=False), R[batch].astype(np.float64, copy=False)
+            N += r.sum(axis=0)
+            sums += r.T @ z
+            moments += (r[:, :, None] * z[:, None, :]).reshape(-1, K * q).T @ z
+        means = sums / N[:, None]
         # Z is centred, of unit variance: few digits cancel.
         scatters = moments.reshape(K, q, q) - N[:, None, None] * means[:, :, None] * means[:, None, :]
         pooled = scatters.sum(axis=0) / len(Z)
@@ -83,7 +90,7 @@ class Components:
         factors = np.linalg.cholesky(self.covariances)
         inverse = np.linalg.inv(factors)
         A, offset = inverse.reshape(K * q, q).T, np.einsum("kqr,kr->kq", inverse, self.means)
-        u = np.empty((len(V), K))
+        u = np.empty((len(V), K), dtype=V.dtype)
         for batch in gen_batches(len(V), _BATCH) if len(V) else ():
             Y = (V[batch] @ A).reshape(-1, K, q) - offset
             np.einsum("ikq,ikq->ik", Y, Y, out=u[batch])
@@ -105,7 +112,7 @@ class Field:
         """Colour a symmetric graph; the same graph always alike, so that only restarts depend on a seed."""
         colour = colour_classes(graph, np.random.default_rng(random_state))
         members = [np.flatnonzero(colour == c) for c in range(colour.max() + 1)]
-        return cls(graph, members, np.asarray(graph.sum(axis=1)).ravel())
+        return cls(graph, members, np.diff(graph.indptr))
 
     @classmethod
     def of(cls, connectivities: sp.csr_matrix | Self | None, n: int) -> Self:
@@ -116,41 +123,79 @@ class Field:
             return cls.from_graph(sp.csr_matrix((n, n)))
         return cls.from_graph(check_connectivities(connectivities, n))
 
+    @property
+    def count_dtype(self) -> np.dtype[Any]:
+        """Smallest signed type for numbers of neighbours."""
+        return np.dtype(np.min_scalar_type(-int(self.degrees.max(initial=0)) - 1))
+
     def smooth(self, Z: np.ndarray) -> np.ndarray:
         """Average each spot half with its neighbours; a spot without any keeps its value."""
-        around = (self.graph @ Z) / np.maximum(self.degrees, 1)[:, None]
-        return np.where((self.degrees == 0)[:, None], Z, 0.5 * (Z + around))
+        smoothed = np.empty_like(Z)
+        for batch in gen_batches(len(Z), _ROWS):
+            degrees = self.degrees[batch, None]
+            around = (self.graph[batch] @ Z) / np.maximum(degrees, 1)
+            smoothed[batch] = np.where(degrees == 0, Z[batch], 0.5 * (Z[batch] + around))
+        return smoothed
+
+    def agreement(self, labels: np.ndarray, n_classes: int) -> np.ndarray:
+        """s_ik: neighbours of spot i in class k, (n, K), small whole numbers."""
+        counts = np.empty((len(labels), n_classes), dtype=self.count_dtype)
+        for batch in gen_batches(len(labels), _ROWS):
+            stored = slice(self.graph.indptr[batch.start], self.graph.indptr[batch.stop])
+            spot = np.repeat(np.arange(batch.stop - batch.start), self.degrees[batch])
+            cells = spot * n_classes + labels[self.graph.indices[stored]]
+            found = np.bincount(cells, minlength=(batch.stop - batch.start) * n_classes)
+            counts[batch] = found.reshape(-1, n_classes)
+        return counts
 
     def disagreement(self, labels: np.ndarray, n_classes: int) -> np.ndarray:
-        """d_i - s_ik: neighbours of spot i outside class k, (n, K)."""
-        return np.asarray(self.degrees[:, None] - self.graph @ one_hot(labels, n_classes))
+        """d_i - s_ik: neighbours of spot i outside class k, (n, K), small whole numbers."""
+        counts = self.agreement(labels, n_classes)
+        np.subtract(self.degrees.astype(counts.dtype)[:, None], counts, out=counts)
+        return counts
 
     def icm(self, labels: np.ndarray, u: np.ndarray, smoothness: float, max_sweeps: int = 100) -> np.ndarray:
         """Iterated conditional modes: E(y) never rises. Ends when no label moves."""
         labels, n_classes = labels.copy(), u.shape[1]
-        agreement = self.graph @ one_hot(labels, n_classes)
+        agreement = self.agreement(labels, n_classes)
         # A spot is looked at again only when a neighbour has moved since.
         stale = np.ones(len(labels), dtype=bool)
         for _ in range(max_sweeps):
             if not stale.any():
                 break
             for members in self.colours:
-                spots = members[stale[members]]
-                stale[spots] = False
-                local = u[spots] - 0.5 * smoothness * agreement[spots]
-                best = local.argmin(axis=1)
-                at = np.arange(len(spots))
-                # Ties keep the label: otherwise two states of equal energy could alternate for ever.
-                better = local[at, best] < local[at, labels[spots]] - 1e-12
-                if better.any():
-                    moved, rows = spots[better], self.graph[spots[better]]
-                    cells = rows.indices.astype(np.intp) * n_classes
-                    degrees = np.diff(rows.indptr)
-                    np.add.at(agreement.ravel(), cells + np.repeat(best[better], degrees), 1.0)
-                    np.add.at(agreement.ravel(), cells + np.repeat(labels[moved], degrees), -1.0)
-                    labels[moved] = best[better]
-                    stale[rows.indices] = True
+                # Spots of a colour are no neighbours: in any batches, they move as they would all at once.
+                for batch in gen_batches(len(members), _ROWS):
+                    spots = members[batch][stale[members[batch]]]
+                    stale[spots] = False
+                    self._move(spots, labels, agreement, stale, u, smoothness)
         return labels
+
+    def _move(
+        self,
+        spots: np.ndarray,
+        labels: np.ndarray,
+        agreement: np.ndarray,
+        stale: np.ndarray,
+        u: np.ndarray,
+        smoothness: float,
+    ) -> None:
+        """Give spots, none next to another, their best labels; `labels`, `agreement`, `stale` are updated."""
+        n_classes = u.shape[1]
+        local = u[spots] - 0.5 * smoothness * agreement[spots]
+        best = local.argmin(axis=1)
+        at = np.arange(len(spots))
+        # Ties keep the label: otherwise two states of equal energy could alternate for ever.
+        better = local[at, best] < local[at, labels[spots]] - 1e-12
+        if not better.any():
+            return
+        moved, rows = spots[better], self.graph[spots[better]]
+        cells = rows.indices.astype(np.intp) * n_classes
+        degrees, one = np.diff(rows.indptr), agreement.dtype.type(1)
+        np.add.at(agreement.ravel(), cells + np.repeat(best[better], degrees), one)
+        np.subtract.at(agreement.ravel(), cells + np.repeat(labels[moved], degrees), one)
+        labels[moved] = best[better]
+        stale[rows.indices] = True
 
     def patches(self, size: int, rng: np.random.Generator) -> np.ndarray:
         """About `size` spots: patches grown around random spots; single spots where nothing grows."""
@@ -170,9 +215,9 @@ def n_restarts(n: int) -> int:
     return int(np.clip(20_000 // n, 10, 50))
 
 
-def one_hot(labels: np.ndarray, n_classes: int) -> np.ndarray:
+def one_hot(labels: np.ndarray, n_classes: int, dtype: Any = np.float64) -> np.ndarray:
     """(n, K) indicator of integer labels."""
-    indicator = np.zeros((len(labels), n_classes))
+    indicator = np.zeros((len(labels), n_classes), dtype=dtype)
     indicator[np.arange(len(labels)), labels] = 1.0
     return indicator
 
@@ -185,9 +230,14 @@ def colour_classes(graph: sp.csr_matrix, rng: np.random.Generator) -> np.ndarray
     """
     n = graph.shape[0]
     priority = rng.permutation(n)
-    i, j = np.repeat(np.arange(n), np.diff(graph.indptr)), graph.indices
-    ahead = np.bincount(i[priority[j] > priority[i]], minlength=n)
-    colour = np.full(n, -1)
+    ahead = np.empty(n, dtype=np.int32)
+    for batch in gen_batches(n, _ROWS):
+        ends = graph.indptr[batch.start : batch.stop + 1]
+        spot = np.repeat(np.arange(batch.start, batch.stop), np.diff(ends))
+        neighbour = graph.indices[ends[0] : ends[-1]]
+        later = spot[priority[neighbour] > priority[spot]] - batch.start
+        ahead[batch] = np.bincount(later, minlength=batch.stop - batch.start)
+    colour = np.full(n, -1, dtype=np.int32)
     winners, round_ = np.flatnonzero(ahead == 0), 0
     while winners.size:
         colour[winners] = round_
@@ -211,14 +261,20 @@ def distinct_rows(D: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     Spots differ in few ways in how many neighbours they have in which class: a few hundred rows stand for
     any number of spots. Equal rows may stay apart (rounding of the keys): sums over all rows do not change.
     """
-    keys = D @ np.random.default_rng(0).random(D.shape[1])
-    _, first, counts = np.unique(keys, return_index=True, return_counts=True)
-    return D[first], counts
+    weights, distinct, counts = np.random.default_rng(0).random(D.shape[1]), [], []
+    for batch in gen_batches(len(D), _ROWS):
+        _, first, n_equal = np.unique(D[batch] @ weights, return_index=True, return_counts=True)
+        distinct.append(D[batch][first].astype(np.float64))
+        counts.append(n_equal)
+    return np.concatenate(distinct), np.concatenate(counts)
 
 
 def newton_smoothness(responsibilities: np.ndarray, disagreement: np.ndarray, start: float) -> float:
     """Maximise the concave Σ_ik R_ik log P_β(k | neighbours) over 0 <= β <= 5 (section 6.3)."""
-    observed = np.vdot(responsibilities, disagreement)
+    observed = sum(
+        float(np.vdot(responsibilities[batch].astype(np.float64, copy=False), disagreement[batch]))
+        for batch in gen_batches(len(disagreement), _ROWS)
+    )
     rows, counts = distinct_rows(disagreement)
     low, high, beta = 0.0, MAX_SMOOTHNESS, start
     for _ in range(50):
@@ -236,14 +292,17 @@ def newton_smoothness(responsibilities: np.ndarray, disagreement: np.ndarray, st
     return float(beta)
 
 
-def posterior(joint: np.ndarray) -> tuple[np.ndarray, float]:
-    """Each row of log weights as probabilities, and the sum of the rows' log totals; overwrites `joint`."""
-    top = joint.max(axis=1, keepdims=True)
-    joint -= top
-    R = np.exp(joint, out=joint)
-    total = R.sum(axis=1, keepdims=True)
-    R /= total
-    return R, float((top + np.log(total)).sum())
+def posterior(u: np.ndarray, disagreement: np.ndarray, smoothness: float) -> tuple[np.ndarray, float]:
+    """Responsibilities, in place of the energies u, and Σ_i log Σ_k exp(-u_ik - β/2 (d_i - s_ik))."""
+    evidence = 0.0
+    for batch in gen_batches(len(u), _ROWS):
+        joint = -0.5 * smoothness * disagreement[batch] - u[batch]
+        top = joint.max(axis=1, keepdims=True)
+        R = np.exp(joint - top)
+        total = R.sum(axis=1, keepdims=True)
+        u[batch] = R / total
+        evidence += float((top + np.log(total)).sum())
+    return u, evidence
 
 
 @dataclass
@@ -260,7 +319,7 @@ class Run:
     @property
     def n_occupied(self) -> int:
         """Classes that hold a spot."""
-        return len(np.unique(self.labels))
+        return int(np.count_nonzero(np.bincount(self.labels)))
 
 
 def infer_from_neighbors(
@@ -284,10 +343,12 @@ def infer_from_neighbors(
     (n, K); a spot is judged by the domains of those of its neighbours that have scores, and gets equal
     probabilities when it has none.
     """
+    if known.all():
+        return responsibilities
     n_classes = responsibilities.shape[1]
     labels = one_hot(responsibilities.argmax(axis=1), n_classes)
     agreement = graph[~known][:, known] @ labels
-    everything = np.empty((len(known), n_classes))
+    everything = np.empty((len(known), n_classes), dtype=responsibilities.dtype)
     everything[known] = responsibilities
     everything[~known] = np.exp(log_prior(-agreement, smoothness))
     return everything
@@ -356,6 +417,7 @@ class SpatialGaussianMixture(BaseEstimator):
         connectivities: sp.csr_matrix | Field | None = None,
         *,
         start: np.ndarray | None = None,
+        overwrite: bool = False,
     ) -> Self:
         """Find the domains.
 
@@ -370,6 +432,8 @@ class SpatialGaussianMixture(BaseEstimator):
             (n,) labels 0..L-1 to start from, once, instead of restarts from k-means. L may differ from
             `n_components`: the mixture is fitted with L classes first, and the smallest of them is then given
             up, or the widest split, one at a time.
+        overwrite
+            V, if it is floating, need not stay as it is, which saves a copy.
 
         Raises
         ------
@@ -383,13 +447,13 @@ class SpatialGaussianMixture(BaseEstimator):
         ConvergenceWarning
             No restart converged in `max_iter` iterations.
         """
-        V = check_array(V, dtype=np.float64, ensure_min_samples=2)
+        V = check_array(V, dtype=[np.float64, np.float32], ensure_min_samples=2)
         self.check(len(V))
         if start is not None and (np.shape(start) != (len(V),) or np.min(start) < 0):
             raise ValueError(f"`start` must hold {len(V)} labels 0, 1, ..., got shape {np.shape(start)}")
         field = Field.of(connectivities, len(V))
         center, whitening = whiten(V)
-        Z = (V - center) @ whitening
+        Z = whitened(V, center, whitening, out=V if overwrite else None)
         # The products are too narrow for threads to pay, and one thread makes them repeatable.
         with threadpool_limits(1):
             if start is not None:
@@ -409,7 +473,7 @@ class SpatialGaussianMixture(BaseEstimator):
         differ from `labels_` in the few spots where the field has several modes.
         """
         check_is_fitted(self)
-        V = check_array(V, dtype=np.float64)
+        V = check_array(V, dtype=[np.float64, np.float32])
         field = Field.of(connectivities, len(V))
         u = Components(self.means_, self.covariances_).energies(V)
         return field.icm(u.argmin(axis=1), u, self.smoothness_)
@@ -460,7 +524,7 @@ class SpatialGaussianMixture(BaseEstimator):
             disagreement = field.disagreement(labels, K)
             rows, counts = distinct_rows(disagreement)
             normaliser = counts @ logsumexp(-0.5 * smoothness * rows, axis=1)
-            responsibilities, evidence = posterior(-0.5 * smoothness * disagreement - u)
+            responsibilities, evidence = posterior(u, disagreement, smoothness)
             bounds.append(float(evidence - normaliser))
             # The last but one counts too: a few spots may alternate between two labels for ever.
             converged = any(abs(bounds[-1] - earlier) < self.tol * len(Z) for earlier in bounds[-3:-1])
@@ -473,7 +537,7 @@ class SpatialGaussianMixture(BaseEstimator):
 
     def _run_from_labels(self, Z: np.ndarray, field: Field, labels: np.ndarray) -> Run:
         """Fit the classes that the labels hold, then give up or split classes until their number is right."""
-        labels = np.unique(labels, return_inverse=True)[1]
+        labels = (np.cumsum(np.bincount(labels) > 0) - 1)[labels]  # 0, 1, ... without gaps
         run = self._run(Z, field, *self._from_labels(Z, labels))
         while len(run.components.means) > self.n_components:
             run = self._run(Z, field, *self._without_smallest(Z, run))
@@ -507,9 +571,10 @@ class SpatialGaussianMixture(BaseEstimator):
         sizes = np.bincount(run.labels, minlength=len(run.components.means))
         variances, axes = np.linalg.eigh(run.components.covariances)
         widest = int(np.argmax(sizes * variances[:, -1]))
-        beyond = (Z - run.components.means[widest]) @ axes[widest, :, -1] > 0
+        axis = axes[widest, :, -1]
+        beyond = Z @ axis.astype(Z.dtype) > run.components.means[widest] @ axis
         labels = np.where((run.labels == widest) & beyond, len(sizes), run.labels)
-        return labels, self._m_step(Z, one_hot(labels, len(sizes) + 1)), run.smoothness
+        return labels, self._m_step(Z, one_hot(labels, len(sizes) + 1, Z.dtype)), run.smoothness
 
     def _start(self, Z: np.ndarray, field: Field, seed: int) -> tuple[np.ndarray, Components, float]:
         """k-means on scores averaged over neighbours, and one covariance for all classes.
@@ -520,7 +585,9 @@ class SpatialGaussianMixture(BaseEstimator):
         return self._from_labels(Z, labels)
 
     def _from_labels(self, Z: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, Components, float]:
-        components = Components.estimate(Z, one_hot(labels, labels.max() + 1), covariance_type="tied")
+        components = Components.estimate(
+            Z, one_hot(labels, labels.max() + 1, Z.dtype), covariance_type="tied"
+        )
         return labels, components, 1.0 if self.smoothness == "auto" else float(self.smoothness)
 
     def _m_step(self, Z: np.ndarray, R: np.ndarray) -> Components:

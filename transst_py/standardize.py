@@ -15,6 +15,7 @@ import numpy as np
 import scipy.sparse as sp
 from sklearn.utils import check_array, gen_batches
 
+from transst_py._precision import working_dtype
 from transst_py._typing import Matrix
 from transst_py.chunks import RowChunks, is_stored, open_rows
 
@@ -129,14 +130,14 @@ class StandardizedMatrix:
         return StandardizedMatrix(self.X, self.mean + point * self.scale, self.scale)
 
     def dot(self, A: np.ndarray) -> np.ndarray:
-        """Return the (n, r) product with a (p, r) array."""
+        """Return the (n, r) product with a (p, r) array, of `working_dtype`."""
         if isinstance(self.X, RowChunks):
-            return self.X.concatenate(self.of_chunk("dot", A))
+            return self.X.concatenate(self.of_chunk("dot", A), dtype=working_dtype(self.shape[0]))
         scaled = A / self.scale[:, None]
-        product = np.empty((self.shape[0], A.shape[1]))
+        offset = self.mean @ scaled
+        product = np.empty((self.shape[0], A.shape[1]), dtype=working_dtype(self.shape[0]))
         for batch in gen_batches(self.shape[0], _CHUNK_ROWS):
-            product[batch] = self.X[batch] @ scaled
-        product -= self.mean @ scaled
+            product[batch] = self.X[batch] @ scaled - offset
         return product
 
     def scatter_dot(self, A: np.ndarray, weights: np.ndarray | None = None) -> np.ndarray:

@@ -162,10 +162,11 @@ def transst(
 
     - `obs[key]`: domain of every spot, categorical "1".."K" by decreasing size
     - `obs[key + "_confidence"]`: probability of that domain given the neighbours' domains, float64
-    - `obsm["X_" + key]`: (n, q) scores of the transferred factors, float64; NaN for spots without any count.
+    - `obsm["X_" + key]`: (n, q) scores of the transferred factors, float64 (above two million spots float32);
+      NaN for spots without any count.
       The domains are found in their spatial factors, or in coordinates of the source's classes
       (`uns[key]["transfer"]["transferred"]`)
-    - `obsm[key + "_prob"]`: (n, K) probabilities of the domains, float64
+    - `obsm[key + "_prob"]`: (n, K) probabilities of the domains, of the same type
     - `varm[key + "_loadings"]`: (n_vars, q) loadings of the standardised genes; NaN for genes not used
     - `obsp[key + "_connectivities"]`: (n, n) neighbourhood graph
     - `uns[key]`: parameters, seed, versions, kind of graph and mean number of neighbours, penalty path,
@@ -476,8 +477,10 @@ def _source_labels(source: AnnData, key: str | None, name: str) -> pd.Series:
 def _write(adata: AnnData, model: TransST, problem: _Problem, key: str, record: dict[str, Any]) -> None:
     loadings = np.full((adata.n_vars, model.n_factors), np.nan)
     loadings[adata.var_names.get_indexer(problem.genes)] = model.transfer_.loadings_
-    embedding = np.full((adata.n_obs, model.n_factors), np.nan)
-    embedding[problem.measured] = model.embedding_
+    embedding = model.embedding_
+    if not problem.measured.all():
+        embedding = np.full((adata.n_obs, model.n_factors), np.nan, dtype=embedding.dtype)
+        embedding[problem.measured] = model.embedding_
     probabilities = infer_from_neighbors(
         problem.graph, model.responsibilities_, problem.measured, model.mixture_.smoothness_
     )
