@@ -61,22 +61,24 @@ def as_float_matrix(X: Any) -> Matrix:
     return X.astype(np.float32 if exact else np.float64)
 
 
-def check_anndata(data: Any, *, what: str = "adata") -> AnnData:
-    """Return an AnnData in memory: `data` itself, or the only table of a SpatialData.
+def check_anndata(data: Any, *, what: str = "adata", in_memory: bool = True) -> AnnData:
+    """Return an AnnData: `data` itself, or the only table of a SpatialData.
+
+    `in_memory` says whether its expression has to be in memory.
 
     Raises
     ------
     TypeError
         It is neither.
     ValueError
-        The SpatialData has no table or several, or the AnnData is backed by a file.
+        The SpatialData has no table or several, or the AnnData is backed by a file and must not be.
     """
     tables = getattr(data, "tables", None)
     if isinstance(tables, Mapping):
         data = _only_table(tables, what)
     if not isinstance(data, AnnData):
         raise TypeError(f"`{what}` must be an AnnData, got {type(data).__name__}")
-    if data.isbacked:
+    if in_memory and data.isbacked:
         raise ValueError(f"`{what}` is backed by a file; load it first: {what.split()[0]}.to_memory()")
     return data
 
