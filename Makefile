@@ -10,7 +10,7 @@ export RETICULATE_PYTHON := $(PY)
 export TRANSST_DATA_DIR ?= $(abspath $(wildcard ../shared/data/her2st))
 export TRANSST_REFERENCE_DIR ?= $(abspath $(wildcard ../shared/reference))
 
-.PHONY: help setup demo test test-python test-r lint check bench document docs clean
+.PHONY: help setup demo test test-python test-r lint check check-quick bench document docs clean
 
 help:
 	@echo "make demo      set up, then domains, markers and imputation on real tissue -> demo_output/"
@@ -28,9 +28,11 @@ setup:
 demo: setup
 	Rscript inst/scripts/demo.R demo_output
 
-# R CMD build makes the vignettes, and test-r has run the tests: R CMD check need not do both once more.
-test: lint test-python test-r
-	sh tools/check_r.sh --no-tests --no-vignettes
+# Two at a time, the longest first; each prints all that it has to say when it ends (needs GNU make 4).
+SIDE_BY_SIDE := $(if $(filter output-sync,$(.FEATURES)),--jobs=2 --output-sync=target)
+test: setup
+	@echo "Testing and checking both packages, two jobs at a time; each prints when it ends."
+	@$(MAKE) --no-print-directory $(SIDE_BY_SIDE) --keep-going --old-file=setup test-r check-quick test-python lint
 	@echo "All checks passed."
 
 lint: setup
@@ -39,14 +41,19 @@ lint: setup
 	$(PY) -m mypy
 	Rscript tools/lint.R
 
+test-python: export OMP_NUM_THREADS = 1
 test-python: setup
-	$(PY) -m pytest --cov=transst_py --cov-report=term:skip-covered --cov-fail-under=90
+	$(PY) -m pytest --numprocesses=2 --dist=worksteal --cov=transst_py --cov-report=term:skip-covered --cov-fail-under=90
 
 test-r: setup
 	Rscript tools/test_r.R
 
 check: setup
 	sh tools/check_r.sh
+
+# R CMD build makes the vignettes, and test-r runs the tests: not both once more.
+check-quick: setup
+	sh tools/check_r.sh --no-tests --no-vignettes
 
 bench: setup .bench-venv/installed
 	.bench-venv/bin/python benchmarks/domains.py

@@ -7,7 +7,7 @@ folder=$1
 shift
 mkdir -p "$folder/source"
 tar -C "$root" --exclude=./.venv --exclude=./.bench-venv --exclude=./.docs-venv --exclude=./.Rlib --exclude=./.git \
-    --exclude=./build --exclude=./demo_output -cf - . | tar -C "$folder/source" -xf -
+    --exclude=./build --exclude=./demo_output --exclude='./.*_cache' --exclude='./.coverage*' -cf - . | tar -C "$folder/source" -xf -
 cd "$folder"
 R CMD build "$@" source
 rm -rf source

@@ -8,10 +8,11 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
+from functools import cache
 from typing import Any
 
 from joblib import cpu_count
-from threadpoolctl import threadpool_limits
+from threadpoolctl import ThreadpoolController
 
 __all__ = ["in_threads"]
 
@@ -20,5 +21,11 @@ def in_threads(function: Callable[[Any], Any], items: Iterable[Any]) -> list[Any
     """Results of a function for every item, in order, on as many threads as OMP_NUM_THREADS allows."""
     allowed = os.environ.get("OMP_NUM_THREADS", "")
     workers = int(allowed) if allowed.isdigit() and int(allowed) > 0 else cpu_count()
-    with threadpool_limits(1, user_api="blas"), ThreadPoolExecutor(workers) as pool:
+    with _blas().limit(limits=1, user_api="blas"), ThreadPoolExecutor(workers) as pool:
         return list(pool.map(function, items))
+
+
+@cache
+def _blas() -> ThreadpoolController:
+    """Look the process's libraries through once: that takes longer than a small product."""
+    return ThreadpoolController()

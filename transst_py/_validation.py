@@ -63,10 +63,10 @@ def as_float_matrix(X: Any) -> Matrix:
     return X.astype(np.float32 if exact else np.float64)
 
 
-def check_anndata(data: Any, *, what: str = "adata", stored: bool = False) -> AnnData:
+def check_anndata(data: Any, *, what: str = "adata", in_memory: bool = True) -> AnnData:
     """Return an AnnData: `data` itself, or the only table of a SpatialData.
 
-    `stored` says whether its expression may lie in a file.
+    `in_memory` says whether its expression has to be in memory.
 
     Raises
     ------
@@ -81,7 +81,7 @@ def check_anndata(data: Any, *, what: str = "adata", stored: bool = False) -> An
         data = _only_table(tables, what)
     if not isinstance(data, AnnData):
         raise TypeError(f"`{what}` must be an AnnData, got {type(data).__name__}")
-    if data.isbacked and not stored:
+    if in_memory and data.isbacked:
         raise ValueError(f"`{what}` is backed by a file; load it first: {what.split()[0]}.to_memory()")
     if data.isbacked and data.is_view:
         raise ValueError(

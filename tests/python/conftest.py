@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -42,6 +43,19 @@ def labelled_rows() -> tuple[np.ndarray, np.ndarray]:
     means = np.array([[0.0, 0.0], [3.0, 0.0], [0.0, 3.0]])
     z = means[y] + rng.normal(size=(150, 2)) * np.array([[1.0, 0.5], [0.5, 1.0], [0.7, 0.7]])[y]
     return z @ W.T + rng.normal(size=(150, 12)) * rng.uniform(0.3, 1.0, 12), y
+
+
+@pytest.fixture
+def quick_imputation(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where "auto" or "s2s" trains a network, it is a tiny one, in a few steps; models start once."""
+    from quick import TRAINING
+
+    from transst_py.imputation import domain_means, selection, training, views
+
+    monkeypatch.setitem(training.TRAINING_PRESETS, "lite", TRAINING)
+    monkeypatch.setattr(domain_means, "TransST", partial(domain_means.TransST, n_init=1))
+    monkeypatch.setattr(views, "N_RANDOM", 2)
+    monkeypatch.setattr(selection, "MAX_ROUNDS", 1)
 
 
 @pytest.fixture

@@ -165,6 +165,7 @@ class TestSamples:
         assert back.uns["binning"]["bin_size"] == 1.0
 
 
+@pytest.mark.usefixtures("quick_imputation")
 @pytest.mark.parametrize("sample_key", [None, "section"])
 def test_bins_can_be_imputed(sample_key):
     both = two_sections()

@@ -67,12 +67,12 @@ def test_domains_in_random_places_have_no_information(n_domains):
     assert abs(np.mean(values)) < 0.01
 
 
-@pytest.mark.parametrize("n_classes", [3, 6, 10])
+@pytest.mark.parametrize("n_classes", [3, 10])
 def test_random_labels_do_no_harm(problem, n_classes):
     """They may be taken over where the spots bear them out: then they are one more start, no worse one."""
     X, graph, (X_s, _), truth = problem
     scores = {"auto": [], "never": []}
-    for seed in range(4):
+    for seed in range(3):
         labels = np.random.default_rng(seed).integers(n_classes, size=X_s.shape[0]).astype(str)
         for transfer, found in scores.items():
             model = TransST(3, n_factors=5, class_transfer=transfer, n_init=5, random_state=seed)
@@ -82,7 +82,7 @@ def test_random_labels_do_no_harm(problem, n_classes):
 
 def test_one_domain_is_no_reason_to_transfer_classes(problem):
     X, graph, source, _ = problem
-    model = TransST(1, n_factors=5).fit(X, graph, [source])
+    model = TransST(1, n_factors=5, n_init=3).fit(X, graph, [source])
     assert model.transferred_ == "loadings"
 
 

@@ -6,10 +6,12 @@ import importlib
 import inspect
 import io
 import os
+import signal
 import subprocess
 import sys
 import warnings
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import anndata as ad
@@ -224,6 +226,44 @@ def test_interrupt(fitted, capsys, monkeypatch):
     refused(
         capsys, "markers", "fit.h5ad", "-o", "m.csv", "--quiet", code=130, message="transst: interrupted\n"
     )
+
+
+@pytest.mark.parametrize(("name", "code"), [("SIGTERM", 143), ("SIGHUP", 129)])
+def test_signals_that_end_the_process_leave_nothing_behind(name, code, fitted, capsys, monkeypatch):
+    """As a cluster's queue sends them; the file that is being written goes."""
+    number = getattr(signal, name)
+
+    def send(adata, path):
+        path.write_text("half")
+        signal.raise_signal(number)
+
+    monkeypatch.setattr(ad.AnnData, "write_h5ad", send)
+    options = ["--method", "nearest", "--genes", "gene1", "-o", "finer.h5ad", "--quiet"]
+    refused(capsys, "impute", "fit.h5ad", *options, code=code, message="transst: terminated\n")
+    assert signal.getsignal(number) is signal.SIG_DFL
+
+
+def test_ignored_signals_stay_ignored(fitted, monkeypatch):
+    """By `nohup`; and only the main thread may set handlers."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    seen = []
+
+    @functools.wraps(tst.tl.rank_domain_genes)
+    def look(*args, **options):
+        seen.append([signal.getsignal(number) for number in (signal.SIGHUP, signal.SIGTERM)])
+        return pd.DataFrame({"gene": ["a"]})
+
+    monkeypatch.setattr(tst.tl, "rank_domain_genes", look)
+    command = ["markers", "fit.h5ad", "-o", "-", "--quiet"]
+    try:
+        assert main(command) == 0
+        with ThreadPoolExecutor(1) as threads:
+            assert threads.submit(main, command).result() == 0
+    finally:
+        signal.signal(signal.SIGHUP, before)
+    assert [handlers[0] for handlers in seen] == [signal.SIG_IGN] * 2
+    assert seen[0][1] is not signal.SIG_DFL
+    assert seen[1][1] is signal.SIG_DFL
 
 
 def test_markers_as_table_on_standard_output_and_in_the_file(fitted, tissue, capsys):

@@ -30,6 +30,7 @@ def test_tutorial_runs_on_simulated_tissue(monkeypatch):
     small = partial(tst.datasets.simulated_tissue, n_rows=14, n_cols=14, n_genes=60)
     monkeypatch.setattr(tst.datasets, "her2st", unavailable)
     monkeypatch.setattr(tst.datasets, "simulated_tissue", small)
+    monkeypatch.setattr(tst.tl, "transst", partial(tst.tl.transst, n_init=2, n_folds=2))
     results: dict = {}
     with matplotlib.rc_context({"backend": "Agg"}):
         exec(compile(tutorial_code(), "docs/tutorial.md", "exec"), results)

@@ -1,5 +1,4 @@
 from dataclasses import replace
-from functools import partial
 
 import anndata as ad
 import numpy as np
@@ -7,25 +6,21 @@ import pandas as pd
 import pytest
 import scipy.sparse as sp
 from grids import square_grid, visium_grid, visium_xy
+from quick import TRAINING
 
 import transst_py as tst
-from transst_py.imputation import domain_means, views
 from transst_py.imputation.holdout import comb
 from transst_py.imputation.methods import METHODS
 from transst_py.imputation.scores import METRICS, compare_methods, score_genes
-from transst_py.imputation.training import TRAINING_PRESETS
-from transst_py.model import TransST
-from transst_py.tl import _evaluate_imputation
+from transst_py.tl import _evaluate_imputation, _memory
 from transst_py.tl._evaluate_imputation import _measured_spots, _predict_hidden, _Request
 
+pytestmark = pytest.mark.usefixtures("quick_imputation")
+
 N_GENES = 20
-LITE = TRAINING_PRESETS["lite"]
-SMALL = replace(LITE.network, width=8, blocks=1, layers=2, attention="none", zero_init=False)
-# No shrinking to the start: the network's part must be seen.
-SHORT = replace(LITE, steps=4, n_checks=2, batch=2, crop=16, shrink=False, network=SMALL)
 IMAGES = [np.random.default_rng(0).random((40, 40))]
 OPTIONS = {
-    "s2s": {"config": SHORT, "natural_images": IMAGES, "device": "cpu"},
+    "s2s": {"config": TRAINING, "natural_images": IMAGES, "device": "cpu"},
     "domain_means": {"n_domains": 3},
 }
 
@@ -41,12 +36,6 @@ def make_tissue(index, xy=None, seed=0):
     obs = pd.DataFrame(index, columns=["array_row", "array_col"], index=[f"s{i}" for i in range(len(index))])
     var = pd.DataFrame(index=[f"g{j}" for j in range(N_GENES)])
     return ad.AnnData(sp.csr_matrix(X), obs=obs, var=var, obsm={"spatial": xy})
-
-
-@pytest.fixture(autouse=True)
-def _short(monkeypatch):
-    monkeypatch.setattr(domain_means, "TransST", partial(TransST, n_init=1))
-    monkeypatch.setattr(views, "N_RANDOM", 2)
 
 
 @pytest.fixture
@@ -142,8 +131,7 @@ class TestNoLeak:
             assert np.abs(x[hidden] - changed[hidden]).max() > 0.1
 
     @pytest.mark.parametrize("pattern", ["comb", "random", "holes"])
-    def test_fill(self, pattern, monkeypatch):
-        monkeypatch.setitem(TRAINING_PRESETS, "lite", SHORT)
+    def test_fill(self, pattern):
         adata = LATTICES["square"]
         hidden = hide(adata, "square", pattern)
         for method in ("nearest", "bicubic", "s2s", "auto"):
@@ -414,7 +402,7 @@ class TestBadInput:
         small.obs["measured"] = True
         with pytest.raises(ValueError, match="missing or infinite"):
             tst.tl.evaluate_imputation(small, methods=["nearest"])
-        monkeypatch.setattr(_evaluate_imputation, "MAX_BYTES", 12 * 72 * 5)
+        monkeypatch.setattr(_memory, "MAX_BYTES", 12 * 72 * 5)
         small.X[3, 2] = 1
         with pytest.raises(ValueError, match=r"72 spots x 20 genes .* at most 5 genes with `genes`"):
             tst.tl.evaluate_imputation(small, methods=["nearest"])

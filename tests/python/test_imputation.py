@@ -1,6 +1,5 @@
 import os
 import warnings
-from dataclasses import replace
 
 import anndata as ad
 import numpy as np
@@ -11,11 +10,11 @@ from grids import make_tissue, square_grid, visium_grid, visium_xy
 from scipy.spatial.distance import cdist
 
 import transst_py as tst
-from transst_py.imputation import selection
 from transst_py.imputation.methods import LATTICE_METHODS, METHODS
 from transst_py.imputation.smoothing import Smoother
-from transst_py.imputation.training import TRAINING_PRESETS
-from transst_py.tl import _impute
+from transst_py.tl import _memory
+
+pytestmark = pytest.mark.usefixtures("quick_imputation")
 
 real_data = pytest.mark.skipif(
     not os.environ.get("TRANSST_DATA_DIR"), reason="set TRANSST_DATA_DIR to the folder with the her2st files"
@@ -35,14 +34,6 @@ DETAILS = {
     "kriging": {"own_share", "n_factors", "correlation", "length_scale", "noise_ratio"},
     "domain_means": {"n_domains"},
 }
-
-
-@pytest.fixture(autouse=True)
-def short_training(monkeypatch):
-    """Where "auto" or "s2s" trains a network, a few steps are enough for these tests."""
-    short = replace(TRAINING_PRESETS["lite"], steps=4, n_checks=2)
-    monkeypatch.setitem(TRAINING_PRESETS, "lite", short)
-    monkeypatch.setattr(selection, "MAX_ROUNDS", 1)
 
 
 def log_values(adata, rows=slice(None)):
@@ -519,7 +510,7 @@ class TestSamples:
         with pytest.raises(ValueError, match="both square and hexagonal"):
             tst.tl.impute(both, sample_key="section")
         with pytest.warns(UserWarning, match="left out: the samples lie on both"):
-            tst.tl.impute(both, task="fill", sample_key="section")
+            tst.tl.impute(both, task="fill", sample_key="section", n_domains=3)
 
     def test_one_sample_is_the_same_as_none(self):
         adata = make_tissue(visium_grid(6, 5), xy=visium_xy(visium_grid(6, 5)))
@@ -626,7 +617,7 @@ class TestBadInput:
     def test_too_large_for_memory(self, monkeypatch, task):
         adata = make_tissue(square_grid(5, 5))
         adata.obs["measured"] = np.arange(25) != 12
-        monkeypatch.setattr(_impute, "MAX_OUTPUT_BYTES", 60)
+        monkeypatch.setattr(_memory, "MAX_BYTES", 60)
         with pytest.raises(ValueError, match=r"choose at most \d genes"):
             tst.tl.impute(adata, task=task)
 

@@ -197,6 +197,67 @@ def test_spatialdata_with_one_table(target, source):
     assert "imputed" in table.layers
 
 
+PLOTS = {
+    "agreement": lambda data: tst.pl.agreement(data, labels="label"),
+    "confidence": tst.pl.confidence,
+    "convergence": tst.pl.convergence,
+    "domains": tst.pl.domains,
+    "imputation": lambda data: tst.pl.imputation(data, "gene1")[0],
+    "markers": tst.pl.markers,
+    "n_domains": tst.pl.n_domains,
+    "transfer_path": tst.pl.transfer_path,
+}
+
+
+@pytest.fixture(scope="module")
+def finished(simulated):
+    """Tissue with everything that there is to draw."""
+    target, source = (adata.copy() for adata in simulated)
+    fit(target, source, source_labels="label", n_domains=[2, 3, 4, 5], n_subsamples=0)
+    tst.tl.rank_domain_genes(target)
+    target.obs["measured"] = np.arange(196) % 5 != 0
+    tst.tl.impute(target, task="fill", method="nearest")
+    return target
+
+
+@pytest.mark.parametrize("name", PLOTS)
+def test_plots_take_spatialdata(name, finished):
+    plot = PLOTS[name]
+    ax, of_table = plot(spatialdata(table=finished)), plot(finished)
+    assert ax.get_title() == of_table.get_title()
+    assert len(ax.get_children()) == len(of_table.get_children()) > 10
+    with pytest.raises(ValueError, match="`adata` is a SpatialData with 2 tables"):
+        plot(spatialdata(a=finished, b=finished))
+    with pytest.raises(TypeError, match="`adata` must be an AnnData, got DataFrame"):
+        plot(finished.to_df())
+
+
+def test_plots_of_spots_take_backed_files(finished, tmp_path):
+    finished.write_h5ad(tmp_path / "x.h5ad")
+    backed = ad.read_h5ad(tmp_path / "x.h5ad", backed="r")
+    for name, plot in PLOTS.items():
+        if name in ("imputation", "markers"):
+            with pytest.raises(ValueError, match="`adata` is backed by a file; load it first"):
+                plot(backed)
+        else:
+            assert plot(backed).get_title() == plot(finished).get_title()
+    backed.file.close()
+
+
+def test_every_plot_is_tried_on_other_containers():
+    assert set(tst.pl.__all__) == set(PLOTS)
+
+
+def test_report_of_spatialdata(finished, tmp_path):
+    pages = [
+        tst.report(data, tmp_path / "page.html", imputed=data).read_text(encoding="utf-8")
+        for data in (finished, spatialdata(table=finished))
+    ]
+    assert pages[0].count("<h2") == pages[1].count("<h2") > 5
+    with pytest.raises(ValueError, match="`imputed` is a SpatialData with 0 tables"):
+        tst.report(finished, tmp_path / "page.html", imputed=spatialdata())
+
+
 CALLS = {
     "transst": fit,
     "source": lambda data: fit(
@@ -321,6 +382,16 @@ def test_any_matrix_gives_the_same(kind, target, source, expected):
     found = everything(target, source)
     for name, values in expected.items():
         np.testing.assert_allclose(found[name], values, rtol=1e-3, atol=1e-4, err_msg=name)
+
+
+@pytest.mark.filterwarnings("ignore:the matrix subclass is not the recommended way")
+def test_numpys_matrix_is_taken_for_an_array(target, source, expected):
+    for adata in (target, source):
+        with pytest.warns(ad.ImplicitModificationWarning, match=r"X should not be a np\.matrix"):
+            adata.X = np.asmatrix(adata.X.toarray())
+    np.testing.assert_allclose(everything(target, source)["scores"], expected["scores"], rtol=1e-3, atol=1e-4)
+    with pytest.raises(TypeError, match=r"np\.matrix is not supported"):
+        tst.TransST(3, n_factors=4).fit(np.asmatrix(np.ones((9, 5))), sp.eye_array(9, k=1))
 
 
 def test_leftovers_of_scanpy_do_not_matter(target, source, expected):

@@ -172,6 +172,26 @@ class TestImputation:
         assert len(discs(ax).get_offsets()) == dense.n_obs
         assert discs(ax).get_cmap().name == "magma"
 
+    def test_a_row_of_panels_for_each_sample(self, tissue, tmp_path):
+        other = tissue[tissue.obs["array_row"] < 7].copy()
+        other.X = other.X * 3
+        pooled = ad.concat({"B": tissue, "A": other}, label="slice", index_unique="-")
+        dense = tst.tl.impute(pooled, method="nearest", genes=["gene3"], sample_key="slice")
+        axes = tst.pl.imputation(dense, "gene3", sample_key="slice")
+        assert axes.shape == (2, 2)
+        assert len({discs(ax).get_clim() for ax in axes.flat}) == 1
+        n_shown = np.vectorize(lambda ax: len(discs(ax).get_offsets()))(axes)
+        np.testing.assert_array_equal(n_shown[:, 0], [tissue.n_obs, other.n_obs])
+        np.testing.assert_array_equal(n_shown[:, 1], [(dense.obs["slice"] == name).sum() for name in "BA"])
+        assert axes[0, 0].get_title() == f"gene3, B\nmeasured, {tissue.n_obs} spots"
+        for row in axes:
+            assert row[0].get_ylim() == row[1].get_ylim()
+        assert axes[0, 0].get_ylim() != axes[1, 0].get_ylim()
+        assert len(axes[0, 0].figure.axes) == 4 + 1
+        render(axes, tmp_path / "samples.png")
+        with pytest.raises(ValueError, match="either `ax` or `sample_key`"):
+            tst.pl.imputation(dense, "gene3", sample_key="slice", ax=Figure().subplots())
+
     def test_bad_input(self, tissue):
         with pytest.raises(KeyError, match="no layer 'imputed'; run"):
             tst.pl.imputation(tissue, "gene3")
@@ -230,6 +250,21 @@ class TestImputationWithTruth:
         assert axes[0].get_xlim()[1] >= high[0]
         assert axes[0].get_ylim()[1] <= low[1]
         assert axes[0].get_ylim()[0] >= high[1]
+
+    def test_a_sample_without_hidden_spots_has_an_empty_error(self, filled, values):
+        filled.obs["half"] = np.where(filled.obs["array_row"] < 6, "top", "bottom")
+        top = (filled.obs["half"] == "top").to_numpy()
+        filled.obs["measured"] |= top
+        imputed, truth, hidden = values
+        truth = truth + 5.0 * hidden
+        axes = tst.pl.imputation(filled, "gene3", truth=truth, sample_key="half")
+        assert axes.shape == (2, 4)
+        errors = [np.asarray(discs(ax).get_array()) for ax in axes[:, 3]]
+        np.testing.assert_allclose(errors[0], (imputed - truth)[hidden & ~top], atol=1e-6)
+        assert errors[1].size == 0
+        assert axes[1, 3].get_title() == "gene3, top\nerror, 0 hidden spots"
+        assert discs(axes[0, 3]).get_clim() == discs(axes[1, 3]).get_clim()
+        assert axes[1, 3].get_xlim() == axes[1, 0].get_xlim()
 
     def test_only_hidden_truth_counts(self, filled, values):
         _, truth, hidden = values

@@ -88,15 +88,30 @@ def test_resolution(tissue):
 
 def test_imputation_shows_the_same_place_in_all_panels(tissue):
     dense = tst.tl.impute(tissue, method="nearest", genes=["gene3"])
-    with pytest.raises(KeyError, match=r"copy `uns\['spatial'\]`"):
-        tst.pl.imputation(dense, "gene3", image=True)
-    dense.uns["spatial"] = tissue.uns["spatial"]
     axes = tst.pl.imputation(dense, "gene3", image=True, alpha=0.8)
     assert axes[0].images[0].get_extent() == axes[1].images[0].get_extent()
     assert discs(axes[0]).get_widths()[0] == pytest.approx(70.0)
     ax = Figure().subplots()
     tst.pl.imputation(dense, "gene3", image="hires", ax=ax)
     assert len(ax.images) == 1
+
+
+def test_images_go_with_what_is_made_of_the_spots(tissue):
+    view = tissue[tissue.obs["array_row"] > 0]
+    for new in (
+        tst.tl.impute(tissue, method="nearest", genes=["gene3"]),
+        tst.tl.impute(view, method="nearest", genes=["gene3"]),
+        tst.tl.bin_cells(tissue, bin_size=200.0),
+    ):
+        pixels = new.uns["spatial"]["V1"]["images"]["hires"]
+        assert pixels.max() == 0.3
+        pixels[:] = 0.9  # its own
+    assert tissue.uns["spatial"]["V1"]["images"]["hires"].max() == 0.3
+    del tissue.uns["spatial"]
+    dense = tst.tl.impute(tissue, method="nearest", genes=["gene3"])
+    assert "spatial" not in dense.uns
+    with pytest.raises(KeyError, match=r"copy `uns\['spatial'\]` of an object that has them"):
+        tst.pl.imputation(dense, "gene3", image=True)
 
 
 def test_bad_input(tissue):

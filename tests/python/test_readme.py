@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import re
 import shlex
+from functools import partial
 from pathlib import Path
 
 import pytest
 
+import transst_py as tst
 from transst_py.cli import main
 
 README = Path(__file__).parents[2] / "README.md"
@@ -18,6 +20,8 @@ def test_python_example_runs_as_printed(tmp_path, monkeypatch, capsys):
         pytest.skip("README.md is not beside these tests")
     (code,) = re.findall(r"```python\n(.*?)```", README.read_text(), flags=re.DOTALL)
     monkeypatch.chdir(tmp_path)
+    small = partial(tst.datasets.simulated_tissue, n_rows=16, n_cols=16, n_genes=60)
+    monkeypatch.setattr(tst.datasets, "simulated_tissue", small)
     exec(compile(code, "README.md", "exec"), {})
     assert "transst_confidence" in capsys.readouterr().out
     assert (tmp_path / "domains.png").stat().st_size > 0

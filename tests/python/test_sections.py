@@ -4,6 +4,7 @@ import pytest
 import scipy.sparse as sp
 from grids import make_tissue, square_grid, visium_grid, visium_xy
 
+from transst_py._samples import rows_of_samples
 from transst_py.imputation.holdout import number_sites
 from transst_py.imputation.spots import Section, Sites
 from transst_py.lattice import halve_pitch
@@ -100,9 +101,12 @@ class TestCutSections:
                 np.testing.assert_array_equal(found.index, places.index[which])
 
     def test_rows_of_samples(self):
-        named = _sections.rows_of_samples(np.array(["b", "a", "b"]), 3)
+        names = ["b", "a", "b"]
+        named = rows_of_samples(np.array(names), 3)
         assert [(name, rows.tolist()) for name, rows in named] == [("a", [1]), ("b", [0, 2])]
-        ((name, rows),) = _sections.rows_of_samples(None, 3)
+        ordered = rows_of_samples(pd.Series(pd.Categorical(names, categories=["b", "a"])), 3)
+        assert [(name, rows.tolist()) for name, rows in ordered] == [("b", [0, 2]), ("a", [1])]
+        ((name, rows),) = rows_of_samples(None, 3)
         assert name is None
         assert rows.tolist() == [0, 1, 2]
 

@@ -161,10 +161,10 @@ def test_large_tissue_starts_from_its_patches(stripes, monkeypatch):
     V, graph, y = stripes
     monkeypatch.setattr("transst_py.spatial_mixture._START_SPOTS", 200)
     monkeypatch.setattr("transst_py.spatial_mixture._PATCH_SPOTS", 20)
-    one, two = (SpatialGaussianMixture(3).fit(V, graph) for _ in range(2))
+    one, two = (SpatialGaussianMixture(3, n_init=10).fit(V, graph) for _ in range(2))
     assert adjusted_rand_score(y, one.labels_) > 0.9
     np.testing.assert_array_equal(one.labels_, two.labels_)
-    coloured = SpatialGaussianMixture(3).fit(V, Field.from_graph(graph))
+    coloured = SpatialGaussianMixture(3, n_init=10).fit(V, Field.from_graph(graph))
     np.testing.assert_array_equal(one.labels_, coloured.labels_)
 
 
@@ -176,8 +176,8 @@ def test_smoothing_averages_neighbours_and_keeps_lonely_spots():
 
 def test_space_helps(stripes):
     V, graph, y = stripes
-    alone = SpatialGaussianMixture(3, max_iter=500).fit(V)
-    spatial = SpatialGaussianMixture(3).fit(V, graph)
+    alone = SpatialGaussianMixture(3, max_iter=500, n_init=10).fit(V)
+    spatial = SpatialGaussianMixture(3, n_init=10).fit(V, graph)
     assert adjusted_rand_score(y, spatial.labels_) > 0.9 > adjusted_rand_score(y, alone.labels_)
     assert spatial.smoothness_ > 0.5
 
@@ -203,14 +203,14 @@ def test_affine_maps_of_the_scores_change_nothing(stripes):
 def test_order_of_spots_does_not_matter(stripes):
     V, graph, _ = stripes
     order = np.random.default_rng(0).permutation(len(V))
-    base = SpatialGaussianMixture(3).fit(V, graph).labels_
-    moved = SpatialGaussianMixture(3).fit(V[order], graph[order][:, order]).labels_
+    base = SpatialGaussianMixture(3, n_init=10).fit(V, graph).labels_
+    moved = SpatialGaussianMixture(3, n_init=10).fit(V[order], graph[order][:, order]).labels_
     assert adjusted_rand_score(base[order], moved) > 0.97
 
 
 def test_same_seed_same_labels_and_sizes_decrease(stripes):
     V, graph, _ = stripes
-    one, two = (SpatialGaussianMixture(3, random_state=4).fit(V, graph) for _ in range(2))
+    one, two = (SpatialGaussianMixture(3, n_init=10, random_state=4).fit(V, graph) for _ in range(2))
     np.testing.assert_array_equal(one.labels_, two.labels_)
     np.testing.assert_array_equal(one.responsibilities_, two.responsibilities_)
     assert (np.diff(np.bincount(one.labels_)) <= 0).all()
@@ -242,7 +242,7 @@ def test_kept_components_are_those_of_the_responsibilities(stripes):
 
 def test_predict_on_the_training_slice_repeats_the_labels(stripes):
     V, graph, _ = stripes
-    model = SpatialGaussianMixture(3).fit(V, graph)
+    model = SpatialGaussianMixture(3, n_init=10).fit(V, graph)
     assert adjusted_rand_score(model.predict(V, graph), model.labels_) > 0.95
 
 

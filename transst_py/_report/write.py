@@ -15,8 +15,10 @@ import transst_py
 from transst_py._report import domain_sections, gene_sections
 from transst_py._report.page import render
 from transst_py._report.subject import Subject
-from transst_py._validation import check_obs_column, check_samples, list_some
+from transst_py._typing import SpatialDataLike
+from transst_py._validation import check_anndata, check_obs_column, list_some
 from transst_py.pl._images import find_images
+from transst_py.pl._panels import find_samples
 
 __all__ = ["ADVICE", "report"]
 
@@ -49,7 +51,7 @@ SECTIONS = (
 
 
 def report(
-    adata: AnnData,
+    adata: AnnData | SpatialDataLike,
     path: str | Path,
     *,
     key: str = "transst",
@@ -57,7 +59,7 @@ def report(
     sample_key: str | None = None,
     labels: str | None = None,
     genes: Sequence[str] | None = None,
-    imputed: AnnData | None = None,
+    imputed: AnnData | SpatialDataLike | None = None,
     image: bool | str | None = None,
     title: str | None = None,
     advice: Mapping[str, str] = ADVICE,
@@ -71,7 +73,7 @@ def report(
     Parameters
     ----------
     adata
-        Result of `tl.transst` or `tl.impute`.
+        Result of `tl.transst` or `tl.impute`. Of a SpatialData: its only table.
     path
         The file; an old one is replaced.
     key
@@ -108,7 +110,7 @@ def report(
     subject = _check(adata, key, spatial_key, sample_key, labels, genes, imputed, image, {**ADVICE, **advice})
     page = render(
         _usual_title(subject) if title is None else title,
-        f"{adata.n_obs:,} spots; TransST {transst_py.__version__}, {date.today().isoformat()}",
+        f"{subject.adata.n_obs:,} spots; TransST {transst_py.__version__}, {date.today().isoformat()}",
         [section(subject) for section in SECTIONS],
     )
     path.write_text(page, encoding="utf-8")
@@ -135,14 +137,13 @@ def _check(
     sample_key: str | None,
     labels: str | None,
     genes: Sequence[str] | None,
-    imputed: AnnData | None,
+    imputed: AnnData | SpatialDataLike | None,
     image: bool | str | None,
     advice: Mapping[str, str],
 ) -> Subject:
     """Refuse whatever would fail once half of the page is drawn."""
-    for name, value in (("adata", adata), ("imputed", adata if imputed is None else imputed)):
-        if not isinstance(value, AnnData):
-            raise TypeError(f"`{name}` must be an AnnData, got {type(value).__name__}")
+    adata = check_anndata(adata)
+    imputed = None if imputed is None else check_anndata(imputed, what="imputed")
     fit = adata.uns.get(key)
     fit = fit if isinstance(fit, Mapping) and "mixture" in fit else None
     if imputed is None and "imputation" in adata.uns:
@@ -156,9 +157,7 @@ def _check(
         check_obs_column(adata, key, argument="key")
     params = {} if fit is None else fit["params"]
     sample_key = params.get("sample_key") if sample_key is None else sample_key
-    if sample_key is not None:
-        names = list(check_samples(adata, sample_key).cat.categories.astype(str))
-    find_images(adata, image, None if sample_key is None else names)
+    find_images(adata, image, [name for name, _ in find_samples(adata, sample_key, None)])
     if labels is not None:
         check_obs_column(adata, labels, argument="labels")
     _check_imputed(imputed, genes)

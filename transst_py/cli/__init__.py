@@ -1,14 +1,16 @@
 """The command line `transst`: what `tl` and `pl` do, over h5ad files.
 
 Progress and warnings go to standard error, tables to standard output only when asked (`-o -`). Exit codes:
-0 all is well, 1 the run failed, 2 wrong usage, 130 interrupted.
+0 all is well, 1 the run failed, 2 wrong usage, 130 interrupted, 143 terminated (129 as the terminal closed).
 """
 
 from __future__ import annotations
 
 import argparse
 import os
+import signal
 import sys
+import threading
 import traceback
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
@@ -34,6 +36,12 @@ COMMANDS = {
 }
 
 FAILED, WRONG_USAGE, INTERRUPTED = 1, 2, 130
+# What queues and closing terminals send; Python would die without cleaning up.
+ENDING = ("SIGTERM", "SIGHUP")
+
+
+class _Terminated(SystemExit):
+    """The process is told to end, by the signal of this number."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -52,9 +60,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = argparse.Namespace(words={}, traceback=False)
     try:
         _parser(argv).parse_args(argv, args)
-        with _shown_warnings(args.words), redirect_stdout(sys.stderr):
+        with _cleaning_up(), _shown_warnings(args.words), redirect_stdout(sys.stderr):
             text = args.run(args)
         return _print(text) if text else 0
+    except _Terminated as end:
+        print("transst: terminated", file=sys.stderr)
+        return 128 + int(end.code or 0)
     except SystemExit as end:  # argparse has said why
         return int(end.code or 0)
     except UsageError as error:
@@ -95,6 +106,26 @@ def _parser(argv: list[str]) -> argparse.ArgumentParser:
             module.add_arguments(command, argv)
             command.add_argument("--traceback", action="store_true", help="show where an error happened")
     return parser
+
+
+@contextmanager
+def _cleaning_up() -> Iterator[None]:
+    """Make an exception of the signals that end a process, so that no half-written file stays behind."""
+
+    def end(number: int, _: Any) -> None:
+        raise _Terminated(number)
+
+    # Only the main thread has a say in this; and `nohup` has ignored a signal for good.
+    numbers = [getattr(signal, name) for name in ENDING if hasattr(signal, name)]
+    mine = threading.current_thread() is threading.main_thread()
+    changed = [number for number in numbers if mine and signal.getsignal(number) is signal.SIG_DFL]
+    for number in changed:
+        signal.signal(number, end)
+    try:
+        yield
+    finally:
+        for number in changed:
+            signal.signal(number, signal.SIG_DFL)
 
 
 @contextmanager

@@ -11,7 +11,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from sklearn.metrics import adjusted_rand_score
 
-from transst_py._validation import check_obs_column
+from transst_py._typing import SpatialDataLike
+from transst_py._validation import check_anndata, check_obs_column
 from transst_py.pl._legend import text_width
 
 __all__ = ["agreement", "agreement_table"]
@@ -20,7 +21,12 @@ MAX_LABELS = 60
 
 
 def agreement(
-    adata: AnnData, *, key: str = "transst", labels: str, cmap: str = "Blues", ax: Axes | None = None
+    adata: AnnData | SpatialDataLike,
+    *,
+    key: str = "transst",
+    labels: str,
+    cmap: str = "Blues",
+    ax: Axes | None = None,
 ) -> Axes:
     """Draw in which domains the spots of each label lie.
 
@@ -31,7 +37,7 @@ def agreement(
     Parameters
     ----------
     adata
-        Spots with domains.
+        Spots with domains. Of a SpatialData: its only table.
     key
         Column of `adata.obs` with the domains.
     labels
@@ -52,6 +58,7 @@ def agreement(
     ValueError
         No spot has both, or there are more than 60 different labels.
     """
+    adata = check_anndata(adata, in_memory=False)
     counts, index = agreement_table(adata, key, labels)
     rows = [f"{name} ({n})" for name, n in counts.sum(axis=1).items()]
     columns = [str(name) for name in counts.columns]

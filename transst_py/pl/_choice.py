@@ -10,6 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from transst_py._typing import SpatialDataLike
 from transst_py.pl._record import fit_record, numbers
 
 __all__ = ["n_domains"]
@@ -18,7 +19,7 @@ CRITERION_COLOR = "#0072B2"
 STABILITY_COLOR = "#D55E00"
 
 
-def n_domains(adata: AnnData, *, key: str = "transst", ax: Axes | None = None) -> Axes:
+def n_domains(adata: AnnData | SpatialDataLike, *, key: str = "transst", ax: Axes | None = None) -> Axes:
     """Draw the criterion and the stability of the labels against the number of domains.
 
     The criterion is drawn on the left axis, smaller is better, with the chosen number marked. The stability,
@@ -28,7 +29,7 @@ def n_domains(adata: AnnData, *, key: str = "transst", ax: Axes | None = None) -
     Parameters
     ----------
     adata
-        Result of `tl.transst` with several candidates in `n_domains`.
+        Result of `tl.transst` with several candidates in `n_domains`. Of a SpatialData: its only table.
     key
         Name of the result.
     ax
@@ -56,7 +57,7 @@ def n_domains(adata: AnnData, *, key: str = "transst", ax: Axes | None = None) -
     return ax
 
 
-def _record(adata: AnnData, key: str) -> dict[str, Any]:
+def _record(adata: AnnData | SpatialDataLike, key: str) -> dict[str, Any]:
     record = fit_record(adata, key).get("n_domains")
     if record is None:
         raise KeyError(

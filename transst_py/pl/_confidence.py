@@ -9,7 +9,8 @@ from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Normalize
 
-from transst_py._validation import check_obs_column
+from transst_py._typing import SpatialDataLike
+from transst_py._validation import check_anndata, check_obs_column
 from transst_py.pl._colors import MISSING_COLOR
 from transst_py.pl._panels import draw_panels
 
@@ -17,7 +18,7 @@ __all__ = ["confidence"]
 
 
 def confidence(
-    adata: AnnData,
+    adata: AnnData | SpatialDataLike,
     *,
     key: str = "transst",
     spatial_key: str = "spatial",
@@ -37,7 +38,7 @@ def confidence(
     Parameters
     ----------
     adata
-        Result of `tl.transst`.
+        Result of `tl.transst`. Of a SpatialData: its only table.
     key
         Name of the result; the values are those of `adata.obs[key + "_confidence"]`.
     spatial_key, sample_key, spot_size, image, alpha, ax
@@ -58,6 +59,7 @@ def confidence(
     ValueError
         The column holds something else than probabilities; and as in `pl.domains`.
     """
+    adata = check_anndata(adata, in_memory=False)
     name = f"{key}_confidence"
     values = _probabilities(adata, name)
     colors = mpl.colormaps[cmap].with_extremes(bad=MISSING_COLOR)

@@ -11,6 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from transst_py._typing import SpatialDataLike
 from transst_py.pl._record import fit_record, numbers
 
 __all__ = ["convergence"]
@@ -20,7 +21,7 @@ SOURCE_COLOR = "#D55E00"
 MAX_MARKERS = 40
 
 
-def convergence(adata: AnnData, *, key: str = "transst", ax: Axes | None = None) -> Axes:
+def convergence(adata: AnnData | SpatialDataLike, *, key: str = "transst", ax: Axes | None = None) -> Axes:
     """Draw the log-likelihoods of the spatial mixture and of the source model against the iteration.
 
     That of the mixture, of the best of its starts, is drawn on the left axis; that of the source model, if
@@ -29,7 +30,7 @@ def convergence(adata: AnnData, *, key: str = "transst", ax: Axes | None = None)
     Parameters
     ----------
     adata
-        Result of `tl.transst`.
+        Result of `tl.transst`. Of a SpatialData: its only table.
     key
         Name of the result.
     ax

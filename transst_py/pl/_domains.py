@@ -9,7 +9,8 @@ from anndata import AnnData
 from matplotlib.axes import Axes
 from matplotlib.colors import to_rgba_array
 
-from transst_py._validation import check_obs_column
+from transst_py._typing import SpatialDataLike
+from transst_py._validation import check_anndata, check_obs_column
 from transst_py.pl._colors import MISSING_COLOR, domain_colors
 from transst_py.pl._legend import dot, legend_beside, legend_width
 from transst_py.pl._panels import draw_panels
@@ -18,7 +19,7 @@ __all__ = ["domains"]
 
 
 def domains(
-    adata: AnnData,
+    adata: AnnData | SpatialDataLike,
     *,
     key: str = "transst",
     spatial_key: str = "spatial",
@@ -39,7 +40,7 @@ def domains(
     Parameters
     ----------
     adata
-        Spots with domains.
+        Spots with domains. Of a SpatialData: its only table.
     key
         Column of `adata.obs` with the domains (or any other labels).
     spatial_key
@@ -76,6 +77,7 @@ def domains(
         A spot has no sample, the palette lacks a domain, both `ax` and `sample_key` are given, it cannot be
         told which library a sample is, or its spots lie outside of the image.
     """
+    adata = check_anndata(adata, in_memory=False)
     labels = check_obs_column(adata, key, argument="key").astype("category")
     names = [str(name) for name in labels.cat.categories]
     colors = domain_colors(names, palette)

@@ -34,7 +34,7 @@ class TissueImage:
 
 
 def find_images(
-    adata: AnnData, image: bool | str | None, samples: Sequence[str] | None
+    adata: AnnData, image: bool | str | None, samples: Sequence[str | None]
 ) -> list[TissueImage | None]:
     """Find the image of every sample.
 
@@ -46,7 +46,7 @@ def find_images(
     image
         None or False: no image. "hires" or "lowres". True: the better one that there is.
     samples
-        Their names, which are those of the libraries; None: all spots are one sample.
+        Their names, which are those of the libraries; None is that of the only one.
 
     Returns
     -------
@@ -60,25 +60,25 @@ def find_images(
         `image` is something else, no image, or it cannot be told which library a sample is.
     """
     if image is None or image is False:
-        return [None] * (1 if samples is None else len(samples))
+        return [None] * len(samples)
     if image is not True and image not in RESOLUTIONS:
         raise ValueError(f"`image` must be True, False, None, 'hires' or 'lowres', got {image!r}")
     libraries = adata.uns.get("spatial")
     if not isinstance(libraries, Mapping) or not libraries:
         raise KeyError(
             "`image`: adata.uns has no images under 'spatial', where scanpy and squidpy read them to; "
-            "leave `image` out, or copy `uns['spatial']` of the object that has them"
+            "leave `image` out, or copy `uns['spatial']` of an object that has them"
         )
     return [_image_of(libraries[name], name, image) for name in _library_names(libraries, samples)]
 
 
-def _library_names(libraries: Mapping[str, Any], samples: Sequence[str] | None) -> list[str]:
-    if samples is not None and all(name in libraries for name in samples):
+def _library_names(libraries: Mapping[str, Any], samples: Sequence[str | None]) -> list[Any]:
+    if all(name in libraries for name in samples):
         return list(samples)
-    if len(libraries) == 1 and (samples is None or len(samples) == 1):
+    if len(libraries) == len(samples) == 1:
         return list(libraries)
     known = list_some(list(libraries))
-    if samples is None:
+    if None in samples:
         raise ValueError(
             f"`image`: adata.uns['spatial'] has several libraries, {known}; say with `sample_key` which "
             "spots are of which, or draw one sample at a time"

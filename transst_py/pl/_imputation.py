@@ -3,30 +3,30 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from anndata import AnnData
 from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
-from matplotlib.collections import EllipseCollection
 from matplotlib.colors import Normalize
 
-from transst_py._validation import check_coordinates, check_obs_column
+from transst_py._typing import SpatialDataLike
+from transst_py._validation import check_anndata, check_coordinates, check_obs_column
 from transst_py.pl._images import draw_image, find_images
-from transst_py.pl._panels import shown_diameter
+from transst_py.pl._panels import find_samples, shown_diameter
 from transst_py.pl._spots import draw_spots, new_axes
 
 __all__ = ["imputation"]
 
 
 def imputation(
-    adata: AnnData,
+    adata: AnnData | SpatialDataLike,
     gene: str,
     *,
     layer: str = "imputed",
     truth: str | np.ndarray | None = None,
     spatial_key: str = "spatial",
+    sample_key: str | None = None,
     cmap: str = "viridis",
     spot_size: float | None = None,
     image: bool | str | None = None,
@@ -41,7 +41,7 @@ def imputation(
     Parameters
     ----------
     adata
-        Result of `transst_py.tl.impute`, with `obs["measured"]`.
+        Result of `transst_py.tl.impute`, with `obs["measured"]`. Of a SpatialData: its only table.
     gene
         Name of the gene.
     layer
@@ -51,96 +51,127 @@ def imputation(
         layer, or an array (n_obs,). What it holds at the measured spots is not looked at.
     spatial_key
         Key of the coordinates in `adata.obsm`; the first two are drawn.
+    sample_key
+        Column of `adata.obs` with the samples, each drawn in a row of panels of its own.
     cmap
         Name of a matplotlib colour map; that of the error is red for too high, blue for too low.
     spot_size
         Diameter in units of the coordinates; None is the distance between neighbouring spots of the
         panel, over an image 0.7 of it.
     image, alpha
-        As in `pl.domains`. What `tl.impute(task="densify")` returns has no images: copy `uns["spatial"]`.
+        As in `pl.domains`.
     ax
-        Draw only the imputed panel, here.
+        Draw only the imputed panel, here. Not together with `sample_key` or `truth`.
 
     Returns
     -------
-    Object array of the two Axes, measured and imputed, with `truth` of the four, then truth and error; or
-    `ax`.
+    Object array of the two Axes, measured and imputed, with `truth` of the four, then truth and error; with
+    `sample_key` an array of such rows, one a sample; or `ax`.
 
     Raises
     ------
     KeyError
-        No such gene, layer, coordinates or image, or no `obs["measured"]`.
+        No such gene, layer, coordinates, sample column or image, or no `obs["measured"]`.
     ValueError
         The gene was not imputed; `truth` has another length or misses a hidden spot, no spot is hidden, or
-        it is given together with `ax`; `image` cannot be drawn (see `pl.domains`).
+        arguments do not go together; a spot has no sample; `image` cannot be drawn (see `pl.domains`).
     """
-    values = _gene_values(adata, gene, layer)
+    adata = check_anndata(adata)
+    if truth is not None and ax is not None:
+        raise ValueError("`ax` takes one panel, `truth` makes four: give one of them")
+    columns = _columns(adata, _gene_values(adata, gene, layer), gene, truth, cmap)[ax is not None :]
+    samples = find_samples(adata, sample_key, ax)
+    images = find_images(adata, image, [name for name, _ in samples])
     xy = check_coordinates(adata, spatial_key)[:, :2]
-    background = find_images(adata, image, None)[0]
-    spots = _Spots(xy, spot_size, alpha, over_image=background is not None)
-    measured = check_obs_column(adata, "measured", argument="adata").to_numpy(dtype=bool)
-    everywhere = np.ones(adata.n_obs, dtype=bool)
-    panels = [("measured", values, measured), ("imputed", values, everywhere)][ax is not None :]
+    if ax is None:
+        width, n_panels = len(columns), len(columns) * len(samples)
+        axes = new_axes(n_panels, extra_width=float(width // 2), max_columns=width).reshape(-1, width)
+    else:
+        axes = np.array([[ax]])
+    for panels, (sample, rows), background in zip(axes, samples, images, strict=True):
+        heading = gene if sample is None else f"{gene}, {sample}"
+        for panel, column in zip(panels, columns, strict=True):
+            over_image = background is not None
+            column.draw(panel, heading, xy, rows, spot_size=spot_size, over_image=over_image, alpha=alpha)
+        _share_limits(panels)
+        if background is not None:
+            for panel in panels:
+                draw_image(panel, background)
+    _draw_colorbar(axes[:, :3], columns[0], _scale(adata))
     if truth is not None:
-        if ax is not None:
-            raise ValueError("`ax` takes one panel, `truth` makes four: give one of them")
-        known = np.where(measured, values, _true_values(adata, gene, truth, measured))
-        panels.append(("truth", known, everywhere))
-    n_panels = len(panels) + (truth is not None)
-    axes = np.array([ax]) if ax is not None else new_axes(n_panels, extra_width=float(n_panels // 2))
-    norm = Normalize(*_range([shown_values[shown] for _, shown_values, shown in panels]))
-    for panel, (name, array, shown) in zip(axes, panels, strict=False):
-        title = f"{gene}\n{name}, {shown.sum()} spots"
-        spots.draw(panel, title, array, shown, like=shown, cmap=cmap, norm=norm)
-    figure = axes[0].figure
-    shown_panels = list(axes[: len(panels)])
-    figure.colorbar(ScalarMappable(norm, cmap), ax=shown_panels, label=_scale(adata), shrink=0.7)
-    if truth is not None:
-        _draw_error(axes[-1], gene, spots, values - known, ~measured)
-    _share_limits(axes)
-    if background is not None:
-        for panel in axes:
-            draw_image(panel, background)
-    return axes[0] if ax is not None else axes
+        _draw_colorbar(axes[:, 3:], columns[3], "imputed - truth")
+    return ax if ax is not None else axes if sample_key is not None else axes[0]
 
 
 @dataclass(frozen=True)
-class _Spots:
-    """All spots at (n, 2), and how to draw some of them."""
+class _Column:
+    """What one panel of each sample shows; arrays have a value for each spot of all samples.
 
-    xy: np.ndarray
-    spot_size: float | None
-    alpha: float
-    over_image: bool
+    Attributes
+    ----------
+    title
+        With a place for the number of spots.
+    values, shown
+        The values, and at which spots to draw them.
+    like
+        The spots whose distances say how large they are drawn.
+    """
+
+    title: str
+    values: np.ndarray
+    shown: np.ndarray
+    like: np.ndarray
+    cmap: str
+    norm: Normalize
 
     def draw(
-        self, ax: Axes, title: str, values: np.ndarray, shown: np.ndarray, *, like: np.ndarray, **style: Any
-    ) -> EllipseCollection:
-        """Draw the `shown` ones, as large as suits the distances of those that are `like` them."""
-        return draw_spots(
+        self,
+        ax: Axes,
+        heading: str,
+        xy: np.ndarray,
+        rows: np.ndarray,
+        *,
+        spot_size: float | None,
+        over_image: bool,
+        alpha: float,
+    ) -> None:
+        """Draw a sample, of which the row numbers are given; `xy` are the places of all spots, (n, 2)."""
+        shown, like = rows[self.shown[rows]], rows[self.like[rows]]
+        draw_spots(
             ax,
-            self.xy[shown],
-            diameter=shown_diameter(self.xy[like], self.spot_size, over_image=self.over_image),
-            title=title,
-            array=values[shown],
-            alpha=self.alpha,
-            **style,
+            xy[shown],
+            within=xy[rows],
+            diameter=shown_diameter(xy[like], spot_size, over_image=over_image),
+            title=f"{heading}\n{self.title.format(len(shown))}",
+            array=self.values[shown],
+            cmap=self.cmap,
+            norm=self.norm,
+            alpha=alpha,
         )
 
 
-def _draw_error(ax: Axes, gene: str, spots: _Spots, error: np.ndarray, hidden: np.ndarray) -> None:
-    """Draw the error at the hidden spots, white for none."""
-    largest = np.abs(error[hidden]).max()
-    discs = spots.draw(
-        ax,
-        f"{gene}\nerror, {hidden.sum()} hidden spots",
-        error,
-        hidden,
-        like=np.ones_like(hidden),
-        cmap="RdBu_r",
-        norm=Normalize(-largest, largest),
-    )
-    ax.figure.colorbar(ScalarMappable(discs.norm, discs.cmap), ax=ax, label="imputed - truth", shrink=0.7)
+def _columns(
+    adata: AnnData, values: np.ndarray, gene: str, truth: str | np.ndarray | None, cmap: str
+) -> list[_Column]:
+    """Return the panels of each sample: measured and imputed, with `truth` also truth and error."""
+    measured = check_obs_column(adata, "measured", argument="adata").to_numpy(dtype=bool)
+    everywhere = np.ones_like(measured)
+    known = values
+    if truth is not None:
+        known = np.where(measured, values, _true_values(adata, gene, truth, measured))
+    norm = Normalize(min(values.min(), known.min()), max(values.max(), known.max()))
+    columns = [
+        _Column("measured, {} spots", values, measured, measured, cmap, norm),
+        _Column("imputed, {} spots", values, everywhere, everywhere, cmap, norm),
+    ]
+    if truth is not None:
+        error = values - known  # white for none
+        around_0 = Normalize(-np.abs(error).max(), np.abs(error).max())
+        columns += [
+            _Column("truth, {} spots", known, everywhere, everywhere, cmap, norm),
+            _Column("error, {} hidden spots", error, ~measured, everywhere, "RdBu_r", around_0),
+        ]
+    return columns
 
 
 def _share_limits(axes: np.ndarray) -> None:
@@ -150,8 +181,9 @@ def _share_limits(axes: np.ndarray) -> None:
         panel.set(xlim=(x[:, 0].min(), x[:, 1].max()), ylim=(y[:, 0].max(), y[:, 1].min()))
 
 
-def _range(parts: list[np.ndarray]) -> tuple[float, float]:
-    return min(part.min() for part in parts), max(part.max() for part in parts)
+def _draw_colorbar(axes: np.ndarray, column: _Column, label: str) -> None:
+    colors = ScalarMappable(column.norm, column.cmap)
+    axes.flat[0].figure.colorbar(colors, ax=list(axes.flat), label=label, shrink=0.7)
 
 
 def _true_values(adata: AnnData, gene: str, truth: str | np.ndarray, measured: np.ndarray) -> np.ndarray:

@@ -15,7 +15,9 @@ from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
+from transst_py._typing import SpatialDataLike
 from transst_py._validation import (
+    check_anndata,
     check_choice,
     check_matrix,
     check_obs_column,
@@ -34,7 +36,7 @@ LARGEST_DOT = 14.0
 
 
 def markers(
-    adata: AnnData,
+    adata: AnnData | SpatialDataLike,
     *,
     key: str = "transst",
     n_genes: int = 5,
@@ -52,7 +54,7 @@ def markers(
     Parameters
     ----------
     adata
-        Result of `tl.rank_domain_genes`.
+        Result of `tl.rank_domain_genes`. Of a SpatialData: its only table.
     key
         Name of the domains, as it was given there.
     n_genes
@@ -78,6 +80,7 @@ def markers(
     TypeError, ValueError
         Unknown `kind`, no gene, or `n_genes` is no whole number from 1 on.
     """
+    adata = check_anndata(adata)
     check_choice("kind", kind, KINDS)
     groups = {"": list(genes)} if genes is not None else top_markers(marker_table(adata, key), n_genes)
     shown = [gene for names in groups.values() for gene in names]

@@ -10,11 +10,12 @@ from anndata import AnnData
 from matplotlib.axes import Axes
 from matplotlib.collections import EllipseCollection
 
+from transst_py._samples import rows_of_samples
 from transst_py._validation import check_coordinates, check_samples
 from transst_py.pl._images import draw_image, find_images
 from transst_py.pl._spots import draw_spots, new_axes, spot_diameter
 
-__all__ = ["draw_panels", "shown_diameter"]
+__all__ = ["draw_panels", "find_samples", "shown_diameter"]
 
 # Spots that touch would hide the image behind them.
 SHARE_OVER_IMAGE = 0.7
@@ -57,18 +58,40 @@ def draw_panels(
     KeyError, ValueError
         As in `pl.domains`.
     """
-    if ax is not None and sample_key is not None:
-        raise ValueError("give either `ax` or `sample_key`: several samples need several Axes")
+    samples = find_samples(adata, sample_key, ax)
     xy = check_coordinates(adata, spatial_key)[:, :2]
-    samples = {title: np.arange(adata.n_obs)} if sample_key is None else _rows_of_samples(adata, sample_key)
-    images = find_images(adata, image, None if sample_key is None else list(samples))
+    images = find_images(adata, image, [name for name, _ in samples])
     axes = np.array([ax]) if ax is not None else new_axes(len(samples), extra_width=extra_width)
-    for panel, (name, rows), background in zip(axes, samples.items(), images, strict=True):
-        diameter = shown_diameter(xy[rows], spot_size, over_image=background is not None)
-        discs = draw_spots(panel, xy[rows], diameter=diameter, title=name, alpha=alpha, **style(rows))
+    for panel, (name, rows), background in zip(axes, samples, images, strict=True):
+        places = xy[rows]
+        discs = draw_spots(
+            panel,
+            places,
+            within=places,
+            diameter=shown_diameter(places, spot_size, over_image=background is not None),
+            title=title if name is None else name,
+            alpha=alpha,
+            **style(rows),
+        )
         if background is not None:
             draw_image(panel, background)
     return axes, discs
+
+
+def find_samples(
+    adata: AnnData, sample_key: str | None, ax: Axes | None
+) -> list[tuple[str | None, np.ndarray]]:
+    """Return name and row numbers of each sample, in the order of the categories.
+
+    Raises
+    ------
+    KeyError, ValueError
+        As in `pl.domains`.
+    """
+    if ax is not None and sample_key is not None:
+        raise ValueError("give either `ax` or `sample_key`: several samples need several Axes")
+    samples = None if sample_key is None else check_samples(adata, sample_key)
+    return rows_of_samples(samples, adata.n_obs)
 
 
 def shown_diameter(xy: np.ndarray, spot_size: float | None, *, over_image: bool) -> float:
@@ -76,9 +99,3 @@ def shown_diameter(xy: np.ndarray, spot_size: float | None, *, over_image: bool)
     if spot_size is not None:
         return spot_size
     return spot_diameter(xy) * (SHARE_OVER_IMAGE if over_image else 1.0)
-
-
-def _rows_of_samples(adata: AnnData, sample_key: str) -> dict[str, np.ndarray]:
-    """Return the row numbers of each sample, in the order of the categories."""
-    codes = check_samples(adata, sample_key).cat
-    return {str(name): np.flatnonzero(codes.codes == i) for i, name in enumerate(codes.categories)}

@@ -8,18 +8,23 @@ from typing import Any
 import numpy as np
 from anndata import AnnData
 
+from transst_py._typing import SpatialDataLike
+from transst_py._validation import check_anndata
+
 __all__ = ["fit_record", "numbers"]
 
 
-def fit_record(adata: AnnData, key: str) -> Mapping[str, Any]:
+def fit_record(adata: AnnData | SpatialDataLike, key: str) -> Mapping[str, Any]:
     """Return the record of a fit.
 
     Raises
     ------
+    TypeError, ValueError
+        It is no AnnData, nor a SpatialData with one table.
     KeyError
-        `adata.uns` has none of that name.
+        Its `uns` has none of that name.
     """
-    record = adata.uns.get(key)
+    record = check_anndata(adata, in_memory=False).uns.get(key)
     if not isinstance(record, Mapping) or "mixture" not in record:
         raise KeyError(f"`key`: adata.uns has no record {key!r} of a fit; run `tl.transst` first")
     return record

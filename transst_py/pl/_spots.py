@@ -17,12 +17,12 @@ __all__ = ["draw_spots", "new_axes", "spot_diameter"]
 MAX_VECTOR_SPOTS = 50_000
 
 
-def new_axes(n_panels: int, *, extra_width: float = 0.0) -> np.ndarray:
-    """Return the Axes of a new figure outside of pyplot, at most four in a row: object (n_panels,).
+def new_axes(n_panels: int, *, extra_width: float, max_columns: int = 4) -> np.ndarray:
+    """Return the Axes of a new figure outside of pyplot: object (n_panels,).
 
     `extra_width` is room for a legend or colour bar, in inches.
     """
-    n_cols = min(n_panels, 4)
+    n_cols = min(n_panels, max_columns)
     n_rows = -(-n_panels // n_cols)
     figure = Figure(figsize=(4.0 * n_cols + extra_width, 4.0 * n_rows), layout="compressed")
     axes = figure.subplots(n_rows, n_cols, squeeze=False).ravel()
@@ -36,7 +36,9 @@ def spot_diameter(xy: np.ndarray) -> float:
     return typical_spacing(xy) if len(xy) > 1 else 1.0
 
 
-def draw_spots(ax: Axes, xy: np.ndarray, *, diameter: float, title: str, **style: Any) -> EllipseCollection:
+def draw_spots(
+    ax: Axes, xy: np.ndarray, *, within: np.ndarray, diameter: float, title: str, **style: Any
+) -> EllipseCollection:
     """Draw spots on equal axes, with y pointing down as in an image.
 
     Parameters
@@ -45,6 +47,8 @@ def draw_spots(ax: Axes, xy: np.ndarray, *, diameter: float, title: str, **style
         Where to draw.
     xy
         Positions, (n, 2).
+    within
+        Positions that the panel must have room for, (m, 2), m > 0.
     diameter
         In units of the coordinates.
     title
@@ -64,7 +68,7 @@ def draw_spots(ax: Axes, xy: np.ndarray, *, diameter: float, title: str, **style
         **style,
     )
     ax.add_collection(discs)
-    low, high = xy.min(axis=0) - diameter, xy.max(axis=0) + diameter
+    low, high = within.min(axis=0) - diameter, within.max(axis=0) + diameter
     ax.set(xlim=(low[0], high[0]), ylim=(high[1], low[1]), aspect="equal", xticks=[], yticks=[], title=title)
     for spine in ax.spines.values():
         spine.set_visible(False)

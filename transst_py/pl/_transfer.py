@@ -10,6 +10,7 @@ from anndata import AnnData
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from transst_py._typing import SpatialDataLike
 from transst_py.pl._record import fit_record, numbers
 
 __all__ = ["transfer_path"]
@@ -18,7 +19,7 @@ COLOR = "#0072B2"
 ENDS = {0.0: "0\nno transfer", np.inf: "∞\nfull transfer"}
 
 
-def transfer_path(adata: AnnData, *, key: str = "transst", ax: Axes | None = None) -> Axes:
+def transfer_path(adata: AnnData | SpatialDataLike, *, key: str = "transst", ax: Axes | None = None) -> Axes:
     """Draw the cross-validated error against the penalty that draws the loadings to the source's.
 
     At penalty 0 the target is on its own (no transfer), at infinity it takes the source's loadings as they
@@ -28,7 +29,7 @@ def transfer_path(adata: AnnData, *, key: str = "transst", ax: Axes | None = Non
     Parameters
     ----------
     adata
-        Result of `tl.transst` with a source.
+        Result of `tl.transst` with a source. Of a SpatialData: its only table.
     key
         Name of the result.
     ax
@@ -77,7 +78,7 @@ def transfer_path(adata: AnnData, *, key: str = "transst", ax: Axes | None = Non
     return ax
 
 
-def _record(adata: AnnData, key: str) -> Mapping[str, Any]:
+def _record(adata: AnnData | SpatialDataLike, key: str) -> Mapping[str, Any]:
     transfer = fit_record(adata, key)["transfer"]
     if not np.size(transfer["cv_penalties"]):
         raise KeyError(

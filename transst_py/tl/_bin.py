@@ -21,6 +21,7 @@ from transst_py._validation import (
     check_whole_number,
 )
 from transst_py.imputation.smoothers import find_neighbours
+from transst_py.tl._images import with_images
 
 __all__ = ["bin_cells"]
 
@@ -81,6 +82,8 @@ def bin_cells(
         Centres of the squares, float64 (bins, 2).
     `var`
         As in `adata`.
+    `uns["spatial"]`
+        Images of the tissue, copied from `adata` if it has any.
     `uns["binning"]`
         dict: `bin_size`, `units` (of `bin_size` and `origin`), `min_cells`, `n_cells` (cells given),
         `n_dropped` (cells in squares that were left out), `origin` (corner of the lattice, float64 (2,)).
@@ -132,13 +135,14 @@ def bin_cells(
     }
     if names is not None:
         record |= {"sample_key": sample_key, "samples": names}
-    return AnnData(
+    binned = AnnData(
         X=_sum_rows(X, bins.members, given.dtype)[kept],
         obs=_bin_obs(bins, names, sample_key, adata.obs)[kept],
         var=adata.var.copy(),
         obsm={spatial_key: bins.centres()[kept]},
         uns={"binning": record},
     )
+    return with_images(binned, adata)
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,7 @@ import scipy.sparse as sp
 from anndata import AnnData
 from tqdm import tqdm
 
+from transst_py._samples import rows_of_samples
 from transst_py._typing import SpatialDataLike
 from transst_py._validation import (
     check_anndata,
@@ -33,6 +34,7 @@ from transst_py.imputation.selection import select
 from transst_py.imputation.smoothers import typical_spacing
 from transst_py.imputation.spots import Imputer, Section
 from transst_py.normalize import NORMALIZATIONS, log_normalize
+from transst_py.tl._memory import check_memory
 from transst_py.tl._sections import (
     Expression,
     Places,
@@ -42,7 +44,6 @@ from transst_py.tl._sections import (
     gene_columns,
     measured_expression,
     measured_mask,
-    rows_of_samples,
     sample_names,
 )
 
@@ -54,7 +55,7 @@ NOT_OPTIONS = {
     "random_state": "give it to evaluate_imputation",
     "checkpoint": "one file holds one training, and every pattern of hidden spots needs its own",
 }
-MAX_BYTES = 4 * 2**30
+BYTES_PER_VALUE = 12
 
 
 def evaluate_imputation(
@@ -167,7 +168,13 @@ def evaluate_imputation(
     request = _Request(names, checked_options, gene_columns(adata, genes), random_state)
     reason = "`phases`: a comb" if combs else request.reason_for_lattice()
     spots = _measured_spots(adata, layer, normalization, spatial_key, sample_key, reason)
-    _check_memory(spots.adata.n_obs, len(request.columns))
+    check_memory(
+        "comparing",
+        spots.adata.n_obs,
+        len(request.columns),
+        bytes_per_value=BYTES_PER_VALUE,
+        remedy="with `genes`",
+    )
     # Its own numbers: those of `random_state` alone choose the spots that methods hold out.
     rng = np.random.default_rng((random_state, 1))
     patterns = _name_patterns(
@@ -433,12 +440,3 @@ def _check_possible(spots: _Spots, hidden: np.ndarray, request: _Request, phase:
                 f"`methods`: {method!r} cannot impute {phase!r}: too few spots or genes are left, {fewest} "
                 "spots of a section, or they are too scattered; leave the method out, or hide fewer"
             )
-
-
-def _check_memory(n_spots: int, n_genes: int) -> None:
-    needed = 12 * n_spots * n_genes
-    if needed > MAX_BYTES:
-        raise ValueError(
-            f"comparing {n_spots} spots x {n_genes} genes takes {needed / 2**30:.1f} GB, more than "
-            f"{MAX_BYTES / 2**30:.0f} GB; choose at most {MAX_BYTES // (12 * n_spots)} genes with `genes`"
-        )

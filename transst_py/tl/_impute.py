@@ -12,6 +12,7 @@ import pandas as pd
 import scipy.sparse as sp
 from anndata import AnnData
 
+from transst_py._samples import rows_of_samples
 from transst_py._typing import SpatialDataLike
 from transst_py._validation import (
     check_anndata,
@@ -26,6 +27,8 @@ from transst_py.imputation.selection import Selection, select
 from transst_py.imputation.spots import Prediction, Section, Sites
 from transst_py.lattice import Lattice, halve_pitch
 from transst_py.normalize import NORMALIZATIONS
+from transst_py.tl._images import with_images
+from transst_py.tl._memory import check_memory
 from transst_py.tl._sections import (
     Expression,
     Places,
@@ -37,7 +40,6 @@ from transst_py.tl._sections import (
     measured_expression,
     measured_mask,
     one_kind,
-    rows_of_samples,
     sample_names,
 )
 from transst_py.tl._views import own_data
@@ -45,7 +47,6 @@ from transst_py.tl._views import own_data
 __all__ = ["impute"]
 
 TASKS = ("densify", "fill")
-MAX_OUTPUT_BYTES = 4 * 2**30
 # What the result's layers are called.
 LAYER, SD_LAYER = "imputed", "imputed_sd"
 
@@ -146,6 +147,8 @@ def impute(
     `obsm[spatial_key]`
         Coordinates, float64: own ones for measured spots, the least-squares affine map of the lattice for
         new sites.
+    `uns["spatial"]`
+        Images of the tissue, copied from `adata` if it has any.
     `uns["imputation"]`
         See below, plus `lattice` (with `sample_key` its entries are arrays along the samples).
 
@@ -209,7 +212,8 @@ def impute(
         record["sample_key"] = sample_key
     if task == "densify":
         samples = None if samples is None else samples[measured]
-        return _densify(adata[measured], expression, xy[measured], samples, spatial_key, request, record)
+        finer = _densify(adata[measured], expression, xy[measured], samples, spatial_key, request, record)
+        return with_images(finer, adata)
     _fill(adata, expression, xy, samples, measured, request, record)
     return None
 
@@ -272,7 +276,7 @@ def _densify(
             "nothing to impute: the measured spots are too far apart for sites halfway between them; bin the "
             "data more coarsely, as transst_py.tl.bin_cells does"
         )
-    _check_memory(n_sites, len(columns), bytes_per_value=8)
+    check_memory("imputing", n_sites, len(columns), bytes_per_value=8, remedy="with `genes`")
     known = np.arange(n_sites) < n_measured
     alike = None if samples is None else samples[fine.like]
     groups = [rows for _, rows in rows_of_samples(alike, n_sites)]
@@ -374,7 +378,13 @@ def _fill(
     """Write the layers with imputed values at the spots that are not measured."""
     if measured.all():
         raise ValueError("nothing to fill: every spot is measured (obs['measured'], or else has counts)")
-    _check_memory(int((~measured).sum()), adata.n_vars, bytes_per_value=24)
+    check_memory(
+        "imputing",
+        int((~measured).sum()),
+        adata.n_vars,
+        bytes_per_value=24,
+        remedy="and fill a copy of adata with these: adata[:, genes].copy()",
+    )
     places = Places(xy)
     if request.lattice_methods:
         places = find_places(
@@ -451,14 +461,3 @@ def _describe_lattices(lattices: list[Lattice], samples: np.ndarray | None) -> d
         return {name: getattr(lattices[0], name) for name in names}
     # Not a dict by sample: a name with "/" cannot be a key in an AnnData file.
     return {name: np.array([getattr(lattice, name) for lattice in lattices]) for name in names}
-
-
-def _check_memory(n_spots: int, n_genes: int, *, bytes_per_value: int) -> None:
-    needed = n_spots * n_genes * bytes_per_value
-    if needed > MAX_OUTPUT_BYTES:
-        fitting = MAX_OUTPUT_BYTES // (n_spots * bytes_per_value)
-        raise ValueError(
-            f"imputing {n_spots} spots x {n_genes} genes takes {needed / 2**30:.1f} GB, more than "
-            f"{MAX_OUTPUT_BYTES / 2**30:.0f} GB; choose at most {fitting} genes "
-            "(densify: `genes=`; fill: a copy of adata with these genes)"
-        )

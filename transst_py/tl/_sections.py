@@ -11,6 +11,7 @@ import pandas as pd
 import scipy.sparse as sp
 from anndata import AnnData
 
+from transst_py._samples import rows_of_samples
 from transst_py._validation import (
     LATTICE_COLUMNS,
     check_lattice_columns,
@@ -36,7 +37,6 @@ __all__ = [
     "measured_expression",
     "measured_mask",
     "one_kind",
-    "rows_of_samples",
     "sample_names",
 ]
 
@@ -220,13 +220,6 @@ def one_kind(kinds: set[str]) -> str:
     if len(kinds) > 1:
         raise ValueError("the samples lie on both square and hexagonal lattices; impute them one by one")
     return kinds.pop()
-
-
-def rows_of_samples(samples: np.ndarray | None, n: int) -> list[tuple[str | None, np.ndarray]]:
-    """Return name and row numbers of each sample, by name; without samples one, without a name."""
-    if samples is None:
-        return [(None, np.arange(n))]
-    return [(str(name), np.flatnonzero(samples == name)) for name in np.unique(samples)]
 
 
 def measured_mask(adata: AnnData, layer: str | None) -> np.ndarray:

@@ -188,7 +188,7 @@ def transst(
     """
     options = {k: v for k, v in locals().items() if k not in ("adata", "source", "copy", "verbose")}
     progress = Progress(verbose)
-    adata = check.check_anndata(adata, stored=True)
+    adata = check.check_anndata(adata, in_memory=False)
     if copy and adata.isbacked:
         raise ValueError(
             "`copy`: adata is backed by a file, which is not copied; results go to its slots in memory"
@@ -297,7 +297,7 @@ def _named_sources(source: Sources | None) -> dict[str, AnnData]:
     if not named:
         raise ValueError("`source` is empty; pass None for a fit without transfer")
     return {
-        name: check.check_anndata(value, what=f"source {name!r}", stored=True)
+        name: check.check_anndata(value, what=f"source {name!r}", in_memory=False)
         for name, value in named.items()
     }
 
