@@ -291,7 +291,7 @@ def test_missing_sample_and_view_of_a_file(tissue, tmp_path):
     backed = ad.read_h5ad(tmp_path / "x.h5ad", backed="r")
     with pytest.raises(ValueError, match=r"`adata` is a view of an AnnData that is backed by a file"):
         run(backed[:100])
-    with pytest.raises(ValueError, match="`copy`: an AnnData backed by a file is not copied"):
+    with pytest.raises(ValueError, match="`copy`: adata is backed by a file, which is not copied"):
         run(backed, copy=True)
     backed.file.close()
 
