@@ -1,36 +1,30 @@
-"""Transfer of the source's classes: coordinates that tell them apart, and whether the target bears them out.
+"""Transfer of the source's classes: coordinates that tell them apart, and domains that bear their names.
 
 The loadings span everything that varies in the source, with its labels or not. Where source and target are
-alike, the labels say more: which directions of the factor space separate the classes, and where in them
-each class lies. Where they differ (another patient, cell types against tissue regions), the same knowledge
-misleads. So both are tried, and the target decides: domains are what a spot has in common with its
-neighbours, and the classes are taken over when spots, each classified by its own expression alone, tell
-about as much of their neighbours' domains as they do with domains found from scratch.
+alike, the labels say more: which directions of gene space separate the classes, and where in them each
+class lies. Where they differ (another patient, cell types against tissue regions), the same knowledge
+misleads. So a spot is described twice, by its factors and by its coordinates between the classes; a domain
+is free in the first, and in the second lies where the class lies that it is named after. Domains found from
+scratch and domains that start from the classes are judged by the one likelihood of both descriptions.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 import scipy.sparse as sp
 from scipy.linalg import eigh
-from sklearn.metrics import mutual_info_score, pairwise_distances_argmin
-from sklearn.utils import gen_batches
+from sklearn.metrics import pairwise_distances_argmin
 
-from transst_py.source_model import SupervisedFactorAnalysis
-from transst_py.spatial_mixture import Components, one_hot
+from transst_py.source_model import SupervisedFactorAnalysis, cholesky_with_ridge
+from transst_py.spatial_factors import SpatialFactors
 
-__all__ = ["MIN_INFORMATION_RATIO", "ClassCoordinates", "spatial_information"]
+__all__ = ["ClassCoordinates"]
 
-# The classes of the source are kept when their spatial information reaches this share of what domains found
-# from scratch have. On real tissue matched sources have 0.98 or more; other patients, cell types instead of
-# regions, and permuted labels at most 0.81 (benchmarks/class_transfer.py).
-MIN_INFORMATION_RATIO = 0.9
-_PERMUTATIONS = 10
-# Spots whose edges are looked at together.
-_ROWS = 1 << 16
+_SPATIAL_STATE = ("center_", "rotation_", "weights_")
 
 
 @dataclass
@@ -39,64 +33,82 @@ class ClassCoordinates:
 
     Attributes
     ----------
+    classes
+        (L,) names of the classes.
     projection
-        (p, d) from standardised genes to coordinates, d = min(K_s - 1, q).
+        (p, d) from standardised genes to coordinates, d <= L - 1.
     means
-        (K_s, d) classes of the source.
+        (L, d) classes of the source.
+    spatial
+        What frees the coordinates of a target's spots of noise, once fitted to it.
     """
 
+    classes: np.ndarray
     projection: np.ndarray
     means: np.ndarray
+    spatial: SpatialFactors | None = None
 
     @classmethod
     def from_model(cls, model: SupervisedFactorAnalysis) -> Self:
         """Directions with the largest ratio of variance between classes to variance within.
 
-        Within counts the classes' spread and the error of the weighted least-squares scores
-        (W'Λ⁻¹W)⁻¹W'Λ⁻¹x, by which the projection maps genes to factors.
+        Within is what the model says, Λ + WΣW' (Σ pooled over the classes), and as much again as the genes
+        vary on the mean: without that ridge the directions follow small differences that another tissue does
+        not share. Between are the classes' mean profiles themselves, not only what of them the factors span.
         """
-        A = model.loadings_ / model.noise_variance_[:, None]
-        score_error = np.linalg.inv(model.loadings_.T @ A)
+        W, profiles = model.loadings_, model.class_profiles_
         share = model.class_counts_ / model.class_counts_.sum()
-        within = np.einsum("k,kqr->qr", share, model.class_covariances_) + score_error
-        centered = model.class_means_ - share @ model.class_means_
-        between = np.einsum("k,kq,kr->qr", share, centered, centered)
-        _, directions = eigh(between, within)  # of unit variance within classes
-        directions = directions[:, ::-1][:, : len(share) - 1]
-        return cls(A @ score_error @ directions, model.class_means_ @ directions)
+        covariance = np.einsum("k,kqr->qr", share, model.class_covariances_)
+        spread = W @ cholesky_with_ridge(covariance)  # WΣW' = spread spread'
+        B = np.sqrt(share)[:, None] * (profiles - share @ profiles)
+        total = model.noise_variance_ + np.sum(spread**2, axis=1) + np.sum(B**2, axis=0)
+        A = solve_low_rank(model.noise_variance_ + total.mean(), spread, B.T)
+        values, vectors = eigh(B @ A)
+        kept = np.flatnonzero(values > 1e-9 * max(values[-1], 0.0))[::-1][: len(share) - 1]
+        D = A @ (vectors[:, kept] / np.sqrt(values[kept]))
+        within = D.T @ (model.noise_variance_[:, None] * D) + (spread.T @ D).T @ (spread.T @ D)
+        D = np.linalg.solve(cholesky_with_ridge(within), D.T).T
+        return cls(model.classes_, D, profiles @ D)
 
-    def assign(self, U: np.ndarray) -> np.ndarray:
-        """Nearest class of every spot's coordinates U (n, d), (n,)."""
+    def fit(self, U: np.ndarray, graph: sp.csr_matrix) -> None:
+        """Find how the coordinates U (n, d) of a target's spots are freed of noise."""
+        self.spatial = SpatialFactors(0.0).fit(U, graph) if graph.nnz else None
+
+    def smooth(self, U: np.ndarray, graph: sp.csr_matrix) -> np.ndarray:
+        """Coordinates U (n, d) of spots, predicted from each spot and those around it."""
+        return U if self.spatial is None else self.spatial.smooth(U, graph)
+
+    def nearest(self, U: np.ndarray) -> np.ndarray:
+        """Nearest class of coordinates U (n, d), (n,)."""
         return np.asarray(pairwise_distances_argmin(U, self.means))
 
+    def arrays(self) -> dict[str, np.ndarray]:
+        """Everything in named arrays, for a file."""
+        own = {
+            "classes.names": self.classes.astype(str),
+            "classes.projection": self.projection,
+            "classes.means": self.means,
+        }
+        if self.spatial is None:
+            return own
+        return own | {f"classes.spatial.{k}": getattr(self.spatial, k) for k in _SPATIAL_STATE}
 
-def spatial_information(V: np.ndarray, labels: np.ndarray, graph: sp.csr_matrix) -> float:
-    """Mutual information, in nats, between the domains of neighbours when each spot is judged alone.
-
-    Above what spots in random places would have, which is not zero on small tissues.
-
-    Parameters
-    ----------
-    V
-        (n, r) centred coordinates of unit variance that hold nothing of a spot's neighbours.
-    labels
-        (n,) domains, 0..K-1; they give the Gaussians by which every spot is classified anew from V.
-    graph
-        (n, n) neighbourhood graph.
-    """
-    K = labels.max() + 1
-    alone = Components.estimate(V, one_hot(labels, K, V.dtype)).energies(V).argmin(axis=1)
-    rng = np.random.default_rng(0)
-    by_chance = [neighbour_information(rng.permutation(alone), graph) for _ in range(_PERMUTATIONS)]
-    return neighbour_information(alone, graph) - float(np.mean(by_chance))
+    @classmethod
+    def from_arrays(cls, arrays: Mapping[str, Any]) -> Self | None:
+        """Read what `arrays` gave; None where there are none."""
+        if "classes.means" not in arrays:
+            return None
+        spatial = None
+        if "classes.spatial.center_" in arrays:
+            spatial = SpatialFactors()
+            for k in _SPATIAL_STATE:
+                setattr(spatial, k, arrays[f"classes.spatial.{k}"])
+        names, projection, means = (arrays[f"classes.{k}"] for k in ("names", "projection", "means"))
+        return cls(names, projection, means, spatial)
 
 
-def neighbour_information(labels: np.ndarray, graph: sp.csr_matrix) -> float:
-    """Mutual information, in nats, between the labels at both ends of an edge."""
-    K = labels.max() + 1
-    pairs = np.zeros(K * K, dtype=np.int64)
-    for batch in gen_batches(len(labels), _ROWS):
-        stored = slice(graph.indptr[batch.start], graph.indptr[batch.stop])
-        own = np.repeat(labels[batch], np.diff(graph.indptr[batch.start : batch.stop + 1]))
-        pairs += np.bincount(own * K + labels[graph.indices[stored]], minlength=K * K)
-    return float(mutual_info_score(None, None, contingency=pairs.reshape(K, K)))
+def solve_low_rank(diagonal: np.ndarray, F: np.ndarray, B: np.ndarray) -> np.ndarray:
+    """(diag + F F')⁻¹ B by the Woodbury identity, for F (p, q) and B (p, r)."""
+    scaled = F / diagonal[:, None]
+    core = np.eye(F.shape[1]) + F.T @ scaled
+    return np.asarray(B / diagonal[:, None] - scaled @ np.linalg.solve(core, scaled.T @ B))

@@ -24,7 +24,7 @@ class Coordinates:
     Attributes
     ----------
     projection
-        (p, r) from genes to factor scores, or to coordinates of the source's classes.
+        (p, r) from genes to factor scores.
     spatial
         The spatial factors of these; `None` takes them as they are.
     """

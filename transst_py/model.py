@@ -21,12 +21,12 @@ from transst_py._progress import Progress
 from transst_py._typing import Matrix
 from transst_py._validation import check_choice
 from transst_py.choice import Choice, check_candidates, check_choice_options, choose_n_domains
-from transst_py.class_transfer import MIN_INFORMATION_RATIO, ClassCoordinates, spatial_information
+from transst_py.class_transfer import ClassCoordinates
 from transst_py.coordinates import Coordinates
 from transst_py.eigen import orthonormal_basis
 from transst_py.source_model import SupervisedFactorAnalysis
 from transst_py.spatial_factors import SpatialFactors, check_min_autocorrelation
-from transst_py.spatial_mixture import Field, SpatialGaussianMixture
+from transst_py.spatial_mixture import ClassEvidence, Field, SpatialGaussianMixture
 from transst_py.standardize import StandardizedMatrix, check_rows, column_moments, pooled_moments
 from transst_py.transfer import DEFAULT_PENALTIES, AdaptiveLoadings
 
@@ -47,30 +47,40 @@ class FactorFit:
 
 @dataclass
 class View:
-    """Spots as the mixture may see them.
+    """Spots as the mixture sees them.
 
     Attributes
     ----------
     coordinates
-        How they come from the genes.
+        How the spatial factors come from the genes.
     scores
-        (n, r) projection of every spot.
-    start
-        (n,) classes of the source to start from, if any.
+        (n, q) projection of every spot.
+    evidence
+        Where the spots lie between the source's classes, if these are used.
+    nearest
+        (n,) nearest class of every spot, if the classes are used.
     """
 
     coordinates: Coordinates
     scores: np.ndarray
-    start: np.ndarray | None
+    evidence: ClassEvidence | None = None
+    nearest: np.ndarray | None = None
 
     def alone(self) -> np.ndarray:
         """Spatial factors of every spot alone, of unit variance, (n, r)."""
         return self.coordinates.alone(self.scores)
 
-    def fit(self, mixture: SpatialGaussianMixture, field: Field) -> None:
+    def fit(
+        self,
+        mixture: SpatialGaussianMixture,
+        field: Field,
+        start: np.ndarray | None = None,
+        evidence: ClassEvidence | None = None,
+    ) -> SpatialGaussianMixture:
         """Fit the mixture to the spatial factors, predicted from every spot and those around it."""
         embedding = self.coordinates.smooth(self.scores, field.graph)
-        mixture.fit(embedding, field, start=self.start, overwrite=embedding is not self.scores)
+        owned = embedding is not self.scores
+        return mixture.fit(embedding, field, start=start, classes=evidence, overwrite=owned)
 
 
 MixtureFit: TypeAlias = tuple[SpatialGaussianMixture, list[warnings.WarningMessage]]
@@ -95,9 +105,10 @@ class TransST(BaseEstimator):
     source_start
         `start` of `SupervisedFactorAnalysis`.
     class_transfer
-        "never": the source gives its loadings only, as published. "always": it also gives the coordinates
-        that tell its classes apart, and its classes are where the mixture starts. "auto": as the target bears
-        out (see the module `class_transfer`); recorded in `spatial_information_`.
+        "never": the source gives its loadings only, as published. "auto": its classes are a second description
+        of the spots (see the module `class_transfer`), and of domains found from scratch and domains that
+        start from the classes, those of the larger likelihood are kept (`class_likelihoods_`). "always": the
+        domains start from the classes.
     min_autocorrelation
         See `SpatialFactors`; `None` gives the mixture all scores as they are, as published.
     smoothness, covariance_prior, covariance_type, n_init
@@ -117,13 +128,16 @@ class TransST(BaseEstimator):
     embedding_ : ndarray (n, q)
         Scores v of the spots.
     coordinates_ : Coordinates
-        What the mixture was fitted to: scores, or coordinates of the source's classes; their spatial factors.
+        What the mixture was fitted to: the scores' spatial factors.
+    class_coordinates_ : ClassCoordinates or None
+        How a spot is placed between the classes of the source, where that was used.
     transferred_ : str
-        "classes", "loadings" or (without source) "nothing".
+        "classes" (the domains kept are those that start from them), "loadings" or (without source) "nothing".
     scaling_errors_ : dict
         Held-out error with every scaling, if the scaling was chosen.
-    spatial_information_ : dict
-        Spatial information of the domains with "loadings" only and with "classes", where both were fitted.
+    class_likelihoods_ : dict
+        Pseudo log-likelihood per spot of the domains found from scratch ("loadings") and of those that start
+        from the "classes", where both were fitted.
     source_model_ : SupervisedFactorAnalysis or None
     transfer_ : AdaptiveLoadings
     mixture_ : SpatialGaussianMixture
@@ -214,11 +228,11 @@ class TransST(BaseEstimator):
                 }
         chosen = min(fits, key=lambda fit: self.scaling_errors_.get(fit.scaling, 0.0))
         self.source_model_, self.transfer_ = chosen.source_model, chosen.transfer
-        self.embedding_, classes = self._project(chosen.target, field)
+        view = self._view(chosen.target, field)
         self.choice_: Choice | None = None
-        self.spatial_information_: dict[str, float] = {}
+        self.class_likelihoods_: dict[str, float] = {}
         with progress.stage("spatial mixture", f"{self.n_components} domains"):
-            self._fit_domains(classes, field, n_domains)
+            self._fit_domains(view, field, n_domains)
         self.labels_ = self.mixture_.labels_
         self.responsibilities_ = self.mixture_.responsibilities_
         self.seconds_ = progress.seconds
@@ -294,78 +308,89 @@ class TransST(BaseEstimator):
 
     def _project(
         self, target: StandardizedMatrix, field: Field
-    ) -> tuple[np.ndarray, tuple[ClassCoordinates, np.ndarray] | None]:
-        """Scores of the spots, and the coordinates of the source's classes where they may be used."""
+    ) -> tuple[np.ndarray, ClassEvidence | None, np.ndarray | None]:
+        """Scores of the spots; and where they lie between the source's classes, if that is used."""
         model, projection = self.source_model_, self.transfer_.projection()
-        comparable = model is not None and len(model.classes_) > 1 and field.graph.nnz > 0
-        if not (self.class_transfer == "always" or (self.class_transfer == "auto" and comparable)):
-            return target.dot(projection), None
-        assert model is not None
-        classes = ClassCoordinates.from_model(model)
+        self.class_coordinates_: ClassCoordinates | None = None
+        if model is None or len(model.classes_) < 2 or self.class_transfer == "never":
+            return target.dot(projection), None, None
+        self.class_coordinates_ = classes = ClassCoordinates.from_model(model)
         both, q = target.dot(np.hstack([projection, classes.projection])), projection.shape[1]
-        return both[:, :q].copy(), (classes, both[:, q:].copy())
+        U = both[:, q:].copy()
+        if self.min_autocorrelation is not None:
+            classes.fit(U, field.graph)
+        U = classes.smooth(U, field.graph)
+        return both[:, :q].copy(), ClassEvidence(U, classes.means), classes.nearest(U)
 
-    def _fit_domains(
-        self, classes: tuple[ClassCoordinates, np.ndarray] | None, field: Field, n_domains: list[int]
-    ) -> None:
-        """Domains with the loadings only, with the source's classes, or the one of these that tells more."""
-        views = self._views(classes, field)
-        fits = self._compare(views, field, n_domains) if len(views) > 1 else {}
-        chosen = self._more_telling() if fits else next(iter(views))
-        view = views[chosen]
+    def _fit_domains(self, view: View, field: Field, n_domains: list[int]) -> None:
+        """Domains found from scratch, or started from the source's classes: those of larger likelihood."""
+        kinds = ("classes",) if self.class_transfer == "always" else ("loadings", "classes")
+        if view.evidence is None:
+            kinds = ("loadings",)
+        K = self._comparable_number(n_domains)
+        fits = {kind: self._fit_kind(kind, view, field, K) for kind in kinds} if len(kinds) > 1 else {}
+        chosen = self._better(fits) if fits else kinds[0]
+        self.class_likelihoods_ = {kind: likelihood(mixture)[1] for kind, (mixture, _) in fits.items()}
         self.transferred_ = "nothing" if self.source_model_ is None else chosen
-        self.coordinates_ = view.coordinates
-        K = self._number_of_domains(view, field, n_domains)
+        start = view.nearest if chosen == "classes" else None
+        K = self._number_of_domains(view, field, n_domains, start)
         kept = fits.get(chosen)
         if kept is None or kept[0].n_components != K:
-            kept = fit_silently(self._mixture(K), view, field)
+            kept = self._fit_kind(chosen, view, field, K)
         self.mixture_, caught = kept
         for message in caught:
             warnings.warn(message.message, message.category, stacklevel=3)
 
-    def _compare(self, views: dict[str, View], field: Field, n_domains: list[int]) -> dict[str, MixtureFit]:
-        """Fit the mixture to every view, with one number of domains, and see how much each tells."""
-        K = self._comparable_number(n_domains)
-        fits = {name: fit_silently(self._mixture(K), view, field) for name, view in views.items()}
-        self.spatial_information_ = {
-            name: spatial_information(views[name].alone(), mixture.labels_, field.graph)
-            for name, (mixture, _) in fits.items()
-        }
-        return fits
+    def _better(self, fits: dict[str, MixtureFit]) -> str:
+        """Kind of larger likelihood; the classes only where every domain bears one of its own.
 
-    def _number_of_domains(self, view: View, field: Field, n_domains: list[int]) -> int:
+        A start from the classes that ends with fewer of them than domains has split what it could not tell
+        apart: another start from scratch, no evidence for the classes.
+        """
+        mixture = fits["classes"][0]
+        assert self.class_coordinates_ is not None and mixture.domain_classes_ is not None
+        expected = min(mixture.n_components, len(self.class_coordinates_.classes))
+        if len(np.unique(mixture.domain_classes_)) < expected:
+            return "loadings"
+        return max(fits, key=lambda kind: likelihood(fits[kind][0]))
+
+    def _fit_kind(self, kind: str, view: View, field: Field, n_domains: int) -> MixtureFit:
+        """Fit the mixture; return the warnings too: only those of the fit that is kept are for the user."""
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            if kind == "classes":
+                return view.fit(self._mixture(n_domains), field, view.nearest, view.evidence), caught
+            mixture = view.fit(self._mixture(n_domains), field)
+            if view.evidence is not None:
+                caught.clear()
+                mixture = view.fit(self._mixture(n_domains), field, mixture.labels_, view.evidence)
+        return mixture, caught
+
+    def _number_of_domains(
+        self, view: View, field: Field, n_domains: list[int], start: np.ndarray | None
+    ) -> int:
         if isinstance(self.n_components, (int, np.integer)):
             return int(self.n_components)
         self.choice_ = choose_n_domains(
             view.alone(),
             field,
             n_domains,
-            start=view.start,
+            start=start,
             criterion=self.criterion,
             n_subsamples=self.n_subsamples,
             **self._mixture_options(),
         )
         return self.choice_.n_domains
 
-    def _views(self, classes: tuple[ClassCoordinates, np.ndarray] | None, field: Field) -> dict[str, View]:
-        """What the mixture may be fitted to: factor scores, coordinates of the source's classes, or both."""
-        views = {}
-        if self.class_transfer != "always":
-            views["loadings"] = self._view(self.transfer_.projection(), self.embedding_, field, None)
-        if classes is not None:
-            own, U = classes
-            views["classes"] = self._view(own.projection, U, field, own.assign(U))
-        return views
-
-    def _view(self, projection: np.ndarray, V: np.ndarray, field: Field, start: np.ndarray | None) -> View:
-        coordinates = Coordinates(projection)
+    def _view(self, target: StandardizedMatrix, field: Field) -> View:
+        """Describe the spots by their factors' spatial part, and by where they lie between the classes."""
+        self.embedding_, evidence, nearest = self._project(target, field)
+        self.coordinates_ = Coordinates(self.transfer_.projection())
         if field.graph.nnz and self.min_autocorrelation is not None:
-            coordinates.spatial = SpatialFactors(self.min_autocorrelation).fit(V, field.graph)
-        return View(coordinates, V, start)
-
-    def _more_telling(self) -> str:
-        loadings, classes = (self.spatial_information_[name] for name in ("loadings", "classes"))
-        return "classes" if classes > max(MIN_INFORMATION_RATIO * loadings, 0.0) else "loadings"
+            self.coordinates_.spatial = SpatialFactors(self.min_autocorrelation).fit(
+                self.embedding_, field.graph
+            )
+        return View(self.coordinates_, self.embedding_, evidence, nearest)
 
     def _comparable_number(self, n_domains: list[int]) -> int:
         """Number of domains with which the kinds of transfer are compared: nearest to that of the classes."""
@@ -389,8 +414,11 @@ class TransST(BaseEstimator):
         check_is_fitted(self, "mixture_")
         X = check_rows(X, "X")
         field = Field.of(connectivities, X.shape[0])
-        E = self.coordinates_.transform(self.transfer_.standardize(X), field.graph)
-        return self.mixture_.predict(E, field)
+        rows, U = self.transfer_.standardize(X), None
+        if self.class_coordinates_ is not None:
+            U = self.class_coordinates_.smooth(rows.dot(self.class_coordinates_.projection), field.graph)
+        E = self.coordinates_.transform(rows, field.graph)
+        return self.mixture_.predict(E, field, class_coordinates=U)
 
     def save(self, path: str | Path) -> None:
         """Write what `predict` needs to one file (numpy's npz format), without pickle."""
@@ -403,6 +431,9 @@ class TransST(BaseEstimator):
                 **self.coordinates_.arrays(),
                 **{f"mixture.{k}": getattr(self.mixture_, k) for k in _MIXTURE_STATE},
             }
+            if self.class_coordinates_ is not None:
+                arrays |= self.class_coordinates_.arrays()
+                arrays |= {f"mixture.{k}": getattr(self.mixture_, k) for k in _NAMED_STATE}
             np.savez(file, **arrays)
 
     @classmethod
@@ -419,8 +450,11 @@ class TransST(BaseEstimator):
         model.coordinates_ = Coordinates.from_arrays(state)
         for k in _TRANSFER_STATE:
             setattr(model.transfer_, k, state[f"transfer.{k}"])
+        model.class_coordinates_ = ClassCoordinates.from_arrays(state)
         for k in _MIXTURE_STATE:
             setattr(model.mixture_, k, state[f"mixture.{k}"])
+        for k in _NAMED_STATE:
+            setattr(model.mixture_, k, state.get(f"mixture.{k}"))
         model.transfer_.n_features_in_ = int(model.transfer_.n_features_in_)
         model.mixture_.smoothness_ = float(model.mixture_.smoothness_)
         model.labels_ = model.mixture_.labels_
@@ -429,14 +463,13 @@ class TransST(BaseEstimator):
 
 _TRANSFER_STATE = ("loadings_", "mean_", "scale_", "n_features_in_")
 _MIXTURE_STATE = ("labels_", "means_", "covariances_", "smoothness_")
+_NAMED_STATE = ("domain_classes_", "class_means_", "class_spread_")
 
 
-def fit_silently(mixture: SpatialGaussianMixture, view: View, field: Field) -> MixtureFit:
-    """Fit, and return the warnings too: only those of the fit that is kept are for the user."""
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always")
-        view.fit(mixture, field)
-    return mixture, caught
+def likelihood(mixture: SpatialGaussianMixture) -> tuple[int, float]:
+    """Domains that hold a spot, and the log-likelihood per spot: what mixtures are compared by."""
+    n = len(mixture.labels_)
+    return int(np.count_nonzero(np.bincount(mixture.labels_))), mixture.lower_bounds_[-1] / n
 
 
 def standardized(

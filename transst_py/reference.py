@@ -39,9 +39,10 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.mixture import GaussianMixture
 from sklearn.utils import check_array
 
+from transst_py.components import Components
 from transst_py.source_model import Parameters, check_labels, cholesky_with_ridge
 from transst_py.spatial_factors import whiten
-from transst_py.spatial_mixture import Components, log_prior, one_hot
+from transst_py.spatial_mixture import log_prior, one_hot
 
 __all__ = ["ReferenceTransST"]
 

@@ -364,6 +364,8 @@ class SupervisedFactorAnalysis(BaseEstimator):
         Diagonal of Λ, at least 0.005 of the gene's variance.
     class_counts_ : ndarray (K,)
         Rows of every class.
+    class_profiles_ : ndarray (K, p)
+        Mean of the standardised genes in every class.
     class_means_, class_covariances_ : ndarray (K, q), (K, q, q)
         μ and Σ, in the gauge of `loadings_`.
     mean_, scale_ : ndarray (p,)
@@ -457,6 +459,7 @@ class SupervisedFactorAnalysis(BaseEstimator):
         self.loadings_ = gauged.loadings
         self.noise_variance_ = gauged.noise_variance
         self.class_counts_ = statistics.counts
+        self.class_profiles_ = statistics.means
         self.class_means_ = gauged.class_means
         self.class_covariances_ = gauged.class_covariances
         return self

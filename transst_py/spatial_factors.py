@@ -99,9 +99,24 @@ class SpatialFactors(BaseEstimator):
 
     def transform(self, V: np.ndarray, connectivities: sp.csr_matrix) -> np.ndarray:
         """Predict the spatial factors of spots, (n, r); a spot without neighbours keeps its own values."""
+        return self._predict(self.rotate(V), connectivities, self.weights_)
+
+    def smooth(self, V: np.ndarray, connectivities: sp.csr_matrix) -> np.ndarray:
+        """Return the scores freed of noise, in their own coordinates, (n, q).
+
+        The weights are made to sum to one, so that what is constant over an area keeps its value there.
+        Whatever is no spatial factor stays as it is.
+        """
         Z = self.rotate(V)
+        predicted = self._predict(Z.copy(), connectivities, self.weights_ / self.weights_.sum(axis=0))
+        predicted -= Z
+        back = np.linalg.pinv(self.rotation_).astype(predicted.dtype)
+        return np.asarray(V + predicted @ back)
+
+    def _predict(self, Z: np.ndarray, connectivities: sp.csr_matrix, weights: np.ndarray) -> np.ndarray:
+        """Predict the factors from those of spots alone, Z (n, r), which is overwritten."""
         around = average_around(Z, connectivities)
-        own, first, second = self.weights_
+        own, first, second = weights
         for batch in gen_batches(len(Z), _ROWS):
             graph = connectivities[batch]
             joined = np.diff(graph.indptr)[:, None] > 0

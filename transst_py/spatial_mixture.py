@@ -31,6 +31,7 @@ from sklearn.utils.validation import check_is_fitted
 from threadpoolctl import threadpool_limits
 
 from transst_py._validation import check_choice, check_seed
+from transst_py.components import DEFAULT_COVARIANCE_PRIOR, Components, NamedComponents
 from transst_py.graph import check_connectivities
 from transst_py.spatial_factors import whiten, whitened
 
@@ -40,63 +41,9 @@ MAX_SMOOTHNESS = 5.0
 # Restarts run on at most this many spots: patches of about `_PATCH_SPOTS` neighbours each.
 _START_SPOTS = 30_000
 _PATCH_SPOTS = 500
-# Spots whose products with all classes are formed at a time: they stay in the processor's cache.
-_BATCH = 1024
 # Spots whose neighbours are looked at together.
 _ROWS = 1 << 16
 COVARIANCE_TYPES = ("full", "tied", "diag")
-DEFAULT_COVARIANCE_PRIOR = 20.0
-
-
-@dataclass
-class Components:
-    """Class means (K, q) and covariances (K, q, q)."""
-
-    means: np.ndarray
-    covariances: np.ndarray
-
-    @classmethod
-    def estimate(
-        cls,
-        Z: np.ndarray,
-        R: np.ndarray,
-        prior: float = DEFAULT_COVARIANCE_PRIOR,
-        covariance_type: str = "full",
-    ) -> Self:
-        """Moments of centred scores Z of unit variance, weighted by the responsibilities R (n, K)."""
-        K, q = R.shape[1], Z.shape[1]
-        N, sums, moments = np.full(K, 10 * np.finfo(float).eps), np.zeros((K, q)), np.zeros((K * q, q))
-        for batch in gen_batches(len(Z), _BATCH):
-            z, r = Z[batch].astype(np.float64, copy=False), R[batch].astype(np.float64, copy=False)
-            N += r.sum(axis=0)
-            sums += r.T @ z
-            moments += (r[:, :, None] * z[:, None, :]).reshape(-1, K * q).T @ z
-        means = sums / N[:, None]
-        # Z is centred, of unit variance: few digits cancel.
-        scatters = moments.reshape(K, q, q) - N[:, None, None] * means[:, :, None] * means[:, None, :]
-        pooled = scatters.sum(axis=0) / len(Z)
-        if covariance_type == "tied":
-            covariances = np.repeat(pooled[None], K, axis=0)
-        else:
-            covariances = (scatters + prior * pooled) / (N + prior)[:, None, None]
-        if covariance_type == "diag":
-            covariances = covariances * np.eye(q)
-        # Z has unit variance, so the floor is relative; it only matters for duplicated spots.
-        return cls(means, covariances + 1e-6 * np.eye(q))
-
-    def energies(self, V: np.ndarray) -> np.ndarray:
-        """u_ik = ½ log|Σ_k| + ½ (v_i - m_k)'Σ_k⁻¹(v_i - m_k), (n, K)."""
-        K, q = self.means.shape
-        factors = np.linalg.cholesky(self.covariances)
-        inverse = np.linalg.inv(factors)
-        A, offset = inverse.reshape(K * q, q).T, np.einsum("kqr,kr->kq", inverse, self.means)
-        u = np.empty((len(V), K), dtype=V.dtype)
-        for batch in gen_batches(len(V), _BATCH) if len(V) else ():
-            Y = (V[batch] @ A).reshape(-1, K, q) - offset
-            np.einsum("ikq,ikq->ik", Y, Y, out=u[batch])
-        u *= 0.5
-        u += np.log(np.diagonal(factors, axis1=1, axis2=2)).sum(axis=1)
-        return u
 
 
 @dataclass
@@ -306,6 +253,20 @@ def posterior(u: np.ndarray, disagreement: np.ndarray, smoothness: float) -> tup
 
 
 @dataclass
+class ClassEvidence:
+    """Coordinates of the spots between the classes of a source (n, d), and where the classes lie (L, d)."""
+
+    coordinates: np.ndarray
+    means: np.ndarray
+
+    def beside(self, Z: np.ndarray) -> np.ndarray:
+        """Return the scores Z (n, q) and the coordinates in one array."""
+        if len(self.coordinates) != len(Z):
+            raise ValueError(f"`classes` has coordinates of {len(self.coordinates)} spots, `V` of {len(Z)}")
+        return np.hstack([Z, self.coordinates.astype(Z.dtype, copy=False)])
+
+
+@dataclass
 class Run:
     """One restart of the ICM-EM."""
 
@@ -384,6 +345,8 @@ class SpatialGaussianMixture(BaseEstimator):
         Class of every spot, 0..K-1, by decreasing size.
     responsibilities_ : ndarray (n, K)
     means_, covariances_ : ndarray (K, q), (K, q, q)
+    domain_classes_, class_means_, class_spread_ : ndarray (K,), (L, d), (d, d), or None
+        Class that every domain is named after, where the classes lie, and the spots' covariance about them.
     smoothness_ : float
     lower_bounds_ : list of float
         Pseudo log-likelihood after every iteration of the kept run.
@@ -417,6 +380,7 @@ class SpatialGaussianMixture(BaseEstimator):
         connectivities: sp.csr_matrix | Field | None = None,
         *,
         start: np.ndarray | None = None,
+        classes: ClassEvidence | None = None,
         overwrite: bool = False,
     ) -> Self:
         """Find the domains.
@@ -432,6 +396,9 @@ class SpatialGaussianMixture(BaseEstimator):
             (n,) labels 0..L-1 to start from, once, instead of restarts from k-means. L may differ from
             `n_components`: the mixture is fitted with L classes first, and the smallest of them is then given
             up, or the widest split, one at a time.
+        classes
+            A second description of the spots, in which the domains lie where classes of a source lie (see
+            `NamedComponents`). Needs `start`: every domain is named after the class nearest to it there.
         overwrite
             V, if it is floating, need not stay as it is, which saves a copy.
 
@@ -451,13 +418,18 @@ class SpatialGaussianMixture(BaseEstimator):
         self.check(len(V))
         if start is not None and (np.shape(start) != (len(V),) or np.min(start) < 0):
             raise ValueError(f"`start` must hold {len(V)} labels 0, 1, ..., got shape {np.shape(start)}")
+        if classes is not None and start is None:
+            raise ValueError("`classes` needs `start`, the labels that are named")
         field = Field.of(connectivities, len(V))
         center, whitening = whiten(V)
         Z = whitened(V, center, whitening, out=V if overwrite else None)
+        class_means = None
+        if classes is not None:
+            Z, class_means = classes.beside(Z), classes.means
         # The products are too narrow for threads to pay, and one thread makes them repeatable.
         with threadpool_limits(1):
             if start is not None:
-                best = self._run_from_labels(Z, field, np.asarray(start, dtype=np.intp))
+                best = self._run_from_labels(Z, field, np.asarray(start, dtype=np.intp), class_means)
             elif len(Z) <= _START_SPOTS:
                 best = self._best_run(Z, field)
             else:
@@ -466,8 +438,16 @@ class SpatialGaussianMixture(BaseEstimator):
         self._warn(best)
         return self
 
-    def predict(self, V: np.ndarray, connectivities: sp.csr_matrix | Field | None = None) -> np.ndarray:
+    def predict(
+        self,
+        V: np.ndarray,
+        connectivities: sp.csr_matrix | Field | None = None,
+        *,
+        class_coordinates: np.ndarray | None = None,
+    ) -> np.ndarray:
         """Label the spots of another slice with the fitted classes and smoothness, (n,).
+
+        `class_coordinates` (n, d) are needed where the fit was given `classes`.
 
         The labels are a mode of the field, found from the classes alone: on the slice of the fit they may
         differ from `labels_` in the few spots where the field has several modes.
@@ -475,8 +455,21 @@ class SpatialGaussianMixture(BaseEstimator):
         check_is_fitted(self)
         V = check_array(V, dtype=[np.float64, np.float32])
         field = Field.of(connectivities, len(V))
-        u = Components(self.means_, self.covariances_).energies(V)
+        components = self._components()
+        if isinstance(components, NamedComponents):
+            if class_coordinates is None:
+                raise ValueError("`class_coordinates` are missing: the mixture was fitted with `classes`")
+            V = np.hstack([V, class_coordinates])
+        u = components.energies(V)
         return field.icm(u.argmin(axis=1), u, self.smoothness_)
+
+    def _components(self) -> Components:
+        """Return the fitted classes, in the units of the scores."""
+        if self.domain_classes_ is None or self.class_means_ is None or self.class_spread_ is None:
+            return Components(self.means_, self.covariances_)
+        return NamedComponents(
+            self.means_, self.covariances_, self.domain_classes_, self.class_means_, self.class_spread_
+        )
 
     def check(self, n: int) -> None:
         """Refuse options that do not fit n spots.
@@ -530,15 +523,17 @@ class SpatialGaussianMixture(BaseEstimator):
             converged = any(abs(bounds[-1] - earlier) < self.tol * len(Z) for earlier in bounds[-3:-1])
             if converged or len(bounds) == self.max_iter:
                 break  # before the M-step: labels and responsibilities belong to the components kept
-            components = self._m_step(Z, responsibilities)
+            components = self._m_step(components, Z, responsibilities)
             if self.smoothness == "auto" and field.graph.nnz:
                 smoothness = newton_smoothness(responsibilities, disagreement, smoothness)
         return Run(labels, responsibilities, components, smoothness, bounds, converged)
 
-    def _run_from_labels(self, Z: np.ndarray, field: Field, labels: np.ndarray) -> Run:
+    def _run_from_labels(
+        self, Z: np.ndarray, field: Field, labels: np.ndarray, class_means: np.ndarray | None
+    ) -> Run:
         """Fit the classes that the labels hold, then give up or split classes until their number is right."""
         labels = (np.cumsum(np.bincount(labels) > 0) - 1)[labels]  # 0, 1, ... without gaps
-        run = self._run(Z, field, *self._from_labels(Z, labels))
+        run = self._run(Z, field, *self._from_labels(Z, labels, class_means))
         while len(run.components.means) > self.n_components:
             run = self._run(Z, field, *self._without_smallest(Z, run))
         while len(run.components.means) < self.n_components:
@@ -557,10 +552,8 @@ class SpatialGaussianMixture(BaseEstimator):
         return run
 
     def _without_smallest(self, Z: np.ndarray, run: Run) -> tuple[np.ndarray, Components, float]:
-        K = len(run.components.means)
-        smallest = np.bincount(run.labels, minlength=K).argmin()
-        kept = np.arange(K) != smallest
-        components = Components(run.components.means[kept], run.components.covariances[kept])
+        smallest = int(np.bincount(run.labels, minlength=len(run.components.means)).argmin())
+        components = run.components.without(smallest)
         moved = run.labels == smallest
         labels = run.labels - (run.labels > smallest)
         labels[moved] = components.energies(Z[moved]).argmin(axis=1)
@@ -572,9 +565,10 @@ class SpatialGaussianMixture(BaseEstimator):
         variances, axes = np.linalg.eigh(run.components.covariances)
         widest = int(np.argmax(sizes * variances[:, -1]))
         axis = axes[widest, :, -1]
-        beyond = Z @ axis.astype(Z.dtype) > run.components.means[widest] @ axis
+        beyond = Z[:, : len(axis)] @ axis.astype(Z.dtype) > run.components.means[widest] @ axis
         labels = np.where((run.labels == widest) & beyond, len(sizes), run.labels)
-        return labels, self._m_step(Z, one_hot(labels, len(sizes) + 1, Z.dtype)), run.smoothness
+        components = run.components.with_twin(widest)
+        return labels, self._m_step(components, Z, one_hot(labels, len(sizes) + 1, Z.dtype)), run.smoothness
 
     def _start(self, Z: np.ndarray, field: Field, seed: int) -> tuple[np.ndarray, Components, float]:
         """k-means on scores averaged over neighbours, and one covariance for all classes.
@@ -584,14 +578,18 @@ class SpatialGaussianMixture(BaseEstimator):
         labels = KMeans(self.n_components, n_init=1, random_state=seed).fit_predict(field.smooth(Z))
         return self._from_labels(Z, labels)
 
-    def _from_labels(self, Z: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, Components, float]:
-        components = Components.estimate(
-            Z, one_hot(labels, labels.max() + 1, Z.dtype), covariance_type="tied"
-        )
+    def _from_labels(
+        self, Z: np.ndarray, labels: np.ndarray, class_means: np.ndarray | None = None
+    ) -> tuple[np.ndarray, Components, float]:
+        R = one_hot(labels, labels.max() + 1, Z.dtype)
+        if class_means is None:
+            components = Components.estimate(Z, R, covariance_type="tied")
+        else:
+            components = NamedComponents.name(Z, R, class_means)
         return labels, components, 1.0 if self.smoothness == "auto" else float(self.smoothness)
 
-    def _m_step(self, Z: np.ndarray, R: np.ndarray) -> Components:
-        return Components.estimate(Z, R, self.covariance_prior, self.covariance_type)
+    def _m_step(self, components: Components, Z: np.ndarray, R: np.ndarray) -> Components:
+        return components.update(Z, R, self.covariance_prior, self.covariance_type)
 
     def _store(self, run: Run, center: np.ndarray, whitening: np.ndarray) -> None:
         order = np.argsort(-np.bincount(run.labels, minlength=self.n_components), kind="stable")
@@ -600,6 +598,13 @@ class SpatialGaussianMixture(BaseEstimator):
         self.responsibilities_ = run.responsibilities[:, order]
         self.means_ = run.components.means[order] @ back + center
         self.covariances_ = back.T @ run.components.covariances[order] @ back
+        self.domain_classes_: np.ndarray | None = None
+        self.class_means_: np.ndarray | None = None
+        self.class_spread_: np.ndarray | None = None
+        if isinstance(run.components, NamedComponents):
+            self.domain_classes_ = run.components.classes[order]
+            self.class_means_ = run.components.class_means
+            self.class_spread_ = run.components.spread
         self.smoothness_ = run.smoothness
         self.lower_bounds_ = run.bounds
         self.n_iter_ = len(run.bounds)

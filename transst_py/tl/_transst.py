@@ -517,7 +517,7 @@ def _record(
             "cv_standard_errors": model.transfer_.cv_standard_errors_,
             "transferred": model.transferred_,
             "scaling_errors": model.scaling_errors_,
-            "spatial_information": model.spatial_information_,
+            "class_likelihoods": model.class_likelihoods_,
         },
         "mixture": {
             "smoothness": model.mixture_.smoothness_,

@@ -1,0 +1,153 @@
+"""The classes of a spatial mixture: Gaussians of the scores, free or named after the classes of a source."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Self
+
+import numpy as np
+from sklearn.metrics import pairwise_distances_argmin
+from sklearn.utils import gen_batches
+
+__all__ = ["DEFAULT_COVARIANCE_PRIOR", "Components", "NamedComponents"]
+
+DEFAULT_COVARIANCE_PRIOR = 20.0
+# Spots whose products with all classes are formed at a time: they stay in the processor's cache.
+_BATCH = 1024
+
+
+@dataclass
+class Components:
+    """Class means (K, q) and covariances (K, q, q)."""
+
+    means: np.ndarray
+    covariances: np.ndarray
+
+    @classmethod
+    def estimate(
+        cls,
+        Z: np.ndarray,
+        R: np.ndarray,
+        prior: float = DEFAULT_COVARIANCE_PRIOR,
+        covariance_type: str = "full",
+    ) -> Self:
+        """Moments of centred scores Z of unit variance, weighted by the responsibilities R (n, K)."""
+        K, q = R.shape[1], Z.shape[1]
+        N, sums, moments = np.full(K, 10 * np.finfo(float).eps), np.zeros((K, q)), np.zeros((K * q, q))
+        for batch in gen_batches(len(Z), _BATCH):
+            z, r = Z[batch].astype(np.float64, copy=False), R[batch].astype(np.float64, copy=False)
+            N += r.sum(axis=0)
+            sums += r.T @ z
+            moments += (r[:, :, None] * z[:, None, :]).reshape(-1, K * q).T @ z
+        means = sums / N[:, None]
+        # Z is centred, of unit variance: few digits cancel.
+        scatters = moments.reshape(K, q, q) - N[:, None, None] * means[:, :, None] * means[:, None, :]
+        pooled = scatters.sum(axis=0) / len(Z)
+        if covariance_type == "tied":
+            covariances = np.repeat(pooled[None], K, axis=0)
+        else:
+            covariances = (scatters + prior * pooled) / (N + prior)[:, None, None]
+        if covariance_type == "diag":
+            covariances = covariances * np.eye(q)
+        # Z has unit variance, so the floor is relative; it only matters for duplicated spots.
+        return cls(means, covariances + 1e-6 * np.eye(q))
+
+    def update(self, Z: np.ndarray, R: np.ndarray, prior: float, covariance_type: str) -> Self:
+        """Estimate the same kind of classes anew (the M-step)."""
+        return type(self).estimate(Z, R, prior, covariance_type)
+
+    def without(self, k: int) -> Self:
+        """Return all classes but the k-th."""
+        return replace(self, means=np.delete(self.means, k, 0), covariances=np.delete(self.covariances, k, 0))
+
+    def with_twin(self, k: int) -> Self:
+        """Return the classes and, as the last, the k-th once more."""
+        order = [*range(len(self.means)), k]
+        return replace(self, means=self.means[order], covariances=self.covariances[order])
+
+    def energies(self, V: np.ndarray) -> np.ndarray:
+        """u_ik = ½ log|Σ_k| + ½ (v_i - m_k)'Σ_k⁻¹(v_i - m_k), (n, K)."""
+        K, q = self.means.shape
+        factors = np.linalg.cholesky(self.covariances)
+        inverse = np.linalg.inv(factors)
+        A, offset = inverse.reshape(K * q, q).T, np.einsum("kqr,kr->kq", inverse, self.means)
+        u = np.empty((len(V), K), dtype=V.dtype)
+        for batch in gen_batches(len(V), _BATCH) if len(V) else ():
+            Y = (V[batch] @ A).reshape(-1, K, q) - offset
+            np.einsum("ikq,ikq->ik", Y, Y, out=u[batch])
+        u *= 0.5
+        u += np.log(np.diagonal(factors, axis1=1, axis2=2)).sum(axis=1)
+        return u
+
+
+@dataclass
+class NamedComponents(Components):
+    """Domains of which each is named after a class of the source, seen in two descriptions of every spot.
+
+    Rows hold q scores, then d coordinates between the classes. A domain's Gaussian is free in the scores; in
+    the coordinates it lies where its class lies, with one covariance for all domains. The two descriptions
+    overlap, so their log-densities are averaged, not added (a logarithmic opinion pool, Genest & Zidek 1986).
+
+    Attributes
+    ----------
+    classes
+        (K,) class of every domain; several may share one.
+    class_means
+        (L, d) classes of the source.
+    spread
+        (d, d) covariance of the spots about their classes.
+    """
+
+    classes: np.ndarray
+    class_means: np.ndarray
+    spread: np.ndarray
+
+    @classmethod
+    def name(cls, Z: np.ndarray, R: np.ndarray, class_means: np.ndarray) -> Self:
+        """Name domains, given by responsibilities R (n, K), after the class nearest to their mean."""
+        q = Z.shape[1] - class_means.shape[1]
+        free = Components.estimate(Z[:, :q], R, covariance_type="tied")
+        centers = (R.T @ Z[:, q:]) / np.maximum(R.sum(axis=0), 1e-12)[:, None]
+        classes = pairwise_distances_argmin(centers, class_means)
+        spread = class_spread(Z[:, q:], R, class_means[classes])
+        return cls(free.means, free.covariances, classes, class_means, spread)
+
+    def update(self, Z: np.ndarray, R: np.ndarray, prior: float, covariance_type: str) -> Self:
+        """Estimate the free Gaussians and the spread about the classes anew; the names stay."""
+        q = self.means.shape[1]
+        free = Components.estimate(Z[:, :q], R, prior, covariance_type)
+        spread = class_spread(Z[:, q:], R, self.class_means[self.classes])
+        return replace(self, means=free.means, covariances=free.covariances, spread=spread)
+
+    def without(self, k: int) -> Self:
+        """Return all domains but the k-th."""
+        return replace(super().without(k), classes=np.delete(self.classes, k))
+
+    def with_twin(self, k: int) -> Self:
+        """Return the domains and, as the last, the k-th once more, of the same class."""
+        return replace(super().with_twin(k), classes=np.append(self.classes, self.classes[k]))
+
+    def energies(self, V: np.ndarray) -> np.ndarray:
+        """Mean of the energies in scores and in class coordinates, V (n, q + d), (n, K)."""
+        q = self.means.shape[1]
+        tied = np.repeat(self.spread[None], len(self.classes), axis=0)
+        between = Components(self.class_means[self.classes], tied)
+        u = Components(self.means, self.covariances).energies(V[:, :q])
+        u += between.energies(V[:, q:])
+        u *= 0.5
+        return u
+
+
+def class_spread(X: np.ndarray, R: np.ndarray, means: np.ndarray) -> np.ndarray:
+    """Pooled covariance of X (n, d) about means (K, d), weighted by R (n, K)."""
+    d = X.shape[1]
+    scatter, sums, N = np.zeros((d, d)), np.zeros((len(means), d)), np.zeros(len(means))
+    for batch in gen_batches(len(X), _BATCH):
+        x, r = X[batch].astype(np.float64, copy=False), R[batch].astype(np.float64, copy=False)
+        scatter += x.T @ x
+        sums += r.T @ x
+        N += r.sum(axis=0)
+    cross = sums.T @ means
+    scatter += means.T @ (N[:, None] * means) - cross - cross.T
+    # The coordinates have unit variance within the source's classes; the floor is for duplicated spots.
+    return np.asarray(scatter / len(X) + 0.01 * np.eye(d))
