@@ -216,7 +216,7 @@ def rank_domain_genes(
         were not found on one half and tested on the other; a contrast on the counts that gave the domains;
         imputed values are tested.
     """
-    adata = check_anndata(adata, stored=True)
+    adata = check_anndata(adata, in_memory=False)
     check_choice("method", method, METHODS)
     check_choice("normalization", normalization, NORMALIZATIONS)
     _check_not_imputed(adata, layer, allow_imputed)
