@@ -130,7 +130,7 @@ class StandardizedMatrix:
         return StandardizedMatrix(self.X, self.mean + point * self.scale, self.scale)
 
     def dot(self, A: np.ndarray, dtype: np.dtype[Any] | None = None) -> np.ndarray:
-        """Return the (n, r) product with a (p, r) array; `dtype` is the `working_dtype` of n rows if not given."""
+        """Return the (n, r) product with a (p, r) array, of `dtype` or else the `working_dtype` of n rows."""
         dtype = working_dtype(self.shape[0]) if dtype is None else dtype
         if isinstance(self.X, RowChunks):
             return self.X.concatenate(self.of_chunk("dot", A, dtype))
