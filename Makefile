@@ -61,6 +61,7 @@ bench: setup .bench-venv/installed
 	$(PY) benchmarks/class_transfer.py
 	$(PY) benchmarks/markers.py
 	$(PY) benchmarks/scale.py
+	$(PY) benchmarks/stored.py
 	$(PY) benchmarks/imputation.py
 	$(PY) benchmarks/imputation_ablation.py
 	Rscript benchmarks/bridge.R

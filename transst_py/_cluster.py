@@ -78,7 +78,7 @@ def add_up(call: Call, tasks: Sequence[Task]) -> Any:
         for part in results:
             total += part  # arrays in place
         return total
-    from dask import delayed
+    from dask.delayed import delayed
 
     add, shared = delayed(_added), delayed(_Shared(call))
     threads = max(sum(client.nthreads().values()), 1)
@@ -101,7 +101,7 @@ def each(call: Call, tasks: Sequence[Task]) -> Iterator[Any]:
         for task in tasks:
             yield call([_fetched(piece) for piece in task.pieces], task.rows, task.parts)
         return
-    from dask import delayed
+    from dask.delayed import delayed
 
     shared, apply = client.persist(delayed(_Shared(call))), delayed(_called)
     width = _AHEAD * max(sum(client.nthreads().values()), 1)

@@ -59,7 +59,7 @@ class SavedPasses:
 
     def _read(self, path: Path, kind: Any) -> Any:
         try:
-            with np.load(path, allow_pickle=False) as file:
+            with open(path, "rb") as opened, np.load(opened, allow_pickle=False) as file:
                 arrays = [file[f"arr_{i}"] for i in range(len(file.files))]
         except Exception as error:
             raise OSError(f"{path} cannot be read ({error}); delete it, and its pass is done anew") from error

@@ -193,18 +193,16 @@ class RowChunks:
         key = (call, [task.parts for task in tasks])
         return np.asarray(self._kept(lambda: _cluster.add_up(call, tasks), key, None))
 
-    def concatenate(
-        self, function: Callable[..., np.ndarray], *aligned: np.ndarray, dtype: Any = np.float64
-    ) -> np.ndarray:
+    def concatenate(self, function: Callable[..., np.ndarray], *aligned: np.ndarray) -> np.ndarray:
         """Put together a function of the rows of all chunks, an array with an entry for each, in one pass."""
         call = _cluster.Call(function, self.steps)
-        return np.asarray(self._kept(lambda: self._together(call, aligned, dtype), (call, aligned), None))
+        return np.asarray(self._kept(lambda: self._together(call, aligned), (call, aligned), None))
 
-    def _together(self, call: _cluster.Call, aligned: tuple[np.ndarray, ...], dtype: Any) -> np.ndarray:
+    def _together(self, call: _cluster.Call, aligned: tuple[np.ndarray, ...]) -> np.ndarray:
         together, stop = np.empty(0), 0
         for part in _cluster.each(call, self._tasks(aligned)):
             if not stop:
-                together = np.empty((self.shape[0], *part.shape[1:]), dtype=dtype)
+                together = np.empty((self.shape[0], *part.shape[1:]), dtype=part.dtype)
             together[stop : stop + len(part)] = part
             stop += len(part)
         return together

@@ -74,7 +74,7 @@ class Components:
         u = np.empty((len(V), K), dtype=V.dtype)
         for batch in gen_batches(len(V), _BATCH) if len(V) else ():
             Y = (V[batch] @ A).reshape(-1, K, q) - offset
-            np.einsum("ikq,ikq->ik", Y, Y, out=u[batch])
+            u[batch] = np.einsum("ikq,ikq->ik", Y, Y)
         u *= 0.5
         u += np.log(np.diagonal(factors, axis1=1, axis2=2)).sum(axis=1)
         return u

@@ -12,7 +12,7 @@ from transst_py._typing import Matrix
 from transst_py._validation import check_counts
 from transst_py.chunks import RowChunks
 
-__all__ = ["NORMALIZATIONS", "log_expression", "log_normalize", "median_total", "row_totals"]
+__all__ = ["NORMALIZATIONS", "log_expression", "log_normalize", "median_total", "row_totals", "typical_total"]
 
 _CHUNK_ROWS = 16_384
 NORMALIZATIONS = ("log", "none")
@@ -58,7 +58,11 @@ def row_totals(X: Matrix) -> np.ndarray:
 
 def median_total(X: Matrix) -> float:
     """Median total of the spots that have counts, or 1 if none has."""
-    totals = row_totals(X)
+    return typical_total(row_totals(X))
+
+
+def typical_total(totals: np.ndarray) -> float:
+    """Median of those that are not zero, or 1 if none is."""
     return float(np.median(totals[totals > 0])) if (totals > 0).any() else 1.0
 
 

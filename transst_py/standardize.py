@@ -129,13 +129,14 @@ class StandardizedMatrix:
         """Return the standardised rows minus a (p,) point."""
         return StandardizedMatrix(self.X, self.mean + point * self.scale, self.scale)
 
-    def dot(self, A: np.ndarray) -> np.ndarray:
-        """Return the (n, r) product with a (p, r) array, of `working_dtype`."""
+    def dot(self, A: np.ndarray, dtype: np.dtype[Any] | None = None) -> np.ndarray:
+        """Return the (n, r) product with a (p, r) array, of `dtype` or else the `working_dtype` of n rows."""
+        dtype = working_dtype(self.shape[0]) if dtype is None else dtype
         if isinstance(self.X, RowChunks):
-            return self.X.concatenate(self.of_chunk("dot", A), dtype=working_dtype(self.shape[0]))
+            return self.X.concatenate(self.of_chunk("dot", A, dtype))
         scaled = A / self.scale[:, None]
         offset = self.mean @ scaled
-        product = np.empty((self.shape[0], A.shape[1]), dtype=working_dtype(self.shape[0]))
+        product = np.empty((self.shape[0], A.shape[1]), dtype=dtype)
         for batch in gen_batches(self.shape[0], _CHUNK_ROWS):
             product[batch] = self.X[batch] @ scaled - offset
         return product

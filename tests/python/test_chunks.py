@@ -124,6 +124,26 @@ def test_one_side_on_disk(tissue, tmp_path):
     assert other.uns["transst"]["passes"] == {"source": 3}
 
 
+@pytest.mark.parametrize(
+    ("method", "normalization"), [("wilcoxon", "log"), ("t", "linear"), ("contrast", "none")]
+)
+def test_markers_of_some_genes_at_a_time(method, normalization, tissue, tmp_path, monkeypatch):
+    in_memory = tissue[0].copy()
+    in_memory.obs["transst"] = in_memory.obs["label"].astype(object)
+    in_memory.obs.loc[in_memory.obs_names[5:9], "transst"] = np.nan
+    in_memory.obsm["X_transst"] = np.random.default_rng(0).normal(size=(196, 3))
+    if normalization == "none":
+        in_memory.X = sp.csr_matrix(in_memory.X).log1p()
+    options = {"method": method, "normalization": normalization, "reference": "pairwise"}
+    expected = tst.tl.rank_domain_genes(in_memory, **options)
+    monkeypatch.setattr(_stores, "_CHUNK_VALUES", 1000)
+    on_disk = stored(in_memory, "h5ad csr", tmp_path)
+    for values in (1, 2000):
+        monkeypatch.setattr(tst.tl._markers, "_BLOCK_VALUES", values)
+        pd.testing.assert_frame_equal(tst.tl.rank_domain_genes(on_disk, **options), expected)
+    assert "transst_markers" in on_disk.uns
+
+
 @pytest.fixture(params=KINDS)
 def rows(request, tissue, tmp_path, monkeypatch):
     """Rows that are not in memory in chunks of about 30, and the same in memory."""

@@ -10,7 +10,9 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.metrics import adjusted_rand_score
 
 from transst_py import SpatialGaussianMixture
+from transst_py.class_transfer import spatial_information
 from transst_py.graph import spatial_neighbors
+from transst_py.spatial_factors import SpatialFactors
 from transst_py.spatial_mixture import (
     Components,
     Field,
@@ -155,6 +157,53 @@ def test_patches_are_of_neighbours_and_have_the_size_asked_for(stripes):
     assert connected_components(graph[members][:, members])[0] == 1
     alone = Field.from_graph(sp.csr_matrix(graph.shape), 0).patches(60, rng)
     assert len(alone) == len(np.unique(alone)) == 60
+
+
+def in_batches_of(monkeypatch, spots):
+    for module in ("spatial_mixture", "spatial_factors", "class_transfer"):
+        monkeypatch.setattr(f"transst_py.{module}._ROWS", spots)
+    monkeypatch.setattr("transst_py.spatial_mixture._BATCH", spots)
+
+
+@pytest.mark.parametrize("n_domains", [3, 5])
+def test_batches_share_one_vector_of_labels(stripes, monkeypatch, n_domains):
+    """Whatever the size of the batches, spots at their edges see the labels of their neighbours beyond."""
+    V, graph, y = stripes
+    start = np.maximum(y, 1)  # classes to be split: all ways to move labels
+    whole = SpatialGaussianMixture(n_domains).fit(V, graph, start=start)
+    factors = SpatialFactors().fit(V, graph)
+    information = spatial_information(V - V.mean(axis=0), y, graph)
+    for spots in (1, 7, 64):
+        in_batches_of(monkeypatch, spots)
+        model = SpatialGaussianMixture(n_domains).fit(V, graph, start=start)
+        np.testing.assert_array_equal(model.labels_, whole.labels_)
+        np.testing.assert_allclose(model.responsibilities_, whole.responsibilities_, atol=1e-9)
+        np.testing.assert_allclose(model.lower_bounds_, whole.lower_bounds_, rtol=1e-10)
+        other = SpatialFactors().fit(V, graph)
+        np.testing.assert_allclose(other.transform(V, graph), factors.transform(V, graph), atol=1e-8)
+        assert spatial_information(V - V.mean(axis=0), y, graph) == pytest.approx(information, rel=1e-9)
+
+
+def test_single_precision_on_huge_tissues(stripes, monkeypatch):
+    V, graph, y = stripes
+    double = SpatialGaussianMixture(3, random_state=0).fit(V, graph, start=y)
+    single = SpatialGaussianMixture(3, random_state=0).fit(
+        V.astype(np.float32), graph.astype(np.float32), start=y
+    )
+    assert single.responsibilities_.dtype == np.float32
+    assert np.mean(single.labels_ == double.labels_) > 0.99
+    np.testing.assert_allclose(single.means_, double.means_, atol=1e-3)
+    np.testing.assert_allclose(single.lower_bounds_[-1], double.lower_bounds_[-1], rtol=1e-4)
+
+
+def test_scores_may_be_overwritten(stripes):
+    V, graph, y = stripes
+    kept = V.copy()
+    expected = SpatialGaussianMixture(3).fit(V, graph, start=y)
+    np.testing.assert_array_equal(V, kept)
+    model = SpatialGaussianMixture(3).fit(V, graph, start=y, overwrite=True)
+    np.testing.assert_array_equal(model.labels_, expected.labels_)
+    assert not np.array_equal(V, kept)
 
 
 def test_large_tissue_starts_from_its_patches(stripes, monkeypatch):

@@ -8,7 +8,7 @@ from sections import comb_task
 from transst_py.imputation import training
 from transst_py.imputation.batches import Batch, ImageSampler
 from transst_py.imputation.maps import GeneMaps
-from transst_py.imputation.network import NetworkConfig
+from transst_py.imputation.network import CDCIN, NetworkConfig
 from transst_py.imputation.training import TRAINING_PRESETS, TrainingConfig, TrainingData, device_of, train
 from transst_py.imputation.views import Layout
 
@@ -257,3 +257,29 @@ def test_gpu_agrees_with_cpu():
     expected = trained.complete(view, np.arange(5))
     trained.network.to("cuda")
     np.testing.assert_allclose(trained.complete(view, np.arange(5)), expected, atol=0.05)
+
+
+@pytest.mark.parametrize(("side", "cascades"), [(8, 1), (11, 2), (40, 2)])
+def test_tiles_of_any_size_give_the_whole_map(side, cascades, monkeypatch):
+    torch.manual_seed(0)
+    config = NetworkConfig(3, width=4, blocks=1, layers=2, cascades=cascades, attention="none")
+    network = CDCIN(config).eval()
+    view = make_data().dense[0]
+    channels = np.array([0, 3])
+    whole = training._corrections(network, view, channels)
+    assert np.ptp(whole) > 0
+    monkeypatch.setattr(training, "TILE_SIDE", side)
+    np.testing.assert_allclose(training._corrections(network, view, channels), whole, atol=1e-6)
+
+
+def test_the_halo_is_no_wider_than_needed():
+    """A pixel's correction changes with what lies as far away as `reach`, and with nothing beyond."""
+    torch.manual_seed(0)
+    config = NetworkConfig(1, width=4, blocks=1, layers=1, cascades=1, attention="none")
+    network = CDCIN(config).double().eval()
+    start = torch.randn(1, 1, 31, 31, dtype=torch.float64, requires_grad=True)
+    mask = torch.zeros_like(start)
+    network(start, mask, mask)[-1][0, 0, 15, 15].backward()
+    rows = np.flatnonzero(start.grad[0, 0].abs().sum(dim=1).numpy())
+    assert 15 - rows.min() == rows.max() - 15 == config.reach
+    assert NetworkConfig(attention="tail").reach is None

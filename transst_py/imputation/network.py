@@ -71,6 +71,13 @@ class NetworkConfig:
         if self.attention != "none" and self.width % self.heads:
             raise ValueError(f"`heads` must divide `width`, got {self.heads} heads for width {self.width}")
 
+    @property
+    def reach(self) -> int | None:
+        """Pixels from a pixel to the farthest that its correction depends on; `None` with attention: all."""
+        if self.attention != "none":
+            return None
+        return self.cascades * (self.blocks * self.layers + 4)  # one for each 3 x 3 convolution
+
 
 PRESETS = {
     "paper": NetworkConfig(),

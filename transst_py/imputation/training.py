@@ -16,13 +16,15 @@ from tqdm import tqdm
 from transst_py._validation import check_choice, check_whole_number
 from transst_py.imputation.batches import Batch, ImageSampler, ViewSampler, whole_maps
 from transst_py.imputation.network import CDCIN, PRESETS, NetworkConfig
-from transst_py.imputation.views import View
+from transst_py.imputation.views import View, tiles
 
 __all__ = ["TRAINING_PRESETS", "TrainedNetwork", "TrainingConfig", "TrainingData", "device_of", "train"]
 
 # Channels of which held-out spots are looked at while training, and pixels that pass the network at once.
 MAX_CHECKED = 32
 BATCH_PIXELS = 2**18
+# Side of the tiles in which larger maps pass a network that sees a bounded neighbourhood.
+TILE_SIDE = 512
 # Weight of the newest weights in their running mean, and bound of the gradients' norm.
 AVERAGING = 0.01
 MAX_NORM = 1.0
@@ -449,13 +451,16 @@ def _forward(network: CDCIN, batch: Batch) -> list[Tensor]:
 def _corrections(network: CDCIN, view: View, channels: np.ndarray) -> np.ndarray:
     """What the network adds to the start of some channels, float32 (channels, h, w)."""
     device = next(network.parameters()).device
-    at_once = max(1, BATCH_PIXELS // view.shown.size)
-    parts = []
-    with torch.inference_mode():
-        for start in range(0, len(channels), at_once):
-            batch = whole_maps(view, channels[start : start + at_once], device)
-            parts.append((_forward(network, batch)[-1] - batch.start)[:, 0].cpu().numpy())
-    return np.concatenate(parts)
+    found = np.empty((len(channels), *view.shown.shape), dtype=np.float32)
+    for tile in tiles(view.shown.shape, TILE_SIDE, network.config.reach):
+        part = view.crop(*tile.seen)
+        at_once = max(1, BATCH_PIXELS // part.shown.size)
+        with torch.inference_mode():
+            for start in range(0, len(channels), at_once):
+                batch = whole_maps(part, channels[start : start + at_once], device)
+                correction = (_forward(network, batch)[-1] - batch.start)[:, 0].cpu().numpy()
+                found[(slice(start, start + at_once), *tile.core)] = correction[(slice(None), *tile.within)]
+    return found
 
 
 def _checked_channels(data: TrainingData, random_state: int) -> np.ndarray:

@@ -17,7 +17,7 @@ from transst_py.imputation.gene_images import Frame, common_step
 from transst_py.imputation.holdout import holes, random_spots
 from transst_py.imputation.spots import Section, Sites
 
-__all__ = ["HIDDEN_SHARE", "Layout", "View", "sparser_masks"]
+__all__ = ["HIDDEN_SHARE", "Layout", "Tile", "View", "sparser_masks", "tiles"]
 
 # A comb with fewer spots teaches nothing about the tissue.
 MIN_SHOWN = 12
@@ -60,6 +60,44 @@ class View:
         frame, index = layout.frame, asked.sites.lattice
         weight = frame.lay(1.0 / asked.noise[:, None], index)[0]
         return replace(self, target=frame.lay(values, index), weight=weight)
+
+    def crop(self, rows: slice, columns: slice) -> View:
+        """The same of a rectangle of pixels."""
+        images = {name: getattr(self, name)[:, rows, columns] for name in ("start", "observed", "target")}
+        planes = {name: getattr(self, name)[rows, columns] for name in ("shown", "tissue", "weight")}
+        return replace(self, **images, **planes)
+
+
+@dataclass(frozen=True)
+class Tile:
+    """A rectangle of an image, with a halo of what its pixels depend on; slices of rows and of columns.
+
+    Attributes
+    ----------
+    core
+        The rectangle.
+    seen
+        The rectangle with the halo, as far as the image goes.
+    within
+        The rectangle, counted from the corner of `seen`.
+    """
+
+    core: tuple[slice, slice]
+    seen: tuple[slice, slice]
+    within: tuple[slice, slice]
+
+
+def tiles(shape: tuple[int, ...], side: int, reach: int | None) -> list[Tile]:
+    """Cut an image into tiles of some side; one tile if pixels depend on the whole image (`reach` None)."""
+    if reach is None or max(shape) <= side:
+        side, reach = max(shape), 0
+    cut = [[_span(start, side, reach, n) for start in range(0, n, side)] for n in shape]
+    return [Tile(*zip(row, column, strict=True)) for row in cut[0] for column in cut[1]]
+
+
+def _span(start: int, side: int, reach: int, n: int) -> tuple[slice, slice, slice]:
+    stop, first = min(start + side, n), max(start - reach, 0)
+    return slice(start, stop), slice(first, min(stop + reach, n)), slice(start - first, stop - first)
 
 
 @dataclass(frozen=True)

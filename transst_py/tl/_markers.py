@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -12,8 +12,16 @@ import scipy.sparse as sp
 from anndata import AnnData
 from scipy import stats
 
-from transst_py._typing import SpatialDataLike
-from transst_py._validation import check_anndata, check_choice, check_matrix, check_obs_column, list_some
+from transst_py._typing import Matrix, SpatialDataLike
+from transst_py._validation import (
+    check_anndata,
+    check_choice,
+    check_matrix,
+    check_obs_column,
+    check_survey,
+    list_some,
+)
+from transst_py.chunks import RowChunks
 from transst_py.counts import thin_counts
 from transst_py.markers import (
     Comparisons,
@@ -23,7 +31,7 @@ from transst_py.markers import (
     rank_sum_test,
     welch_test,
 )
-from transst_py.normalize import log_expression
+from transst_py.normalize import log_expression, log_normalize, typical_total
 from transst_py.tl._views import own_data
 
 __all__ = ["rank_domain_genes", "split_counts"]
@@ -31,6 +39,8 @@ __all__ = ["rank_domain_genes", "split_counts"]
 METHODS = ("wilcoxon", "t", "contrast")
 NORMALIZATIONS = ("log", "linear", "none")
 _SPLITS = "count_splits"
+# Values of genes that are not in memory to be held at a time.
+_BLOCK_VALUES = 1 << 25
 
 
 def split_counts(
@@ -141,7 +151,8 @@ def rank_domain_genes(
     Parameters
     ----------
     adata
-        Spots x genes. Of a SpatialData: its only table.
+        Spots x genes. Of a SpatialData: its only table. The expression may lie in a file or be a dask array:
+        it is then read for some genes at a time, as many times as it takes to hold at most 270 MB of values.
     key
         Column of `adata.obs` with the domains.
     layer
@@ -205,14 +216,14 @@ def rank_domain_genes(
         were not found on one half and tested on the other; a contrast on the counts that gave the domains;
         imputed values are tested.
     """
-    adata = check_anndata(adata)
+    adata = check_anndata(adata, in_memory=False)
     check_choice("method", method, METHODS)
     check_choice("normalization", normalization, NORMALIZATIONS)
     _check_not_imputed(adata, layer, allow_imputed)
     domains = _domain_factor(adata, key)
     names = domains.cat.categories
     comparisons = _comparisons(reference, names)
-    X = check_matrix(adata, layer)
+    X = check_matrix(adata, layer, stored=True)
     tested = np.flatnonzero(domains.notna())
     factors = _factors(adata, key, tested) if method == "contrast" else None
     independent = _independent_counts(adata, key, layer)
@@ -223,16 +234,18 @@ def rank_domain_genes(
             UserWarning,
             stacklevel=2,
         )
-    # Sparse before normalising: the two ways of scaling round differently, which can break ties.
-    kept = sp.csr_matrix(X if len(tested) == adata.n_obs else X[tested])
-    X = sp.csc_matrix(log_expression(kept, "none" if normalization == "none" else "log"))
     codes = domains.cat.codes.to_numpy()[tested].astype(np.int64)
-    values = _linear(X) if normalization == "linear" else X
-    if factors is not None:
-        tests = contrast_test(values, codes, comparisons, factors)
-    else:
-        tests = (rank_sum_test if method == "wilcoxon" else welch_test)(values, codes, comparisons)
-    table = _marker_table(X, codes, comparisons, tests, names, adata.var_names)
+    blocks = _stored_blocks if isinstance(X, RowChunks) else _all_genes
+    parts = []
+    for values in blocks(X, tested, normalization != "none"):
+        scaled = _linear(values) if normalization == "linear" else values
+        if factors is not None:
+            tests = contrast_test(scaled, codes, comparisons, factors)
+        else:
+            tests = (rank_sum_test if method == "wilcoxon" else welch_test)(scaled, codes, comparisons)
+        parts.append(_statistics(values, codes, comparisons, tests))
+    statistics = {name: np.hstack([part[name] for part in parts]) for name in parts[0]}
+    table = _marker_table(statistics, comparisons, names, adata.var_names)
     if reference == "rest":
         del table["reference"]
     record = {
@@ -260,6 +273,29 @@ def _check_not_imputed(adata: AnnData, layer: str | None, allowed: bool) -> None
     if not allowed:
         raise ValueError(f"{fault}; test on the counts, or insist with `allow_imputed=True`")
     warnings.warn(f"{fault}; rank by them only", UserWarning, stacklevel=3)
+
+
+def _all_genes(X: Matrix, tested: np.ndarray, counts: bool) -> Iterator[sp.csc_matrix]:
+    """Yield the expression of the tested spots, on the scale that is tested."""
+    # Sparse before normalising: the two ways of scaling round differently, which can break ties.
+    kept = sp.csr_matrix(X if len(tested) == X.shape[0] else X[tested])
+    yield sp.csc_matrix(log_expression(kept, "log" if counts else "none"))
+
+
+def _stored_blocks(X: RowChunks, tested: np.ndarray, counts: bool) -> Iterator[sp.csc_matrix]:
+    """Yield the same of one run of genes after the other, each in one pass over the rows."""
+    survey = check_survey(X, counts=counts)
+    totals = X.totals()[tested]
+    X = X if len(tested) == X.shape[0] else X[tested]
+    X = X.then(sp.csr_matrix)
+    if counts:
+        X = log_normalize(X, target_sum=typical_total(totals))
+    start, stored = 0, np.concatenate([[0], np.cumsum(survey.detected)])
+    while start < X.shape[1]:
+        stop = int(np.searchsorted(stored, stored[start] + _BLOCK_VALUES, side="right")) - 1
+        stop = min(max(stop, start + 1), X.shape[1])
+        yield sp.csc_matrix(X[:, start:stop].to_memory())
+        start = stop
 
 
 def _linear(X: sp.csc_matrix) -> sp.csc_matrix:
@@ -336,26 +372,26 @@ def _independent_counts(adata: AnnData, key: str, layer: str | None) -> str:
     return "no"
 
 
-def _marker_table(
-    X: sp.csc_matrix,
-    codes: np.ndarray,
-    comparisons: Comparisons,
-    tests: tuple[np.ndarray, np.ndarray],
-    names: pd.Index,
-    genes: pd.Index,
-) -> pd.DataFrame:
-    """Lay all statistics out by comparison and descending score."""
+def _statistics(
+    X: sp.csc_matrix, codes: np.ndarray, comparisons: Comparisons, tests: tuple[np.ndarray, np.ndarray]
+) -> dict[str, np.ndarray]:
+    """All statistics of some genes, (C, genes) each."""
     scores, p_values = tests
     inside, outside = detection_fractions(X, codes, comparisons)
-    statistics = {
+    return {
         "score": scores,
         "log_fold_change": log_fold_changes(X, codes, comparisons),
         "p_value": p_values,
-        "p_adjusted": stats.false_discovery_control(p_values, axis=1),
         "fraction_in": inside,
         "fraction_out": outside,
     }
-    order = np.argsort(-scores, axis=1, kind="stable")
+
+
+def _marker_table(
+    statistics: dict[str, np.ndarray], comparisons: Comparisons, names: pd.Index, genes: pd.Index
+) -> pd.DataFrame:
+    """Lay all statistics out by comparison and descending score."""
+    order = np.argsort(-statistics["score"], axis=1, kind="stable")
     against = comparisons.outside.argmax(axis=1)
     table = pd.DataFrame(
         {
@@ -366,4 +402,7 @@ def _marker_table(
     )
     for name, values in statistics.items():
         table[name] = np.take_along_axis(values, order, axis=1).ravel()
+        if name == "p_value":
+            adjusted = stats.false_discovery_control(values, axis=1)
+            table["p_adjusted"] = np.take_along_axis(adjusted, order, axis=1).ravel()
     return table
