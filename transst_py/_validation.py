@@ -27,6 +27,7 @@ __all__ = [
     "check_counts",
     "check_lattice_columns",
     "check_matrix",
+    "check_not_text",
     "check_obs_column",
     "check_samples",
     "check_seed",
@@ -308,6 +309,18 @@ def check_choice(argument: str, value: str, allowed: tuple[str, ...]) -> None:
     """
     if value not in allowed:
         raise ValueError(f"`{argument}`: unknown value {value!r}; choose one of {', '.join(allowed)}")
+
+
+def check_not_text(argument: str, names: Any) -> None:
+    """Refuse a single text where a list of names is wanted: it would be taken for a list of letters.
+
+    Raises
+    ------
+    TypeError
+        It is one.
+    """
+    if isinstance(names, str):
+        raise TypeError(f"`{argument}` must be a list of names, got the text {names!r}; write [{names!r}]")
 
 
 def check_whole_number(argument: str, value: Any, *, at_least: int) -> None:
