@@ -248,7 +248,7 @@ class TestWithoutData:
         page = read(tst.report(dense, tmp_path / "r.html"))
         assert page.empty_sections() == [name for name in SECTIONS if name not in ("summary", "imputation")]
         top = dense.var_names[dense.layers["imputed"].mean(axis=0).argmax()]
-        assert f"Maps of {top}:" in page.images["imputation"][0]["alt"]
+        assert f"Two maps of {top}:" in page.images["imputation"][0]["alt"]
 
     def test_genes_that_no_domain_is_marked_by(self, full, tmp_path):
         full.uns["transst_markers"]["score"] = -1.0
