@@ -64,10 +64,10 @@ def as_float_matrix(X: Any) -> Matrix:
     return X.astype(np.float32 if exact else np.float64)
 
 
-def check_anndata(data: Any, *, what: str = "adata", in_memory: bool = True) -> AnnData:
+def check_anndata(data: Any, *, what: str = "adata", in_memory: bool | None = True) -> AnnData:
     """Return an AnnData: `data` itself, or the only table of a SpatialData.
 
-    `in_memory` says whether its expression has to be in memory.
+    `in_memory` says whether its expression has to be in memory; None: it is not looked at.
 
     Raises
     ------
@@ -84,7 +84,7 @@ def check_anndata(data: Any, *, what: str = "adata", in_memory: bool = True) -> 
         raise TypeError(f"`{what}` must be an AnnData, got {type(data).__name__}")
     if in_memory and data.isbacked:
         raise ValueError(f"`{what}` is backed by a file; load it first: {what.split()[0]}.to_memory()")
-    if data.isbacked and data.is_view:
+    if in_memory is False and data.isbacked and data.is_view:
         raise ValueError(
             f"`{what}` is a view of an AnnData that is backed by a file, and would be loaded whole; write "
             "the chosen rows to a file of their own (copy(filename)), and open that"

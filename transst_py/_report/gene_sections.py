@@ -141,6 +141,6 @@ def _panel(subject: Subject, adata: AnnData, gene: str) -> Picture:
     sample_key = adata.uns["imputation"].get("sample_key")
     return draw(
         lambda: pl.imputation(adata, gene, spatial_key=subject.spatial_key, sample_key=sample_key),
-        f"Two maps of {gene}{'' if sample_key is None else ' for each sample'}: at the measured spots, and at "
-        "all spots after imputation.",
+        f"Two maps of {gene}{'' if sample_key is None else ' for each sample'}: at the measured spots, and "
+        "at all spots after imputation.",
     )
