@@ -48,7 +48,7 @@ def domains(
     sample_key
         Column of `adata.obs` with the samples, each drawn in a panel of its own.
     palette
-        Own colours: name -> colour, or one a domain.
+        Own colours: name -> colour, or one a domain, such as scanpy's `adata.uns[key + "_colors"]`.
     spot_size
         Diameter in units of the coordinates; None is the distance between neighbouring spots, over an image
         0.7 of it.
