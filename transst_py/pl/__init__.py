@@ -1,7 +1,7 @@
 """Plots on matplotlib Axes.
 
-No function touches pyplot's global state. `axes.figure` is what to save, with `savefig`; as the last line of a
-notebook's cell it is shown, after `%matplotlib inline`.
+No function touches pyplot's global state. `axes.figure` is what to save, with `savefig`; a notebook shows it
+as the last line of a cell, after `%matplotlib inline`.
 """
 
 from transst_py.pl._agreement import agreement
