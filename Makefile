@@ -28,7 +28,7 @@ setup:
 demo: setup
 	Rscript inst/scripts/demo.R demo_output
 
-# Two at a time, the longest first; each prints all that it has to say when it ends (needs GNU make 4).
+# Two at a time, the longest first; each prints when it ends. One at a time where make cannot keep the prints apart.
 SIDE_BY_SIDE := $(if $(filter output-sync,$(.FEATURES)),--jobs=2 --output-sync=target)
 test: setup
 	@echo "Testing and checking both packages, two jobs at a time; each prints when it ends."

@@ -27,6 +27,7 @@ __all__ = [
     "check_counts",
     "check_lattice_columns",
     "check_matrix",
+    "check_not_text",
     "check_obs_column",
     "check_samples",
     "check_seed",
@@ -63,10 +64,10 @@ def as_float_matrix(X: Any) -> Matrix:
     return X.astype(np.float32 if exact else np.float64)
 
 
-def check_anndata(data: Any, *, what: str = "adata", in_memory: bool = True) -> AnnData:
+def check_anndata(data: Any, *, what: str = "adata", in_memory: bool | None = True) -> AnnData:
     """Return an AnnData: `data` itself, or the only table of a SpatialData.
 
-    `in_memory` says whether its expression has to be in memory.
+    `in_memory` says whether its expression has to be in memory; None: it is not looked at.
 
     Raises
     ------
@@ -83,7 +84,7 @@ def check_anndata(data: Any, *, what: str = "adata", in_memory: bool = True) -> 
         raise TypeError(f"`{what}` must be an AnnData, got {type(data).__name__}")
     if in_memory and data.isbacked:
         raise ValueError(f"`{what}` is backed by a file; load it first: {what.split()[0]}.to_memory()")
-    if data.isbacked and data.is_view:
+    if in_memory is False and data.isbacked and data.is_view:
         raise ValueError(
             f"`{what}` is a view of an AnnData that is backed by a file, and would be loaded whole; write "
             "the chosen rows to a file of their own (copy(filename)), and open that"
@@ -308,6 +309,18 @@ def check_choice(argument: str, value: str, allowed: tuple[str, ...]) -> None:
     """
     if value not in allowed:
         raise ValueError(f"`{argument}`: unknown value {value!r}; choose one of {', '.join(allowed)}")
+
+
+def check_not_text(argument: str, names: Any) -> None:
+    """Refuse a single text where a list of names is wanted: it would be taken for a list of letters.
+
+    Raises
+    ------
+    TypeError
+        It is one.
+    """
+    if isinstance(names, str):
+        raise TypeError(f"`{argument}` must be a list of names, got the text {names!r}; write [{names!r}]")
 
 
 def check_whole_number(argument: str, value: Any, *, at_least: int) -> None:

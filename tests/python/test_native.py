@@ -241,6 +241,7 @@ def test_plots_of_spots_take_backed_files(finished, tmp_path):
                 plot(backed)
         else:
             assert plot(backed).get_title() == plot(finished).get_title()
+            assert plot(backed[:150]).get_title() == plot(finished[:150]).get_title()
     backed.file.close()
 
 

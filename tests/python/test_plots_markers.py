@@ -158,6 +158,8 @@ class TestMarkers:
             tst.pl.markers(ranked, key="label", n_genes=0)
         with pytest.raises(KeyError, match="`genes`: adata has no gene 'nope'"):
             tst.pl.markers(ranked, key="label", genes=["gene1", "nope"])
+        with pytest.raises(TypeError, match=r"`genes` must be a list of names, got the text 'gene1'"):
+            tst.pl.markers(ranked, key="label", genes="gene1")
         ranked.uns["label_markers"]["score"] = -1.0
         with pytest.raises(ValueError, match="no gene is higher in a domain than outside"):
             tst.pl.markers(ranked, key="label")

@@ -248,7 +248,7 @@ class TestWithoutData:
         page = read(tst.report(dense, tmp_path / "r.html"))
         assert page.empty_sections() == [name for name in SECTIONS if name not in ("summary", "imputation")]
         top = dense.var_names[dense.layers["imputed"].mean(axis=0).argmax()]
-        assert f"maps of {top}:" in page.images["imputation"][0]["alt"]
+        assert f"Two maps of {top}:" in page.images["imputation"][0]["alt"]
 
     def test_genes_that_no_domain_is_marked_by(self, full, tmp_path):
         full.uns["transst_markers"]["score"] = -1.0
@@ -288,6 +288,15 @@ class TestOtherInput:
             widths.append(int(found.images["domains"][0]["width"]))
         assert widths[1] > 1.5 * widths[0]
         assert "Samples2" in found.texts["summary"].replace("\n", "")
+
+    def test_samples_of_the_imputation_get_panels(self, full, tmp_path):
+        full.obs["slice"] = np.where(full.obs["array_col"] < 5, "left", "right")
+        heights = []
+        for sample_key in (None, "slice"):
+            finer = tst.tl.impute(full, method="nearest", genes=["gene3"], sample_key=sample_key)
+            found = read(tst.report(full, tmp_path / "r.html", imputed=finer))
+            heights.append(int(found.images["imputation"][0]["height"]))
+        assert heights[1] > 1.5 * heights[0]
 
     def test_real_tissue(self, tmp_path):
         if not os.environ.get("TRANSST_DATA_DIR"):

@@ -138,7 +138,9 @@ def _shown_genes(subject: Subject, adata: AnnData) -> list[str]:
 
 
 def _panel(subject: Subject, adata: AnnData, gene: str) -> Picture:
+    sample_key = adata.uns["imputation"].get("sample_key")
     return draw(
-        lambda: pl.imputation(adata, gene, spatial_key=subject.spatial_key),
-        f"Two maps of {gene}: at the measured spots, and at all spots after imputation.",
+        lambda: pl.imputation(adata, gene, spatial_key=subject.spatial_key, sample_key=sample_key),
+        f"Two maps of {gene}{'' if sample_key is None else ' for each sample'}: at the measured spots, and "
+        "at all spots after imputation.",
     )

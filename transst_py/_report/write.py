@@ -16,7 +16,7 @@ from transst_py._report import domain_sections, gene_sections
 from transst_py._report.page import render
 from transst_py._report.subject import Subject
 from transst_py._typing import SpatialDataLike
-from transst_py._validation import check_anndata, check_obs_column, list_some
+from transst_py._validation import check_anndata, check_not_text, check_obs_column, list_some
 from transst_py.pl._images import find_images
 from transst_py.pl._panels import find_samples
 
@@ -182,8 +182,7 @@ def _check_imputed(imputed: AnnData | None, genes: Sequence[str] | None) -> None
         return
     if "imputation" not in imputed.uns:
         raise KeyError("`imputed`: its uns has no record of an imputation; give what `tl.impute` returned")
-    if isinstance(genes, str):
-        raise TypeError(f"`genes` must be a list of names, got the text {genes!r}")
+    check_not_text("genes", genes)
     known = {str(gene) for gene in np.atleast_1d(imputed.uns["imputation"]["genes"])}
     unknown = [gene for gene in genes or () if gene not in known]
     if unknown:

@@ -1,4 +1,8 @@
-"""Plots on matplotlib Axes. No function touches pyplot's global state."""
+"""Plots on matplotlib Axes.
+
+No function touches pyplot's global state. `axes.figure` is what to save, with `savefig`; a notebook shows it
+as the last line of a cell, after `%matplotlib inline`.
+"""
 
 from transst_py.pl._agreement import agreement
 from transst_py.pl._choice import n_domains

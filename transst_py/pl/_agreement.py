@@ -58,7 +58,7 @@ def agreement(
     ValueError
         No spot has both, or there are more than 60 different labels.
     """
-    adata = check_anndata(adata, in_memory=False)
+    adata = check_anndata(adata, in_memory=None)
     counts, index = agreement_table(adata, key, labels)
     rows = [f"{name} ({n})" for name, n in counts.sum(axis=1).items()]
     columns = [str(name) for name in counts.columns]

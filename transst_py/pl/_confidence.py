@@ -59,7 +59,7 @@ def confidence(
     ValueError
         The column holds something else than probabilities; and as in `pl.domains`.
     """
-    adata = check_anndata(adata, in_memory=False)
+    adata = check_anndata(adata, in_memory=None)
     name = f"{key}_confidence"
     values = _probabilities(adata, name)
     colors = mpl.colormaps[cmap].with_extremes(bad=MISSING_COLOR)

@@ -48,7 +48,7 @@ def domains(
     sample_key
         Column of `adata.obs` with the samples, each drawn in a panel of its own.
     palette
-        Own colours: name -> colour, or one a domain.
+        Own colours: name -> colour, or one a domain, such as scanpy's `adata.uns[key + "_colors"]`.
     spot_size
         Diameter in units of the coordinates; None is the distance between neighbouring spots, over an image
         0.7 of it.
@@ -77,7 +77,7 @@ def domains(
         A spot has no sample, the palette lacks a domain, both `ax` and `sample_key` are given, it cannot be
         told which library a sample is, or its spots lie outside of the image.
     """
-    adata = check_anndata(adata, in_memory=False)
+    adata = check_anndata(adata, in_memory=None)
     labels = check_obs_column(adata, key, argument="key").astype("category")
     names = [str(name) for name in labels.cat.categories]
     colors = domain_colors(names, palette)

@@ -20,6 +20,7 @@ from transst_py._validation import (
     check_anndata,
     check_choice,
     check_matrix,
+    check_not_text,
     check_obs_column,
     check_whole_number,
     list_some,
@@ -78,10 +79,11 @@ def markers(
     KeyError
         The genes were not ranked, or there is no such column, layer or gene.
     TypeError, ValueError
-        Unknown `kind`, no gene, or `n_genes` is no whole number from 1 on.
+        Unknown `kind`, no gene, `genes` is a single text, or `n_genes` is no whole number from 1 on.
     """
     adata = check_anndata(adata)
     check_choice("kind", kind, KINDS)
+    check_not_text("genes", genes)
     groups = {"": list(genes)} if genes is not None else top_markers(marker_table(adata, key), n_genes)
     shown = [gene for names in groups.values() for gene in names]
     _check_genes(adata, shown)

@@ -24,7 +24,7 @@ def fit_record(adata: AnnData | SpatialDataLike, key: str) -> Mapping[str, Any]:
     KeyError
         Its `uns` has none of that name.
     """
-    record = check_anndata(adata, in_memory=False).uns.get(key)
+    record = check_anndata(adata, in_memory=None).uns.get(key)
     if not isinstance(record, Mapping) or "mixture" not in record:
         raise KeyError(f"`key`: adata.uns has no record {key!r} of a fit; run `tl.transst` first")
     return record

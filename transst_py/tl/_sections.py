@@ -16,6 +16,7 @@ from transst_py._validation import (
     LATTICE_COLUMNS,
     check_lattice_columns,
     check_matrix,
+    check_not_text,
     check_samples,
     list_some,
 )
@@ -269,8 +270,7 @@ def gene_columns(adata: AnnData, genes: Sequence[str] | None) -> np.ndarray:
     """Return the column numbers of the wanted genes."""
     if genes is None:
         return np.arange(adata.n_vars)
-    if isinstance(genes, str):
-        raise TypeError(f"`genes` must be a list of names, got the text {genes!r}; write [{genes!r}]")
+    check_not_text("genes", genes)
     wanted = pd.Index(genes)
     if wanted.empty or not wanted.is_unique:
         raise ValueError("`genes` must name at least one gene, and none twice")
