@@ -348,7 +348,8 @@ class TransST(BaseEstimator):
         apart: another start from scratch, no evidence for the classes.
         """
         mixture = fits["classes"][0]
-        assert self.class_coordinates_ is not None and mixture.domain_classes_ is not None
+        assert self.class_coordinates_ is not None
+        assert mixture.domain_classes_ is not None
         expected = min(mixture.n_components, len(self.class_coordinates_.classes))
         if len(np.unique(mixture.domain_classes_)) < expected:
             return "loadings"

@@ -161,6 +161,30 @@ class StandardizedMatrix:
         """Return the (p,) mean of the standardised rows."""
         return np.asarray((column_moments(self.X)[0] - self.mean) / self.scale)
 
+    def group_means(self, groups: np.ndarray, n_groups: int) -> np.ndarray:
+        """Return the mean of the rows of every group, (n_groups, p), in one pass; 0 for a group without rows.
+
+        `groups` holds 0..n_groups-1 for each row.
+        """
+        counts = np.bincount(groups, minlength=n_groups)
+        means = self._group_sums(n_groups, groups) / np.maximum(counts, 1)[:, None]
+        return np.asarray(np.where(counts[:, None] > 0, (means - self.mean) / self.scale, 0.0))
+
+    def _group_sums(self, n_groups: int, groups: np.ndarray) -> np.ndarray:
+        """Sums of the rows as they are, not standardised, (n_groups, p)."""
+        if isinstance(self.X, RowChunks):
+            return np.asarray(self.X.reduce(self.of_chunk("_group_sums", n_groups), groups, save=False))
+        total = np.zeros((n_groups, self.shape[1]))
+        for batch in gen_batches(self.shape[0], _CHUNK_ROWS):
+            rows = self.X[batch]
+            member = sp.csr_matrix(
+                (np.ones(rows.shape[0]), (groups[batch], np.arange(rows.shape[0]))),
+                shape=(n_groups, rows.shape[0]),
+            )
+            product = member @ rows
+            total += product.toarray() if sp.issparse(product) else product
+        return total
+
     def column_squares(self) -> np.ndarray:
         """Return the (p,) sums of squares of the standardised columns."""
         mean, variance = column_moments(self.X)
