@@ -22,7 +22,7 @@
 }
 
 # Spots that touch would hide the image behind them.
-.OVERIMAGE <- 0.6
+.OVERIMAGE <- 0.7
 
 .moved <- function(frame, shift) {
     for (column in intersect(names(frame), c("x", "xmax"))) frame[[column]] <- frame[[column]] - shift[[1L]]
@@ -68,7 +68,7 @@
             legend.position = "right",
             strip.text = ggplot2::element_text(margin = ggplot2::margin(3, 3, 3, 3)),
             plot.title = ggplot2::element_text(size = 11, hjust = 0.5, margin = ggplot2::margin(b = 6)),
-            plot.margin = ggplot2::margin(6, 6, 6, 6)
+            plot.background = .white(), plot.margin = ggplot2::margin(6, 6, 6, 6)
         )
     )
 }

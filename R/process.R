@@ -94,6 +94,7 @@ NULL
         }
         python <- .chosenPython()
         env <- c(callr::rcmd_safe_env(), if (!is.null(python)) c(RETICULATE_PYTHON = python))
+        .sayIfWatched("starting a background R process ...")
         .background$session <- callr::r_session$new(
             callr::r_session_options(stdout = "|", stderr = "|", env = env)
         )

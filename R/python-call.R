@@ -133,7 +133,7 @@ print.transst_python_error <- function(x, ...) {
     if (length(unknown)) {
         .stop(
             "unknown argument ", .listSome(unknown), "; `...` takes: ",
-            paste(.toCamel(allowed), collapse = ", ")
+            paste(.toCamel(allowed), collapse = ", "), .didYouMean(unknown[[1L]], .toCamel(allowed))
         )
     }
     values <- lapply(stats::setNames(given, given), function(name) .pythonValue(options[[name]], name))

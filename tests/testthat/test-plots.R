@@ -17,6 +17,20 @@ test_that("plotDomains() shows every spot in its place and colour", {
     expect_error(plotDomains(spe, size = 3), "unused argument")
 })
 
+test_that("pictures have a white background", {
+    spe <- tinySpe()
+    spe$transst <- factor(rep(c("a", "b"), 5))
+    spe$transst_confidence <- 0.5
+    plots <- list(
+        plotDomains(spe), plotConfidence(spe), plotMarkers(spe, genes = "gene1"),
+        plotImputation(spe, "gene1", "counts"), plotAgreement(spe, "sample_id")
+    )
+    for (plot in plots) {
+        background <- ggplot2::calc_element("plot.background", ggplot2::ggplot_build(plot)$plot$theme)
+        expect_identical(background$fill, "white")
+    }
+})
+
 test_that("colours are stable and distinct, for few and many domains", {
     for (n in c(1L, 3L, 8L, 9L, 25L)) {
         colours <- TransST:::.domainColours(as.character(seq_len(n)))
