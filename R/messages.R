@@ -1,8 +1,10 @@
 # Errors name the argument, say what was found and what to do; the call of an internal function would
 # only distract.
 .stop <- function(..., class = NULL) {
-    stop(errorCondition(paste0(...), class = c(class, "transst_error"), call = NULL))
+    stop(errorCondition(.makeMessage(..., domain = NA), class = c(class, "transst_error"), call = NULL))
 }
+
+.warn <- function(text, class) warning(warningCondition(text, class = class, call = NULL))
 
 # The first few names for a message.
 .listSome <- function(names, limit = 5L) {

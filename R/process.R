@@ -68,8 +68,8 @@ NULL
 .awaitAnswer <- function(session) {
     repeat {
         ready <- session$poll_io(1000L)
-        cat(session$read_output())
-        cat(session$read_error(), file = stderr())
+        writeLines(session$read_output(), sep = "")
+        writeLines(session$read_error(), stderr(), sep = "")
         answer <- if (ready[["process"]] == "ready") session$read()
         if (!is.null(answer) && answer$code == 200L) {
             return(answer)
