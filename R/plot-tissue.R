@@ -37,6 +37,18 @@
     }
 }
 
+.checkAlpha <- function(alpha) {
+    if (!is.numeric(alpha) || length(alpha) != 1L || is.na(alpha) || alpha < 0 || alpha > 1) {
+        .stop("`alpha` must be one number from 0 to 1, got ", deparse1(alpha))
+    }
+}
+
+.checkFlag <- function(value, argument) {
+    if (!isTRUE(value) && !isFALSE(value)) {
+        .stop("`", argument, "` must be TRUE or FALSE, got ", deparse1(value))
+    }
+}
+
 # Typical distance from a spot to the nearest one elsewhere; some of the spots tell it well enough.
 .spotSpacing <- function(x, y) {
     some <- unique(round(seq(1, length(x), length.out = min(length(x), 100L))))
@@ -51,6 +63,8 @@
 # The layers of a map, beneath its colour scale. Pixel rows count downwards, so y is reversed.
 # `title` is for a single panel; the panels of samples have their names.
 .map <- function(tissue, flipY, alpha, title = NULL, facets = NULL) {
+    .checkFlag(flipY, "flipY")
+    .checkAlpha(alpha)
     rows <- if ("sample" %in% names(tissue$spots)) ggplot2::vars(.data$sample)
     list(
         if (!is.null(tissue$images)) .imageLayer(tissue$images),
