@@ -15,7 +15,7 @@ export TRANSST_REFERENCE_DIR ?= $(abspath $(wildcard ../shared/reference))
 help:
 	@echo "make demo      set up, then domains, markers and imputation on real tissue -> demo_output/"
 	@echo "make test      set up, then ruff, mypy, pytest, testthat, lintr and R CMD check; prints the coverage"
-	@echo "make check     R CMD check as it is, with its tests and vignettes"
+	@echo "make check     set up, then R CMD check as on CRAN, with tests and vignettes, and BiocCheck"
 	@echo "make setup     R >= 4.5 and its packages, .venv, .Rlib (see tools/setup.sh)"
 	@echo "make bench     accuracy and speed next to other methods, what is not there yet -> benchmarks/results/"
 	@echo "make docs      the documentation as a site, of both packages -> build/docs/index.html"
@@ -48,8 +48,9 @@ test-python: setup
 test-r: setup
 	Rscript tools/test_r.R
 
-check: setup
-	sh tools/check_r.sh
+check:
+	@sh tools/setup.sh check
+	sh tools/check_r.sh --bioc --as-cran
 
 # R CMD build makes the vignettes, and test-r runs the tests: not both once more.
 check-quick: setup

@@ -25,10 +25,18 @@
 # A column of the cell data, or an error that lists the columns there are.
 .cellColumn <- function(x, column, argument, what = "x") {
     cells <- .cellData(x)
-    if (!is.character(column) || length(column) != 1L || !column %in% names(cells)) {
+    if (!is.character(column) || length(column) != 1L || is.na(column)) {
         .stop(
-            "`", argument, "`: `", what, "` has no column ",
-            if (is.null(column)) "NULL" else .listSome(column), "; it has ", .listSome(names(cells))
+            "`", argument, "` must be the name of a column of `", what, "`, got ",
+            if (length(column) < 2L) deparse1(column) else paste(length(column), "values")
+        )
+    }
+    there <- names(cells)
+    if (!column %in% there) {
+        missed <- column %in% c("transst", "transst_confidence")
+        .stop(
+            "`", argument, "`: `", what, "` has no column '", column, "'; it has ", .listSome(there),
+            if (missed) "; run x <- transst(x, ...) first" else .didYouMean(column, there)
         )
     }
     cells[[column]]

@@ -75,7 +75,7 @@ setMethod("domainMarkers", "Seurat", function(
             why, "; test the counts of the measured spots, or set `allowImputed = TRUE` to rank genes only"
         )
     }
-    warning(warningCondition(why, class = "transst_imputed_warning", call = NULL))
+    .warn(why, "transst_imputed_warning")
 }
 
 .placeOf <- function(choice) {

@@ -69,22 +69,20 @@
         .stop(what, " must be a numeric matrix, got ", .describeMatrix(m))
     }
     stored <- 0
-    blocks <- DelayedArray::blockApply(
-        m,
-        function(block) {
-            block <- as(block, "dgCMatrix")
-            .checkComplete(block@x, what)
-            stored <<- stored + length(block@x)
-            if (stored > .Machine$integer.max) {
-                .stop(
-                    what, " has more non-zero values (", format(stored), " so far) than a dgCMatrix can ",
-                    "hold (", .Machine$integer.max, "); select genes or spots first"
-                )
-            }
-            unname(block)
-        },
-        grid = DelayedArray::colAutoGrid(m), as.sparse = TRUE, BPPARAM = NULL
-    )
+    grid <- DelayedArray::colAutoGrid(m)
+    blocks <- vector("list", length(grid))
+    for (i in seq_along(grid)) {
+        block <- as(DelayedArray::read_block(m, grid[[i]], as.sparse = TRUE), "dgCMatrix")
+        .checkComplete(block@x, what)
+        stored <- stored + length(block@x)
+        if (stored > .Machine$integer.max) {
+            .stop(
+                what, " has more non-zero values (", format(stored), " so far) than a dgCMatrix can ",
+                "hold (", .Machine$integer.max, "); select genes or spots first"
+            )
+        }
+        blocks[[i]] <- unname(block)
+    }
     plain <- do.call(cbind, blocks)
     dimnames(plain) <- dimnames(m)
     plain

@@ -3,6 +3,8 @@
 # Shares of black (below 0) or white (above 0) mixed into the palette for further domains.
 .SHADES <- c(0, -0.45, 0.55)
 .MISSING <- "#DDDDDD"
+# Without it a saved picture is transparent, so that its text is lost on a dark page.
+.white <- function() ggplot2::element_rect(fill = "white", colour = NA)
 .BLUE <- "#0072B2"
 .VERMILLION <- "#D55E00"
 

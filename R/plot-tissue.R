@@ -22,7 +22,7 @@
 }
 
 # Spots that touch would hide the image behind them.
-.OVERIMAGE <- 0.6
+.OVERIMAGE <- 0.7
 
 .moved <- function(frame, shift) {
     for (column in intersect(names(frame), c("x", "xmax"))) frame[[column]] <- frame[[column]] - shift[[1L]]
@@ -34,6 +34,18 @@
     fine <- is.numeric(spotSize) && length(spotSize) == 1L && is.finite(spotSize) && spotSize > 0
     if (!is.null(spotSize) && !fine) {
         .stop("`spotSize` must be NULL or one number above 0, got ", deparse1(spotSize))
+    }
+}
+
+.checkAlpha <- function(alpha) {
+    if (!is.numeric(alpha) || length(alpha) != 1L || is.na(alpha) || alpha < 0 || alpha > 1) {
+        .stop("`alpha` must be one number from 0 to 1, got ", deparse1(alpha))
+    }
+}
+
+.checkFlag <- function(value, argument) {
+    if (!isTRUE(value) && !isFALSE(value)) {
+        .stop("`", argument, "` must be TRUE or FALSE, got ", deparse1(value))
     }
 }
 
@@ -51,6 +63,8 @@
 # The layers of a map, beneath its colour scale. Pixel rows count downwards, so y is reversed.
 # `title` is for a single panel; the panels of samples have their names.
 .map <- function(tissue, flipY, alpha, title = NULL, facets = NULL) {
+    .checkFlag(flipY, "flipY")
+    .checkAlpha(alpha)
     rows <- if ("sample" %in% names(tissue$spots)) ggplot2::vars(.data$sample)
     list(
         if (!is.null(tissue$images)) .imageLayer(tissue$images),
@@ -68,7 +82,7 @@
             legend.position = "right",
             strip.text = ggplot2::element_text(margin = ggplot2::margin(3, 3, 3, 3)),
             plot.title = ggplot2::element_text(size = 11, hjust = 0.5, margin = ggplot2::margin(b = 6)),
-            plot.margin = ggplot2::margin(6, 6, 6, 6)
+            plot.background = .white(), plot.margin = ggplot2::margin(6, 6, 6, 6)
         )
     )
 }

@@ -8,7 +8,7 @@
 #' @param colours Colours of the domains, named by them or in the order of the levels; `NULL` takes a palette
 #'   for the colour-blind, in which a level keeps its colour whether or not others occur.
 #' @param spotSize Diameter of the spots in units of the coordinates; `NULL` is the distance between
-#'   neighbouring spots, over an image 0.6 of it.
+#'   neighbouring spots, over an image 0.7 of it.
 #' @param flipY Let y grow downwards, as in pictures?
 #' @param image Draw the tissue's image behind the spots? An `image_id` of `imgData(x)`; `TRUE` takes
 #'   `"hires"`, or else the first of the sample. Seurat objects must have images of class VisiumV2; there it

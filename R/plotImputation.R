@@ -34,6 +34,8 @@
 NULL
 
 .plotImputation <- function(x, genes, choice, log, relative, tissue, flipY, alpha, truth) {
+    .checkFlag(log, "log")
+    .checkFlag(relative, "relative")
     values <- list(value = as.matrix(.expression(x, choice, genes = genes)))
     if (!is.null(truth)) values$truth <- .truthOf(x, values$value, truth)
     if (log) values <- lapply(values, log1p)

@@ -47,7 +47,8 @@ NULL
         ggplot2::labs(x = NULL, y = "domain") +
         ggplot2::theme_minimal(base_size = 11) +
         ggplot2::theme(
-            panel.grid = ggplot2::element_blank(), plot.margin = ggplot2::margin(16, 6, 6, 6),
+            panel.grid = ggplot2::element_blank(), plot.background = .white(),
+            plot.margin = ggplot2::margin(16, 6, 6, 6),
             axis.text.x = ggplot2::element_text(angle = 90, hjust = 1, vjust = 0.5, face = "italic")
         )
 }

@@ -76,17 +76,16 @@ NULL
     list(
         breaks = c(powers, ends$at),
         labels = c(
-            sprintf("%g", 10^powers), ifelse(ends$penalty == 0, "0\nno transfer", "\u221e\nfull transfer")
+            sprintf("%g", 10^powers), ifelse(ends$penalty == 0, "0\nno transfer", "Inf\nfull transfer")
         )
     )
 }
 
 .penaltyTitle <- function(transfer) {
     penalty <- transfer$penalty
-    number <- if (is.finite(penalty)) sprintf("%g", penalty) else "\u221e"
     meaning <- if (penalty == 0) " (no transfer)" else if (!is.finite(penalty)) " (full transfer)"
     classes <- if (transfer$transferred == "classes") "\nthe domains follow the source's classes"
-    paste0("penalty ", number, " chosen", meaning, classes)
+    paste0("penalty ", sprintf("%g", penalty), " chosen", meaning, classes)
 }
 
 #' @rdname plotTransfer

@@ -68,8 +68,8 @@ NULL
 .awaitAnswer <- function(session) {
     repeat {
         ready <- session$poll_io(1000L)
-        cat(session$read_output())
-        cat(session$read_error(), file = stderr())
+        writeLines(session$read_output(), sep = "")
+        writeLines(session$read_error(), stderr(), sep = "")
         answer <- if (ready[["process"]] == "ready") session$read()
         if (!is.null(answer) && answer$code == 200L) {
             return(answer)
@@ -94,6 +94,7 @@ NULL
         }
         python <- .chosenPython()
         env <- c(callr::rcmd_safe_env(), if (!is.null(python)) c(RETICULATE_PYTHON = python))
+        .sayIfWatched("starting a background R process ...")
         .background$session <- callr::r_session$new(
             callr::r_session_options(stdout = "|", stderr = "|", env = env)
         )

@@ -10,9 +10,7 @@
     on.exit(.emptyExchange())
     answer <- .run(".answer", task, options, target, sources)
     list2env(answer$made, .exchange)
-    for (text in answer$warnings) {
-        warning(warningCondition(.inRWords(text, words), class = "transst_python_warning", call = NULL))
-    }
+    for (text in answer$warnings) .warn(.inRWords(text, words), "transst_python_warning")
     if (!is.null(answer$error)) {
         .raisePythonError(answer$error, words)
     }
@@ -133,7 +131,7 @@ print.transst_python_error <- function(x, ...) {
     if (length(unknown)) {
         .stop(
             "unknown argument ", .listSome(unknown), "; `...` takes: ",
-            paste(.toCamel(allowed), collapse = ", ")
+            paste(.toCamel(allowed), collapse = ", "), .didYouMean(unknown[[1L]], .toCamel(allowed))
         )
     }
     values <- lapply(stats::setNames(given, given), function(name) .pythonValue(options[[name]], name))

@@ -26,9 +26,13 @@
 # The bridge module of transst_py, imported once per session.
 .bridge <- function() {
     if (is.null(.python$bridge)) {
-        .choosePython()
-        .checkPython()
-        .python$bridge <- .importBridge()
+        # Ctrl-C waits: Python cannot load again what it has loaded in part.
+        suspendInterrupts({
+            .choosePython()
+            .checkPython()
+            .python$bridge <- .importBridge()
+        })
+        Sys.sleep(0) # now it has its turn, and not in the middle of a conversion
     }
     .python$bridge
 }
@@ -107,6 +111,7 @@
 }
 
 .startPython <- function() {
+    .sayIfWatched("starting Python and loading its packages ...")
     tryCatch(
         reticulate::py_config(),
         error = function(e) {
@@ -140,7 +145,9 @@
             ", but TransST is ", ours, "; restart R and do not import transst_py before TransST"
         )
     }
-    reticulate::import("transst_py.bridge._serve", convert = TRUE)
+    bridge <- reticulate::import("transst_py.bridge._serve", convert = TRUE)
+    bridge$attach()
+    bridge
 }
 
 #' Create the Python environment of TransST

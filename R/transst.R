@@ -129,7 +129,7 @@ setMethod(
 
 .checkNDomains <- function(nDomains, nSpots) {
     if (missing(nDomains) || is.null(nDomains)) {
-        .stop("`nDomains` is missing: give the number of domains")
+        .stop("`nDomains` is missing: give the number of domains, or several to choose from, such as 2:10")
     }
     whole <- is.numeric(nDomains) && length(nDomains) && all(is.finite(nDomains)) &&
         all(nDomains == round(nDomains))

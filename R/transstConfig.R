@@ -49,7 +49,7 @@ transstConfig <- function() {
 .pythonOrigin <- function() {
     config <- reticulate::py_config()
     c(
-        version = as.character(config$version),
+        version = reticulate::import("platform")$python_version(),
         path = config$python,
         `chosen by` = if (is.null(config$forced)) "reticulate" else config$forced
     )

@@ -18,6 +18,7 @@
 #' writeH5ad(simulateTissue(seed = 1)$target, file)
 #' @export
 writeH5ad <- function(x, file, assay = NULL, layer = NULL, compression = "gzip") {
+    .checkFile(file)
     options <- list(filename = path.expand(file), compression = compression)
     .callPython("write", options, .flattenAll(x, assay, layer))
     invisible(file)

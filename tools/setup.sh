@@ -8,6 +8,7 @@
 # Step 1 is skipped when R and its packages are already there, from whatever origin.
 #   TRANSST_SYSTEM_PACKAGES=no   never touch system packages: print the commands and stop
 #   PYTHON=/path/to/python3.11   the Python to build .venv from (>= 3.11, with libpython)
+# `sh tools/setup.sh check` adds what only `make check` needs.
 set -eu
 cd "$(dirname "$0")/.."
 ROOT=$PWD
@@ -23,6 +24,12 @@ DEBIAN_PACKAGES="r-base-core g++ gfortran make pandoc fonts-dejavu-core
  r-bioc-spatialexperiment r-cran-seurat r-cran-reticulate r-bioc-hdf5array r-cran-ggplot2 r-cran-patchwork
  r-cran-testthat r-cran-roxygen2 r-cran-knitr r-cran-rmarkdown r-bioc-biocstyle r-cran-lintr r-cran-covr
  r-cran-callr r-cran-scattermore"
+COMMANDS=Rscript
+if [ "${1:-}" = check ]; then
+    R_PACKAGES="$R_PACKAGES BiocCheck"
+    DEBIAN_PACKAGES="$DEBIAN_PACKAGES r-bioc-bioccheck qpdf"
+    COMMANDS="Rscript qpdf"
+fi
 
 t0=$(date +%s)
 say() { echo "[setup $(($(date +%s) - t0))s] $*"; }
@@ -37,6 +44,7 @@ Install these yourself, then run `make setup` again:
     install.packages(c("BiocManager", "Seurat", "reticulate", "ggplot2", "patchwork",
                        "testthat", "roxygen2", "knitr", "rmarkdown", "lintr", "covr", "callr", "scattermore"))
     BiocManager::install(c("SpatialExperiment", "HDF5Array", "BiocStyle"))
+    BiocManager::install("BiocCheck")  (for `make check` only, with the program qpdf)
 
   Python >= 3.11 built with a shared libpython, and the C headers rpy2 compiles against
     (R's own, plus libtirpc, pcre2, deflate, zstd, lzma, bz2, zlib, icu, blas).
@@ -47,7 +55,7 @@ TEXT
 }
 
 have_r() {
-    command -v Rscript >/dev/null 2>&1 || return 1
+    for command in $COMMANDS; do command -v "$command" >/dev/null 2>&1 || return 1; done
     Rscript --vanilla -e 'need <- commandArgs(TRUE)
         ok <- getRversion() >= "4.5.0" && all(nzchar(vapply(need, function(p) system.file(package = p), "")))
         quit(status = !ok)' $R_PACKAGES >/dev/null 2>&1

@@ -208,7 +208,7 @@ def test_traceback_is_shown_on_demand(fitted, capsys):
     assert main(["markers", "fit.h5ad", "--key", "none", "-o", "-", "--quiet"]) == 1
     quiet = capsys.readouterr().err
     assert quiet == (
-        "transst: error: --key: adata.obs has no column 'none'; it has 'array_row', 'array_col', 'label', "
+        "transst: error: --key: obs has no column 'none'; it has 'array_row', 'array_col', 'label', "
         "'transst'\n"
     )
     assert main(["markers", "fit.h5ad", "--key", "none", "-o", "-", "--quiet", "--traceback"]) == 1

@@ -72,6 +72,8 @@ test_that("sources and their labels are checked", {
     spe <- labelled()
     expect_error(transst(spe, spe, nDomains = 2), "`sourceLabels` is missing: name the column .*'label'")
     expect_error(transst(spe, spe, "lable", nDomains = 2), "`source` has no column 'lable'; it has .*'label'")
+    expect_error(transst(spe, spe, "lable", nDomains = 2), "; did you mean 'label'?", fixed = TRUE)
+    expect_error(transst(spe, spe, spe$label, nDomains = 2), "must be the name of .* `source`, got 10 values")
     expect_error(transst(spe, NULL, "label", nDomains = 2), "there is no `source`")
     expect_error(transst(spe, list(), "label", nDomains = 2), "`source` is an empty list")
     expect_error(transst(spe, tinyCounts(), "label", nDomains = 2), "must be an object of .* got 'matrix'")
@@ -105,6 +107,8 @@ test_that("unknown genes and tasks are refused", {
     expect_error(imputeSpots(tinySpe(), "guess"), "should be one of")
     expect_error(plotImputation(tinySpe(), "geneX", "counts"), "`genes`: not in `x`: 'geneX'")
     expect_error(domainMarkers(tinySpe()), "`domains`: `x` has no column 'transst'")
+    expect_error(plotDomains(tinySpe()), "; run x <- transst(x, ...) first", fixed = TRUE)
+    expect_error(plotConfidence(tinySpe()), "; run x <- transst(x, ...) first", fixed = TRUE)
 })
 
 test_that("log data where counts are expected are a warning", {
@@ -130,6 +134,21 @@ test_that("the name of the results must be one, and free", {
     seurat <- asSeurat(tinySpe())
     expect_error(transst(seurat, nDomains = 2, name = "RNA"), "assay, image or reduction named 'RNA'")
     expect_error(transst(seurat, nDomains = 2, name = "nCount_RNA"), "column 'nCount_RNA'")
+})
+
+test_that("a name is guessed from a few letters that differ, and not from more", {
+    guess <- TransST:::.didYouMean
+    expect_identical(guess("nfactor", c("nDomains", "nFactors")), "; did you mean 'nFactors'?")
+    for (name in list("colour", c("nFactor", "nDomain"), NULL, NA_character_, 3)) {
+        expect_identical(guess(name, c("nDomains", "nFactors")), "")
+    }
+    expect_identical(guess("nFactors", character()), "")
+})
+
+test_that("a file is refused before anything is computed", {
+    lost <- file.path(tempfile("none"), "x.h5ad")
+    expect_error(writeH5ad(tinySpe(), lost), "`file`: there is no folder '.*'; make it first")
+    expect_error(writeH5ad(tinySpe(), 3), "`file` must be one name of a file, got 3")
 })
 
 test_that("classes that cannot be converted are refused with those that can", {

@@ -25,7 +25,7 @@ test_that("plotTransfer() shows mean errors at their penalties, and the one chos
     expect_equal(bars$ymax - bars$ymin, 2 * plot$data$se)
     expect_identical(ggplot2::layer_data(plot, length(plot$layers))$x, 0)
     axis <- ggplot2::ggplot_build(plot)$layout$panel_params[[1L]]$x
-    expect_identical(axis$get_labels(), c("0.1", "1", "10", "0\nno transfer", "\u221e\nfull transfer"))
+    expect_identical(axis$get_labels(), c("0.1", "1", "10", "0\nno transfer", "Inf\nfull transfer"))
     expect_identical(as.numeric(axis$get_breaks()), c(-1, 0, 1, -2, 2))
     expect_identical(plot$labels$title, "penalty 1 chosen")
 })
@@ -33,7 +33,7 @@ test_that("plotTransfer() shows mean errors at their penalties, and the one chos
 test_that("plotTransfer() names the ends and what was taken over", {
     title <- function(...) plotTransfer(fitted(transfer = list(...)))$labels$title
     expect_identical(title(penalty = 0), "penalty 0 chosen (no transfer)")
-    expect_identical(title(penalty = Inf), "penalty \u221e chosen (full transfer)")
+    expect_identical(title(penalty = Inf), "penalty Inf chosen (full transfer)")
     expect_identical(
         title(transferred = "classes"), "penalty 1 chosen\nthe domains follow the source's classes"
     )

@@ -116,7 +116,7 @@ test_that("the image lies behind its spots", {
     expect_length(plot$layers, 2L)
     behind <- plot$layers[[1L]]$data
     # all of it within a spot's width of x = 0..4, y = 1..10, at two pixels a unit
-    margin <- 0.6 * sqrt(2)
+    margin <- 0.7 * sqrt(2)
     rows <- (round(2 * (1 - margin)):round(2 * (10 + margin))) + 1
     columns <- (0:round(2 * (4 + margin))) + 1
     rows <- rows[rows <= 20]
@@ -147,7 +147,7 @@ test_that("images that cannot be drawn are refused", {
     expect_error(plotDomains(spe, image = "hires"), "has no 'hires' of sample 'sample01'; it has 'lowres'")
     expect_error(plotDomains(mapOf(), image = TRUE), "imgData\\(x\\) has no image of sample 'sample01'")
     expect_error(plotDomains(spe, image = NA), "`image` must be TRUE, FALSE or the name")
-    expect_error(plotDomains(withImage(scale = 1000), image = TRUE), "the spots do not lie on it")
+    expect_error(plotDomains(withImage(scale = 1e5), image = TRUE), "the spots do not lie on it")
     two <- mapOf(sample_id = rep(c("s1", "s2"), each = 5))
     two$half <- rep(c("l", "r"), 5)
     expect_error(plotDomains(withImage(two), image = TRUE), "no image of sample 's2'")

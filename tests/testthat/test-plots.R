@@ -17,6 +17,31 @@ test_that("plotDomains() shows every spot in its place and colour", {
     expect_error(plotDomains(spe, size = 3), "unused argument")
 })
 
+test_that("pictures have a white background", {
+    spe <- tinySpe()
+    spe$transst <- factor(rep(c("a", "b"), 5))
+    spe$transst_confidence <- 0.5
+    plots <- list(
+        plotDomains(spe), plotConfidence(spe), plotMarkers(spe, genes = "gene1"),
+        plotImputation(spe, "gene1", "counts"), plotAgreement(spe, "sample_id")
+    )
+    for (plot in plots) {
+        background <- ggplot2::calc_element("plot.background", ggplot2::ggplot_build(plot)$plot$theme)
+        expect_identical(background$fill, "white")
+    }
+})
+
+test_that("switches and the opacity are checked", {
+    spe <- tinySpe()
+    spe$transst <- factor(rep(c("a", "b"), 5))
+    expect_error(plotDomains(spe, flipY = "no"), "`flipY` must be TRUE or FALSE, got \"no\"")
+    for (alpha in list("1", 2, NA, c(0.5, 1))) {
+        expect_error(plotDomains(spe, alpha = alpha), "`alpha` must be one number from 0 to 1, got ")
+    }
+    expect_error(plotImputation(spe, "gene1", "counts", log = NA), "`log` must be TRUE or FALSE, got NA")
+    expect_error(plotImputation(spe, "gene1", "counts", relative = 1), "`relative` must be TRUE or FALSE")
+})
+
 test_that("colours are stable and distinct, for few and many domains", {
     for (n in c(1L, 3L, 8L, 9L, 25L)) {
         colours <- TransST:::.domainColours(as.character(seq_len(n)))

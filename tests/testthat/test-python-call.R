@@ -80,7 +80,7 @@ test_that("whole numbers become integers, fractions and matrices stay, NA is ref
 test_that("unknown, doubled and unnamed arguments are refused", {
     skipWithoutPython()
     spe <- tinySpe()
-    expect_error(transst(spe, nDomains = 2, nFctors = 3), "unknown argument 'nFctors'.*nFactors")
+    expect_error(transst(spe, nDomains = 2, nFctors = 3), "unknown argument 'nFctors'.* mean 'nFactors'")
     expect_error(transst(spe, nDomains = 2, seed = 1, seed = 2), "matched by multiple|given twice")
     expect_error(transst(spe, nDomains = 2, nFactors = 4, n_factors = 2), "`nFactors` is given twice")
     expect_error(transst(spe, NULL, NULL, 2, 3), "must be named")
@@ -117,6 +117,10 @@ test_that("Python's progress is shown when asked for", {
     said <- reticulate::py_capture_output(quick(smallTissue()$target, verbose = TRUE))
     expect_match(said, "transst", fixed = TRUE)
     expect_identical(reticulate::py_capture_output(quick(smallTissue()$target)), "")
+    said <- reticulate::py_capture_output(
+        imputeSpots(smallTissue()$target, method = "nearest", verbose = TRUE)
+    )
+    expect_match(said, "imputation: nearest ...", fixed = TRUE)
 })
 
 test_that("both halves are of the same version", {
@@ -136,5 +140,6 @@ test_that("transstConfig() says what runs", {
     skipWithoutPython()
     config <- transstConfig()
     expect_null(config$problem)
+    expect_match(config$python[["version"]], "^3\\.[0-9]+\\.[0-9]+")
     expect_output(print(config), "rpy2 .*Status: ready")
 })

@@ -128,6 +128,31 @@ test_that("an interrupt before Python is reached is one too, in R's own code and
     )
 })
 
+test_that("an interrupt waits until Python has loaded its packages, and is one then", {
+    expectFromChild(
+        r"(
+            caught <- function(expr) {
+                tryCatch({ expr; "nothing" }, interrupt = function(i) "interrupt", error = conditionMessage)
+            }
+            python <- TransST:::.python
+            python$bridge <- NULL
+            import <- TransST:::.importBridge
+            utils::assignInNamespace(".importBridge", function() {
+                reticulate::py_run_string("
+import os, signal, time
+os.kill(os.getpid(), signal.SIGINT)
+for i in range(5): time.sleep(0.1)
+                ")
+                import()
+            }, "TransST")
+            cat("first:", caught(transst(tissue$target, nDomains = 3, nFactors = 4)), "\n")
+            cat("loaded:", !is.null(python$bridge), "\n")
+            cat("second:", caught(transst(tissue$target, nDomains = 3, nFactors = 4)), "\n")
+        )",
+        c("first: interrupt", "loaded: TRUE", "second: nothing")
+    )
+})
+
 test_that("the Python is the user's choice, then the one make setup recorded, then r-transst", {
     chosen <- NULL
     local_mocked_bindings(

@@ -10,7 +10,7 @@ import inspect
 import traceback
 import warnings
 from collections.abc import Callable
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -20,12 +20,13 @@ from anndata import AnnData
 from .. import datasets, tl
 from .._machine import machine
 from .._messages import DEVELOPERS_ONLY, error_message
+from .._progress import Progress
 from ._convert import from_parts, to_parts
 from ._memory import r_matrix
 from ._report import write_report
 from ._session import r_session
 
-__all__ = ["answer", "machine", "option_names"]
+__all__ = ["answer", "attach", "machine", "option_names"]
 
 Options = dict[str, Any]
 
@@ -44,6 +45,11 @@ _FUNCTIONS: dict[str, Callable[..., Any]] = {
 # Set by the bridge itself, so not offered to R's users.
 _DATA = {"adata", "source", "source_labels", "layer", "source_layer", "spatial_key", "sample_key"}
 _OWN = _DATA | {"key", "key_added", "copy", "task"}
+
+
+def attach() -> None:
+    """Load what every task needs, so that no task can be interrupted half-way through it."""
+    r_session()
 
 
 def option_names(task: str) -> list[str]:
@@ -111,11 +117,11 @@ def _markers(options: Options) -> dict[str, Any]:
 
 def _impute(options: Options) -> dict[str, Any]:
     adata = target()
-    if options["task"] == "densify":
-        finer = cast(AnnData, tl.impute(adata, **options))
+    with Progress(options["verbose"]).stage("imputation", str(options["method"])):
+        finer = tl.impute(adata, **options)
+    if finer is not None:
         hand_over(finer)
         return {"record": _plain(finer.uns["imputation"])}
-    tl.impute(adata, **options)
     record = adata.uns["imputation"]
     for name in record["layers"]:
         r_session().hand_over(str(name), r_matrix(adata.layers[name]))

@@ -26,4 +26,4 @@ def in_words(message: str, words: Mapping[str, str]) -> str:
     for name, option in words.items():
         message = re.sub(rf"`?\b{name}`?=(['\"]?)([\w.:+-]+)\1`?", rf"{option} \2", message)
         message = message.replace(f"`{name}`", option)
-    return message
+    return re.sub(r"\badata\.(?=(obs|var|obsm|uns|layers)\b)", "", message)
