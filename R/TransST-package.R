@@ -17,6 +17,7 @@
 #' |------|------|-------------------|--------|
 #' | [transst()] | domains, a factor | `x$transst` | `x$transst` |
 #' | | posterior probability of the domain | `x$transst_confidence` | `x$transst_confidence` |
+#' | | class of the source that the domain is, a factor | `x$transst_class` | `x$transst_class` |
 #' | | factor scores, spots x factors | `reducedDim(x, "TransST")` | `Embeddings(x, "TransST")` |
 #' | | loadings, genes x factors | `attr(reducedDim(x, "TransST"), "rotation")` | `Loadings(x, "TransST")` |
 #' | | run record | `metadata(x)$transst` | `Misc(x, "transst")` |
@@ -36,7 +37,8 @@
 #' | | positions | `spatialCoords(x)` | `GetTissueCoordinates(x)` |
 #' | | record | `metadata(x)$binning` | `Misc(x, "binning")` |
 #'
-#' With `transst(name = "other")` they are called `other`, `other_confidence`, `TransST.other` and `other`.
+#' With `transst(name = "other")` they are called `other`, `other_confidence`,
+#' `other_class`, `TransST.other` and `other`.
 #' New objects of several samples have `x$sample_id` too, and a Seurat object one image for each. Positions of
 #' a new SingleCellExperiment are in the columns that `coords` named, or `x` and `y`. A Seurat assay of class
 #' `Assay` (v3) has room for no other layers: there, `imputed` and `imputed_sd` are assays with the layer

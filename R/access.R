@@ -33,7 +33,7 @@
     }
     there <- names(cells)
     if (!column %in% there) {
-        missed <- column %in% c("transst", "transst_confidence")
+        missed <- column %in% c("transst", "transst_confidence", "transst_class")
         .stop(
             "`", argument, "`: `", what, "` has no column '", column, "'; it has ", .listSome(there),
             if (missed) "; run x <- transst(x, ...) first" else .didYouMean(column, there)

@@ -3,6 +3,7 @@
 setMethod(".graftDomains", "SingleCellExperiment", function(x, result, choice, name) {
     x[[name]] <- result$domains
     x[[paste0(name, "_confidence")]] <- result$confidence
+    x[[paste0(name, "_class")]] <- result$class
     embedding <- structure(result$embedding, rotation = result$rotation)
     rownames(embedding) <- colnames(x)
     reducedDim(x, .embeddingName(name), withDimnames = FALSE) <- embedding
@@ -19,10 +20,10 @@ setMethod(".graftDomains", "SpatialExperiment", function(x, result, choice, name
 })
 
 setMethod(".graftDomains", "Seurat", function(x, result, choice, name) {
-    columns <- stats::setNames(
-        list(result$domains, result$confidence),
-        c(name, paste0(name, "_confidence"))
-    )
+    columns <- list(result$domains, result$confidence, result$class)
+    names(columns) <- paste0(name, c("", "_confidence", "_class"))
+    x[[paste0(name, "_class")]] <- NULL
+    columns <- columns[lengths(columns) > 0L]
     x <- SeuratObject::AddMetaData(x, data.frame(columns, row.names = colnames(x), check.names = FALSE))
     # The key, which starts the columns' names, may hold letters and digits only.
     key <- paste0(gsub("[^[:alnum:]]", "", name), "_")

@@ -43,6 +43,8 @@
 #' \describe{
 #'   \item{domains}{factor `x$transst`, levels `1`, `2`, ... in decreasing order of size}
 #'   \item{confidence}{`x$transst_confidence`, posterior probability of the spot's domain}
+#'   \item{class}{`x$transst_class`, with a source: the class of the source whose profile the spot's domain
+#'     has, or `"unknown"`, a factor}
 #'   \item{embedding}{`reducedDim(x, "TransST")`, with the gene loadings as attribute `rotation`; in
 #'     Seurat objects the reduction `TransST`}
 #'   \item{run record}{parameters, seed, versions, graph, fit and timings in `metadata(x)$transst`; in Seurat
@@ -169,7 +171,7 @@ setMethod(
             "`name`: `x` has an assay, image or reduction named '", name, "'; choose another name"
         )
     }
-    taken <- intersect(c(name, paste0(name, "_confidence")), names(.cellData(x)))
+    taken <- intersect(paste0(name, c("", "_confidence", "_class")), names(.cellData(x)))
     if (is.null(.runRecord(x, name)) && length(taken)) {
         .stop(
             "`name`: `x` has a column ", .listSome(taken), " that is not from an earlier run; choose ",
@@ -188,8 +190,11 @@ setMethod(
     dimnames(embedding) <- list(NULL, paste0("TransST_", seq_len(ncol(embedding))))
     rotation <- result$loadings
     dimnames(rotation) <- list(genes, colnames(embedding))
+    domains <- as.vector(result$codes) + 1L
     list(
-        domains = factor(levels[as.vector(result$codes) + 1L], levels = levels),
+        domains = factor(levels[domains], levels = levels),
+        # without a source there are no names
+        class = if (length(result$names)) factor(as.character(result$names)[domains]),
         confidence = as.vector(result$confidence),
         embedding = embedding,
         # genes that the model did not use have no loadings

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self, TypeAlias
@@ -24,7 +24,9 @@ from transst_py.choice import Choice, check_candidates, check_choice_options, ch
 from transst_py.class_transfer import ClassCoordinates
 from transst_py.coordinates import Coordinates
 from transst_py.eigen import orthonormal_basis
-from transst_py.source_model import SupervisedFactorAnalysis
+from transst_py.naming import UNKNOWN, name_domains
+from transst_py.source_model import SupervisedFactorAnalysis, class_statistics
+from transst_py.source_relevance import source_relevance, worth_using
 from transst_py.spatial_factors import SpatialFactors, check_min_autocorrelation
 from transst_py.spatial_mixture import ClassEvidence, Field, SpatialGaussianMixture
 from transst_py.standardize import StandardizedMatrix, check_rows, column_moments, pooled_moments
@@ -33,6 +35,9 @@ from transst_py.transfer import DEFAULT_PENALTIES, AdaptiveLoadings
 __all__ = ["TransST"]
 
 CLASS_TRANSFER = ("auto", "always", "never")
+# Share of the spots whose domain, found from scratch, must resemble a class of the source before the classes
+# have a say. Sources of the same tissue: 1; of other patients: 0 to 0.7; permuted labels: at most 0.2.
+MIN_CLASS_SUPPORT = 0.5
 
 
 @dataclass
@@ -43,6 +48,7 @@ class FactorFit:
     target: StandardizedMatrix
     source_model: SupervisedFactorAnalysis | None
     transfer: AdaptiveLoadings
+    relevance: np.ndarray
 
 
 @dataclass
@@ -104,11 +110,15 @@ class TransST(BaseEstimator):
         See `AdaptiveLoadings`.
     source_start
         `start` of `SupervisedFactorAnalysis`.
+    source_selection
+        "auto": a source whose relevance (see the module `source_relevance`) is below 0.1, or below half of
+        that of the best source, is not used. "all": every source is.
     class_transfer
-        "never": the source gives its loadings only, as published. "auto": its classes are a second description
-        of the spots (see the module `class_transfer`), and of domains found from scratch and domains that
-        start from the classes, those of the larger likelihood are kept (`class_likelihoods_`). "always": the
-        domains start from the classes.
+        "never": the source gives its loadings only, as published. "auto": where most spots lie in domains
+        that resemble a class of the source (`class_support_`), the classes are a second description of the
+        spots (see the module `class_transfer`), and of domains found from scratch and domains that start from
+        the classes, those of the larger likelihood are kept (`class_likelihoods_`). "always": the domains
+        start from the classes.
     min_autocorrelation
         See `SpatialFactors`; `None` gives the mixture all scores as they are, as published.
     smoothness, covariance_prior, covariance_type, n_init
@@ -133,8 +143,17 @@ class TransST(BaseEstimator):
         How a spot is placed between the classes of the source, where that was used.
     transferred_ : str
         "classes" (the domains kept are those that start from them), "loadings" or (without source) "nothing".
+    source_relevance_ : dict
+        Relevance of every source.
+    sources_used_ : list
+        Sources that the model has used.
+    domain_names_ : DataFrame or None
+        Which class of the source every domain is, if any (see `name_domains`).
     scaling_errors_ : dict
         Held-out error with every scaling, if the scaling was chosen.
+    class_support_ : float
+        Share of the spots whose domain, found from scratch, resembles a class (see `name_domains`); NaN where
+        that was not asked.
     class_likelihoods_ : dict
         Pseudo log-likelihood per spot of the domains found from scratch ("loadings") and of those that start
         from the "classes", where both were fitted.
@@ -158,6 +177,7 @@ class TransST(BaseEstimator):
         penalty_rule: str = "best",
         solver: str = "eigen",
         source_start: str = "principal",
+        source_selection: str = "auto",
         class_transfer: str = "auto",
         min_autocorrelation: float | None = 0.15,
         smoothness: float | str = "auto",
@@ -177,6 +197,7 @@ class TransST(BaseEstimator):
         self.penalty_rule = penalty_rule
         self.solver = solver
         self.source_start = source_start
+        self.source_selection = source_selection
         self.class_transfer = class_transfer
         self.min_autocorrelation = min_autocorrelation
         self.smoothness = smoothness
@@ -228,19 +249,25 @@ class TransST(BaseEstimator):
                 }
         chosen = min(fits, key=lambda fit: self.scaling_errors_.get(fit.scaling, 0.0))
         self.source_model_, self.transfer_ = chosen.source_model, chosen.transfer
+        self._note_sources(list(named), chosen)
         view = self._view(chosen.target, field)
         self.choice_: Choice | None = None
         self.class_likelihoods_: dict[str, float] = {}
+        self.class_support_ = float("nan")
         with progress.stage("spatial mixture", f"{self.n_components} domains"):
-            self._fit_domains(view, field, n_domains)
+            self._fit_domains(chosen.target, view, field, n_domains)
         self.labels_ = self.mixture_.labels_
         self.responsibilities_ = self.mixture_.responsibilities_
+        self.domain_names_ = None
+        if self.source_model_ is not None:
+            self.domain_names_ = name_domains(chosen.target, self.labels_, self.source_model_)
         self.seconds_ = progress.seconds
         return self
 
     def _check(self, n: int, labels: list[np.ndarray]) -> list[int]:
         """Refuse bad options before any work; the candidates for the number of domains."""
         check_choice("class_transfer", self.class_transfer, CLASS_TRANSFER)
+        check_choice("source_selection", self.source_selection, ("auto", "all"))
         if self.class_transfer == "always" and len(set().union(*labels)) < 2:
             raise ValueError("`class_transfer`='always' needs a source with at least two classes")
         if self.min_autocorrelation is not None:
@@ -264,19 +291,45 @@ class TransST(BaseEstimator):
     ) -> FactorFit:
         """Stages 1 and 2 on genes scaled in one way."""
         target, sources = standardized(X, [X_s for X_s, _ in datasets], joint=scaling == "joint")
-        model = None
+        model, relevance = None, np.zeros(0)
         if sources:
             rows = sum(s.shape[0] for s in sources)
             with progress.stage("source model", f"{rows} labelled rows, {X.shape[1]} genes"):
-                model = SupervisedFactorAnalysis(
-                    self.n_factors, start=self.source_start, random_state=self.random_state
-                )
                 labels = [y for _, y in datasets]
-                model.fit_datasets(list(zip(sources, labels, strict=True)))
+                classes, statistics = class_statistics(list(zip(sources, labels, strict=True)))
+                relevance = source_relevance(
+                    target, [S.total for S in statistics], self.n_factors, self.random_state
+                )
+                used = worth_using(relevance) if self.source_selection == "auto" else relevance > -np.inf
+                if used.any():
+                    model = SupervisedFactorAnalysis(
+                        self.n_factors, start=self.source_start, random_state=self.random_state
+                    )
+                    model.fit_statistics(classes, [S for S, use in zip(statistics, used, strict=True) if use])
         with progress.stage("transfer", f"{X.shape[0]} spots, {self.n_factors} factors"):
             transfer = self._transfer(self.penalties, self.n_folds)
             transfer.fit(target, None if model is None else model.loadings_)
-        return FactorFit(scaling, target, model, transfer)
+        return FactorFit(scaling, target, model, transfer, relevance)
+
+    def _note_sources(self, names: list[Any], fit: FactorFit) -> None:
+        """Record how relevant the sources are, and warn of those that are not used."""
+        self.source_relevance_ = dict(zip(names, map(float, fit.relevance), strict=True))
+        used = worth_using(fit.relevance) if len(names) else np.zeros(0, dtype=bool)
+        if self.source_selection == "all":
+            used[:] = True
+        self.sources_used_ = [name for name, use in zip(names, used, strict=True) if use]
+        if len(self.sources_used_) < len(names):
+            left_out = ", ".join(
+                f"{name!r} ({self.source_relevance_[name]:.2f})"
+                for name in names
+                if name not in self.sources_used_
+            )
+            warnings.warn(
+                f"sources of too little relevance for the target are not used: {left_out}; 1 is a "
+                "neighbouring slice, 0 chance. `source_selection`='all' uses every source",
+                UserWarning,
+                stacklevel=3,
+            )
 
     def _transfer(self, penalties: tuple[float, ...], n_folds: int) -> AdaptiveLoadings:
         return AdaptiveLoadings(
@@ -322,24 +375,53 @@ class TransST(BaseEstimator):
         U = classes.smooth(U, field.graph)
         return both[:, :q].copy(), ClassEvidence(U, classes.means), classes.nearest(U)
 
-    def _fit_domains(self, view: View, field: Field, n_domains: list[int]) -> None:
+    def _fit_domains(
+        self, target: StandardizedMatrix, view: View, field: Field, n_domains: list[int]
+    ) -> None:
         """Domains found from scratch, or started from the source's classes: those of larger likelihood."""
-        kinds = ("classes",) if self.class_transfer == "always" else ("loadings", "classes")
-        if view.evidence is None:
-            kinds = ("loadings",)
         K = self._comparable_number(n_domains)
-        fits = {kind: self._fit_kind(kind, view, field, K) for kind in kinds} if len(kinds) > 1 else {}
-        chosen = self._better(fits) if fits else kinds[0]
-        self.class_likelihoods_ = {kind: likelihood(mixture)[1] for kind, (mixture, _) in fits.items()}
+        fits = self._candidates(target, view, field, K)
+        chosen = self._better(fits) if len(fits) > 1 else next(iter(fits))
         self.transferred_ = "nothing" if self.source_model_ is None else chosen
-        start = view.nearest if chosen == "classes" else None
-        K = self._number_of_domains(view, field, n_domains, start)
-        kept = fits.get(chosen)
-        if kept is None or kept[0].n_components != K:
-            kept = self._fit_kind(chosen, view, field, K)
-        self.mixture_, caught = kept
+        if len(fits) > 1:
+            self.class_likelihoods_ = {kind: likelihood(mixture)[1] for kind, (mixture, _) in fits.items()}
+        wanted = self._number_of_domains(view, field, n_domains)
+        self.mixture_, caught = fits[chosen] if wanted == K else self._refit(chosen, view, field, wanted)
         for message in caught:
             warnings.warn(message.message, message.category, stacklevel=3)
+
+    def _candidates(
+        self, target: StandardizedMatrix, view: View, field: Field, n_domains: int
+    ) -> dict[str, MixtureFit]:
+        """Fit the domains from scratch; from the classes too, where those from scratch resemble them.
+
+        Without that resemblance the classes are dropped from the view.
+        """
+        if self.class_transfer == "always":
+            return {"classes": self._refit("classes", view, field, n_domains)}
+        scratch = fit_silently(lambda: view.fit(self._mixture(n_domains), field))
+        if view.evidence is None:
+            return {"loadings": scratch}
+        assert self.source_model_ is not None
+        labels = scratch[0].labels_
+        names = name_domains(target, labels, self.source_model_)["name"].to_numpy()
+        self.class_support_ = float(np.mean(names[labels] != UNKNOWN))
+        if self.class_support_ < MIN_CLASS_SUPPORT:
+            self.class_coordinates_ = view.evidence = None
+            return {"loadings": scratch}
+        evidence = view.evidence
+        named = fit_silently(lambda: view.fit(self._mixture(n_domains), field, labels, evidence))
+        return {"loadings": named, "classes": self._refit("classes", view, field, n_domains)}
+
+    def _refit(self, kind: str, view: View, field: Field, n_domains: int) -> MixtureFit:
+        """Fit a mixture of the chosen kind."""
+        start = view.nearest
+        if kind == "loadings":
+            scratch = fit_silently(lambda: view.fit(self._mixture(n_domains), field))
+            if view.evidence is None:
+                return scratch
+            start = scratch[0].labels_
+        return fit_silently(lambda: view.fit(self._mixture(n_domains), field, start, view.evidence))
 
     def _better(self, fits: dict[str, MixtureFit]) -> str:
         """Kind of larger likelihood; the classes only where every domain bears one of its own.
@@ -355,28 +437,13 @@ class TransST(BaseEstimator):
             return "loadings"
         return max(fits, key=lambda kind: likelihood(fits[kind][0]))
 
-    def _fit_kind(self, kind: str, view: View, field: Field, n_domains: int) -> MixtureFit:
-        """Fit the mixture; return the warnings too: only those of the fit that is kept are for the user."""
-        with warnings.catch_warnings(record=True) as caught:
-            warnings.simplefilter("always")
-            if kind == "classes":
-                return view.fit(self._mixture(n_domains), field, view.nearest, view.evidence), caught
-            mixture = view.fit(self._mixture(n_domains), field)
-            if view.evidence is not None:
-                caught.clear()
-                mixture = view.fit(self._mixture(n_domains), field, mixture.labels_, view.evidence)
-        return mixture, caught
-
-    def _number_of_domains(
-        self, view: View, field: Field, n_domains: list[int], start: np.ndarray | None
-    ) -> int:
+    def _number_of_domains(self, view: View, field: Field, n_domains: list[int]) -> int:
         if isinstance(self.n_components, (int, np.integer)):
             return int(self.n_components)
         self.choice_ = choose_n_domains(
             view.alone(),
             field,
             n_domains,
-            start=start,
             criterion=self.criterion,
             n_subsamples=self.n_subsamples,
             **self._mixture_options(),
@@ -465,6 +532,13 @@ class TransST(BaseEstimator):
 _TRANSFER_STATE = ("loadings_", "mean_", "scale_", "n_features_in_")
 _MIXTURE_STATE = ("labels_", "means_", "covariances_", "smoothness_")
 _NAMED_STATE = ("domain_classes_", "class_means_", "class_spread_")
+
+
+def fit_silently(fit: Callable[[], SpatialGaussianMixture]) -> MixtureFit:
+    """Fit, and return the warnings too: only those of the fit that is kept are for the user."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        return fit(), caught
 
 
 def likelihood(mixture: SpatialGaussianMixture) -> tuple[int, float]:

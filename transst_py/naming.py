@@ -23,7 +23,9 @@ MIN_CORRELATION = 0.4
 _QUANTILE = norm.ppf(0.975)
 
 
-def name_domains(target: StandardizedMatrix, labels: np.ndarray, model: SupervisedFactorAnalysis) -> pd.DataFrame:
+def name_domains(
+    target: StandardizedMatrix, labels: np.ndarray, model: SupervisedFactorAnalysis
+) -> pd.DataFrame:
     """Compare the domains' profiles with those of the source's classes.
 
     Parameters
@@ -49,7 +51,9 @@ def name_domains(target: StandardizedMatrix, labels: np.ndarray, model: Supervis
     correlations = domains @ classes.T
     best = correlations.argmax(axis=1)
     r = correlations[np.arange(K), best]
-    lower = np.tanh(np.arctanh(np.clip(r, -0.999999, 0.999999)) - _QUANTILE / np.sqrt(max(target.shape[1] - 3, 1)))
+    lower = np.tanh(
+        np.arctanh(np.clip(r, -0.999999, 0.999999)) - _QUANTILE / np.sqrt(max(target.shape[1] - 3, 1))
+    )
     comparable = ~empty & (np.abs(correlations).max(axis=1) > 0)
     likely = np.where(comparable, model.classes_[best].astype(str), UNKNOWN)
     return pd.DataFrame(

@@ -142,6 +142,10 @@ class ClassStatistics:
         ]
         return type(self)(counts, self.means + share[:, None] * delta, scatters)
 
+    def of_classes(self, chosen: np.ndarray) -> Self:
+        """Statistics of some of the classes."""
+        return type(self)(self.counts[chosen], self.means[chosen], [self.scatters[k] for k in chosen])
+
     def arrays(self) -> list[np.ndarray]:
         """Everything in arrays, if no scatter holds rows of its own."""
         grams = [np.zeros((0, 0)) if S.gram is None else S.gram for S in self.scatters]
@@ -335,6 +339,18 @@ def check_labels(y: Any, n: int) -> np.ndarray:
     return np.asarray(y if y.dtype.kind in "iufb" else y.astype(str))
 
 
+def class_statistics(
+    datasets: Sequence[tuple[StandardizedMatrix, Any]],
+) -> tuple[np.ndarray, list[ClassStatistics]]:
+    """Names of all classes, and the statistics of every data set (rows, labels), classes in that order."""
+    labels = [check_labels(y, X.shape[0]) for X, y in datasets]
+    classes = np.unique(np.concatenate(labels))
+    return classes, [
+        ClassStatistics.from_rows(X, np.searchsorted(classes, y), len(classes))
+        for (X, _), y in zip(datasets, labels, strict=True)
+    ]
+
+
 class SupervisedFactorAnalysis(BaseEstimator):
     """Factor analysis whose factors follow one Gaussian per labelled class (stage 1 of TransST).
 
@@ -437,21 +453,36 @@ class SupervisedFactorAnalysis(BaseEstimator):
         ValueError
             As `fit`.
         """
+        return self.fit_statistics(*class_statistics(datasets))
+
+    def fit_statistics(self, classes: np.ndarray, datasets: Sequence[ClassStatistics]) -> Self:
+        """Fit one model to the statistics of several data sets, as `class_statistics` collects them.
+
+        Parameters
+        ----------
+        classes
+            (K,) names of the classes; those without rows in any of the data sets are left out.
+        datasets
+            Statistics of every data set.
+
+        Raises
+        ------
+        ValueError
+            `n_factors` exceeds what rows and genes allow, or `start` is unknown.
+        """
         check_choice("start", self.start, ("principal", "weighted"))
-        labels = [check_labels(y, X.shape[0]) for X, y in datasets]
-        n, p = sum(len(y) for y in labels), datasets[0][0].shape[1]
+        statistics = sum(datasets[1:], start=datasets[0])
+        present = np.flatnonzero(statistics.counts)
+        if len(present) < len(classes):
+            statistics = statistics.of_classes(present)
+        n, p = int(statistics.counts.sum()), statistics.means.shape[1]
         if not 1 <= self.n_factors < min(n, p):
             raise ValueError(
                 f"`n_factors` must lie between 1 and {min(n, p) - 1} for {n} rows x {p} genes, "
                 f"got {self.n_factors}"
             )
-        self.classes_ = np.unique(np.concatenate(labels))
+        self.classes_ = classes[present]
         self.n_features_in_ = p
-        first, *others = [
-            ClassStatistics.from_rows(X, np.searchsorted(self.classes_, y), len(self.classes_))
-            for (X, _), y in zip(datasets, labels, strict=True)
-        ]
-        statistics = sum(others, start=first)
         # As narrow as the products of the eigen solver (see there).
         with threadpool_limits(1, user_api="blas"):
             parameters = self._run_em(statistics)

@@ -173,7 +173,7 @@ class StandardizedMatrix:
     def _group_sums(self, n_groups: int, groups: np.ndarray) -> np.ndarray:
         """Sums of the rows as they are, not standardised, (n_groups, p)."""
         if isinstance(self.X, RowChunks):
-            return np.asarray(self.X.reduce(self.of_chunk("_group_sums", n_groups), groups, save=False))
+            return np.asarray(self.X.reduce(self.of_chunk("_group_sums", n_groups), groups))
         total = np.zeros((n_groups, self.shape[1]))
         for batch in gen_batches(self.shape[0], _CHUNK_ROWS):
             rows = self.X[batch]

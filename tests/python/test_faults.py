@@ -132,20 +132,20 @@ def test_a_fit_goes_on_where_it_was_stopped(tissue, backed, tmp_path, monkeypatc
     tst.tl.transst(in_memory, tissue[1].copy(), **OPTIONS)
     folder = tmp_path / "statistics"
     with monkeypatch.context() as patch:
-        stop_after(patch, 7)  # of 8: all but the scores
+        stop_after(patch, 7)  # all but the scores, and what the domains are named by
         with pytest.raises(KeyboardInterrupt):
             tst.tl.transst(*backed, statistics=folder, **OPTIONS)
     assert "transst" not in backed[0].obs
     tst.tl.transst(*backed, statistics=folder, **OPTIONS)
-    # The survey tells whether the data are the same; then the scores.
-    assert backed[0].uns["transst"]["passes"] == {"target": 2, "source": 1}
+    # The survey tells whether the data are the same; the sample of spots is not kept; scores; names, twice.
+    assert backed[0].uns["transst"]["passes"] == {"target": 5, "source": 1}
     np.testing.assert_allclose(
         backed[0].varm["transst_loadings"], in_memory.varm["transst_loadings"], rtol=0, atol=1e-8
     )
     assert (backed[0].obs["transst"] == in_memory.obs["transst"]).all()
     # What only the domains depend on needs no pass.
     tst.tl.transst(*backed, statistics=folder, **{**OPTIONS, "n_domains": 4})
-    assert backed[0].uns["transst"]["passes"] == {"target": 1, "source": 1}
+    assert backed[0].uns["transst"]["passes"] == {"target": 4, "source": 1}  # survey, sample, names
     assert backed[0].obs["transst"].nunique() == 4
 
 

@@ -102,14 +102,30 @@ def test_unlabelled_rows_are_left_out_with_a_warning(arrays):
     np.testing.assert_array_equal(partly.labels_, rest.labels_)
 
 
-def test_an_unrelated_source_does_little_harm(arrays):
-    X, graph, X_s, y_s, y = arrays
+def test_an_unrelated_source_is_rejected(arrays):
+    X, graph, X_s, y_s, _ = arrays
     shuffled = X_s[:, np.random.default_rng(0).permutation(X_s.shape[1])]
     without = TransST(3, n_factors=5, n_init=3).fit(X, graph)
-    unrelated = fit((X, graph, shuffled, y_s, y))
-    assert np.isfinite(unrelated.transfer_.penalty_)
-    scores = [adjusted_rand_score(y, m.labels_) for m in (without, unrelated)]
-    assert scores[1] > scores[0] - 0.05
+    with pytest.warns(UserWarning, match=r"sources of too little relevance .* not used: 'other' \("):
+        unrelated = TransST(3, n_factors=5, n_init=3).fit(X, graph, {"other": (shuffled, y_s)})
+    assert unrelated.transferred_ == "nothing"
+    assert unrelated.sources_used_ == []
+    assert unrelated.domain_names_ is None
+    np.testing.assert_array_equal(unrelated.labels_, without.labels_)
+
+
+def test_beside_a_good_source_an_unrelated_one_changes_nothing(arrays):
+    X, graph, X_s, y_s, _ = arrays
+    shuffled = X_s[:, np.random.default_rng(0).permutation(X_s.shape[1])]
+    alone = TransST(3, n_factors=5, n_init=3).fit(X, graph, {"good": (X_s, y_s)})
+    sources = {"good": (X_s, y_s), "other": (shuffled, [f"x{label}" for label in y_s])}
+    with pytest.warns(UserWarning, match="not used: 'other'"):
+        both = TransST(3, n_factors=5, n_init=3).fit(X, graph, sources)
+    assert both.sources_used_ == ["good"]
+    assert list(both.source_model_.classes_) == list(alone.source_model_.classes_)
+    np.testing.assert_array_equal(both.labels_, alone.labels_)
+    everything = TransST(3, n_factors=5, n_init=3, source_selection="all").fit(X, graph, sources)
+    assert everything.sources_used_ == ["good", "other"]
 
 
 def test_predict_save_load(arrays, tmp_path):

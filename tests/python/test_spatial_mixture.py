@@ -10,11 +10,11 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.metrics import adjusted_rand_score
 
 from transst_py import SpatialGaussianMixture
-from transst_py.class_transfer import spatial_information
+from transst_py.components import Components, NamedComponents
 from transst_py.graph import spatial_neighbors
 from transst_py.spatial_factors import SpatialFactors
 from transst_py.spatial_mixture import (
-    Components,
+    ClassEvidence,
     Field,
     colour_classes,
     distinct_rows,
@@ -137,10 +137,10 @@ def test_distinct_rows_stand_for_all(stripes):
 
 
 def test_energies_and_moments_equal_the_textbook_forms(stripes, monkeypatch):
-    monkeypatch.setattr("transst_py.spatial_mixture._BATCH", 100)
+    monkeypatch.setattr("transst_py.components._BATCH", 100)
     V = stripes[0]
     R = np.random.default_rng(0).dirichlet(np.ones(3), size=len(V))
-    components = SpatialGaussianMixture(3, covariance_prior=0)._m_step(V, R)
+    components = Components.estimate(V, R, prior=0)
     for k in range(3):
         np.testing.assert_allclose(components.means[k], np.average(V, axis=0, weights=R[:, k]))
         covariance = np.cov(V.T, aweights=R[:, k], bias=True) + 1e-6 * np.eye(4)
@@ -160,9 +160,9 @@ def test_patches_are_of_neighbours_and_have_the_size_asked_for(stripes):
 
 
 def in_batches_of(monkeypatch, spots):
-    for module in ("spatial_mixture", "spatial_factors", "class_transfer"):
+    for module in ("spatial_mixture", "spatial_factors"):
         monkeypatch.setattr(f"transst_py.{module}._ROWS", spots)
-    monkeypatch.setattr("transst_py.spatial_mixture._BATCH", spots)
+    monkeypatch.setattr("transst_py.components._BATCH", spots)
 
 
 @pytest.mark.parametrize("n_domains", [3, 5])
@@ -172,7 +172,6 @@ def test_batches_share_one_vector_of_labels(stripes, monkeypatch, n_domains):
     start = np.maximum(y, 1)  # classes to be split: all ways to move labels
     whole = SpatialGaussianMixture(n_domains).fit(V, graph, start=start)
     factors = SpatialFactors().fit(V, graph)
-    information = spatial_information(V - V.mean(axis=0), y, graph)
     for spots in (1, 7, 64):
         in_batches_of(monkeypatch, spots)
         model = SpatialGaussianMixture(n_domains).fit(V, graph, start=start)
@@ -181,7 +180,6 @@ def test_batches_share_one_vector_of_labels(stripes, monkeypatch, n_domains):
         np.testing.assert_allclose(model.lower_bounds_, whole.lower_bounds_, rtol=1e-10)
         other = SpatialFactors().fit(V, graph)
         np.testing.assert_allclose(other.transform(V, graph), factors.transform(V, graph), atol=1e-8)
-        assert spatial_information(V - V.mean(axis=0), y, graph) == pytest.approx(information, rel=1e-9)
 
 
 def test_single_precision_on_huge_tissues(stripes, monkeypatch):
@@ -409,3 +407,52 @@ def test_noise_in_many_domains_from_labels():
             rng.normal(size=(196, 3)), graph, start=rng.integers(5, size=196)
         )
     assert model.responsibilities_.shape == (196, 30)
+
+
+@pytest.fixture
+def beside_classes(stripes):
+    """Scores of the stripes, graph, truth, and coordinates between two classes, the second of them twice."""
+    V, graph, y = stripes
+    means = np.array([[-3.0, 0.0], [3.0, 0.0]])
+    X = means[np.minimum(y, 1)] + np.random.default_rng(3).normal(size=(len(V), 2))
+    return V, graph, y, ClassEvidence(X, means)
+
+
+def test_named_energies_are_the_mean_of_both_densities(beside_classes):
+    V, _, y, evidence = beside_classes
+    Z = evidence.beside(V)
+    R = np.random.default_rng(0).dirichlet(np.ones(3), size=len(V))
+    start = NamedComponents.name(Z, np.eye(3)[y], evidence.means)
+    assert start.classes.tolist() == [0, 1, 1]
+    named = start.update(Z, R, 20.0, "full")
+    free = Components.estimate(V, R, 20.0)
+    X, means = evidence.coordinates, evidence.means[named.classes]
+    spread = sum((R[:, [k]] * (X - means[k])).T @ (X - means[k]) for k in range(3)) / len(X)
+    np.testing.assert_allclose(named.spread, spread + 0.01 * np.eye(2))
+    density = np.column_stack([multivariate_normal.logpdf(X, m, named.spread) for m in means])
+    expected = 0.5 * (free.energies(V) - density - np.log(2 * np.pi))
+    np.testing.assert_allclose(named.energies(Z), expected)
+
+
+def test_domains_bear_the_classes_of_their_start(beside_classes):
+    V, graph, y, evidence = beside_classes
+    model = SpatialGaussianMixture(3).fit(V, graph, start=y, classes=evidence)
+    assert sorted(model.domain_classes_.tolist()) == [0, 1, 1]
+    assert adjusted_rand_score(y, model.labels_) > 0.9
+    assert np.all(np.diff(model.lower_bounds_) > -1e-6 * len(V))
+    predicted = model.predict(V, graph, class_coordinates=evidence.coordinates)
+    assert adjusted_rand_score(predicted, model.labels_) > 0.95
+    for n_domains in (2, 5):
+        other = SpatialGaussianMixture(n_domains).fit(V, graph, start=y, classes=evidence)
+        assert len(other.domain_classes_) == n_domains
+
+
+def test_classes_are_checked(beside_classes):
+    V, graph, y, evidence = beside_classes
+    with pytest.raises(ValueError, match="`classes` needs `start`"):
+        SpatialGaussianMixture(3).fit(V, graph, classes=evidence)
+    with pytest.raises(ValueError, match=r"`classes` has coordinates of \d+ spots, `V` of 10"):
+        SpatialGaussianMixture(3).fit(V[:10], None, start=y[:10], classes=evidence)
+    model = SpatialGaussianMixture(3).fit(V, graph, start=y, classes=evidence)
+    with pytest.raises(ValueError, match="`class_coordinates` are missing"):
+        model.predict(V, graph)

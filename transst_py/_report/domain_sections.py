@@ -189,7 +189,7 @@ def transfer(subject: Subject) -> Section:
     table = Table("Held-out error (share of variance unexplained)", ["Penalty", "Meaning", "Error"], rows)
     text = [
         "The penalty draws the target's loadings to those of the source; held-out spots decide how much.",
-        *_spatial_information(record),
+        *_classes(record),
     ]
     return Section("transfer", title, text, pictures=[picture], tables=[table])
 
@@ -199,15 +199,15 @@ def _meaning(penalty: float, chosen: float) -> str:
     return ", ".join([*words, "chosen"] if penalty == chosen else words)
 
 
-def _spatial_information(record: Mapping[str, Any]) -> list[str]:
-    told = record["spatial_information"]
+def _classes(record: Mapping[str, Any]) -> list[str]:
+    """Whether the domains started from the source's classes, in words."""
+    told = record["class_likelihoods"]
     if not told:
         return []
-    kept = "were taken over" if record["transferred"] == "classes" else "were not taken over"
+    kept = "were kept" if record["transferred"] == "classes" else "were not kept"
     return [
-        "What a spot's own expression tells of its neighbours' domains, in nats: "
-        f"{float(told['loadings']):.3f} for domains found from the loadings alone, "
-        f"{float(told['classes']):.3f} for those that start from the source's classes, which {kept}."
+        f"Domains found from scratch have a log-likelihood of {float(told['loadings']):.3f} per spot, those "
+        f"that start from the source's classes {float(told['classes']):.3f}; the latter {kept}."
     ]
 
 

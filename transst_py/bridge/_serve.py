@@ -100,6 +100,7 @@ def _transst(options: Options) -> dict[str, Any]:
         "codes": domains.codes.to_numpy().astype(np.int32),
         "domains": [str(name) for name in domains.categories],
         "confidence": adata.obs[f"{_KEY}_confidence"].to_numpy(np.float64),
+        "names": list(adata.uns[_KEY]["names"]["name"]) if "names" in adata.uns[_KEY] else [],
         "embedding": np.asarray(adata.obsm[f"X_{_KEY}"], dtype=np.float64),
         "loadings": np.asarray(adata.varm[f"{_KEY}_loadings"], dtype=np.float64),
         "record": _plain(adata.uns[_KEY]),

@@ -68,6 +68,7 @@ def transst(
     penalty_rule: str = "best",
     solver: str = "eigen",
     source_start: str = "principal",
+    source_selection: str = "auto",
     n_init: int | str = "auto",
     criterion: str = "auto",
     n_subsamples: int = 5,
@@ -81,8 +82,9 @@ def transst(
 
     A supervised factor model is fitted to the labelled sources, its loadings are transferred to the target
     as far as held-out spots confirm them, and the spots' factor scores are clustered by a Gaussian mixture
-    with a Markov random field over the tissue. The classes of the sources are taken over, too, where the
-    target bears them out.
+    with a Markov random field over the tissue. Where the spots lie between the classes of the sources is a
+    second description of them; the domains start from the classes, where that explains the target better,
+    and are named after those whose profile they have. Sources of too little relevance are not used.
 
     Parameters
     ----------
@@ -131,9 +133,9 @@ def transst(
     smoothness, covariance_prior, covariance_type, n_init
         Of the spatial mixture; see `SpatialGaussianMixture`.
     class_transfer
-        "never": the source gives its loadings only, as published. "always": its classes are where the domains
-        start, too, in the coordinates that tell them apart. "auto": as far as the target bears them out (see
-        `TransST`).
+        "never": the source gives its loadings only, as published. "auto": its classes describe the spots,
+        too, if the target bears them out, and are where the domains start, if that ends in the larger
+        likelihood. "always": the domains start from the classes (see `TransST`).
     min_autocorrelation
         Factors whose Moran's I is below this share of the largest have no part in the domains; `None` takes
         all factors, as they are.
@@ -141,6 +143,8 @@ def transst(
         Of the transfer; see `AdaptiveLoadings`.
     source_start
         Start of the source model, "principal" or "weighted"; see `SupervisedFactorAnalysis`.
+    source_selection
+        "auto" leaves out sources that tell little of the target, with a warning; "all" uses every source.
     criterion, n_subsamples
         Of the choice among several numbers of domains; see `choose_n_domains`.
     random_state
@@ -162,16 +166,16 @@ def transst(
 
     - `obs[key]`: domain of every spot, categorical "1".."K" by decreasing size
     - `obs[key + "_confidence"]`: probability of that domain given the neighbours' domains, float64
+    - `obs[key + "_class"]`, with a source: the class of the source that the spot's domain resembles,
+      categorical; "unknown" where the resemblance is not beyond doubt
     - `obsm["X_" + key]`: (n, q) scores of the transferred factors, float64 (above two million spots float32);
-      NaN for spots without any count.
-      The domains are found in their spatial factors, or in coordinates of the source's classes
-      (`uns[key]["transfer"]["transferred"]`)
+      NaN for spots without any count. The domains are found in their spatial factors
     - `obsm[key + "_prob"]`: (n, K) probabilities of the domains, of the same type
     - `varm[key + "_loadings"]`: (n_vars, q) loadings of the standardised genes; NaN for genes not used
     - `obsp[key + "_connectivities"]`: (n, n) neighbourhood graph
     - `uns[key]`: parameters, seed, versions, kind of graph and mean number of neighbours, penalty path,
-      log-likelihoods, table of the choice of K, warnings, seconds; how often expression that is not in memory
-      was read
+      relevance of the sources, names of the domains and how far they can be trusted, log-likelihoods, table
+      of the choice of K, warnings, seconds; how often expression that is not in memory was read
 
     Raises
     ------
@@ -184,7 +188,7 @@ def transst(
     -----
     UserWarning
         Fractional values where counts are expected, few shared genes, empty spots, unlabelled source rows,
-        spots without neighbours, fewer domains than asked for.
+        sources that are not used, spots without neighbours, fewer domains than asked for.
     """
     options = {k: v for k, v in locals().items() if k not in ("adata", "source", "copy", "verbose")}
     progress = Progress(verbose)
@@ -225,6 +229,7 @@ def transst(
             penalty_rule=penalty_rule,
             solver=solver,
             source_start=source_start,
+            source_selection=source_selection,
             smoothness=smoothness,
             covariance_prior=covariance_prior,
             covariance_type=covariance_type,
@@ -490,6 +495,10 @@ def _write(adata: AnnData, model: TransST, problem: _Problem, key: str, record: 
 
     adata.obs[key] = pd.Categorical.from_codes(labels, categories=names)
     adata.obs[f"{key}_confidence"] = probabilities[np.arange(adata.n_obs), labels]
+    if model.domain_names_ is not None:
+        adata.obs[f"{key}_class"] = pd.Categorical(model.domain_names_["name"].to_numpy()[labels])
+    elif f"{key}_class" in adata.obs:  # of an earlier run with a source
+        del adata.obs[f"{key}_class"]
     adata.obsm[f"X_{key}"] = embedding
     adata.obsm[f"{key}_prob"] = probabilities
     adata.varm[f"{key}_loadings"] = loadings
@@ -517,6 +526,7 @@ def _record(
             "cv_standard_errors": model.transfer_.cv_standard_errors_,
             "transferred": model.transferred_,
             "scaling_errors": model.scaling_errors_,
+            "class_support": model.class_support_,
             "class_likelihoods": model.class_likelihoods_,
         },
         "mixture": {
@@ -533,13 +543,20 @@ def _record(
         record["passes"] = passes
     if model.choice_ is not None:
         record["n_domains"] = choice_record(model.choice_)
-    if model.source_model_ is not None:
+    if problem.sources:
         record["source"] = {
             "names": np.asarray(list(problem.sources), dtype=object),
+            "relevance": np.array([model.source_relevance_[name] for name in problem.sources]),
+            "used": np.array([name in model.sources_used_ for name in problem.sources]),
+        }
+    if model.source_model_ is not None:
+        record["source"] |= {
             "classes": model.source_model_.classes_.astype(object),
             "log_likelihoods": np.asarray(model.source_model_.lower_bounds_),
             "converged": model.source_model_.converged_,
         }
+    if model.domain_names_ is not None:
+        record["names"] = {column: values.to_numpy() for column, values in model.domain_names_.items()}
     return record
 
 
