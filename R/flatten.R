@@ -2,9 +2,9 @@
 # faithfully, and what it would mangle silently or convert value by value: expression, text and the kinds of
 # columns. Python's transst_py.bridge puts them together again.
 
-# Parts: `assays`, of which the first becomes X, which Python reads where they are; `sce`, without assays and
-# names, its columns as numbers; the kinds of these (`cells`, `features`); the names of `spots` and `genes`;
-# and the coordinates.
+# Parts: `assays`, of which the first becomes X, which Python reads where they are; `files`, where those lie
+# that are in none's memory; `sce`, without assays and names, its columns as numbers; the kinds of these
+# (`cells`, `features`); the names of `spots` and `genes`; and the coordinates.
 .flatten <- function(assays, cells, genes = NULL, coords = NULL, reduced = list()) {
     cells <- .packColumns(cells)
     features <- .packColumns(genes)
@@ -23,6 +23,7 @@
         genes = .packText(rownames(first) %||% as.character(seq_len(nrow(first))))
     )
     if (!is.null(coords)) parts$coords <- coords
+    parts$files <- Filter(Negate(is.null), lapply(assays, .fileOf))
     parts
 }
 
@@ -88,6 +89,18 @@
     plain
 }
 
+# Where a matrix lies in an HDF5 file, if it lies there as it is; its genes x spots are spots x genes in Python.
+.fileOf <- function(m) {
+    if (!is(m, "DelayedArray") || !DelayedArray::isPristine(m, ignore.dimnames = TRUE)) {
+        return(NULL)
+    }
+    seed <- DelayedArray::seed(m)
+    if (!is(seed, "HDF5ArraySeed") || !DelayedArray::type(m) %in% c("double", "integer")) {
+        return(NULL)
+    }
+    list(path = seed@filepath, name = seed@name)
+}
+
 # Zero bytes end the values, as none can contain one. Single strings would take 50 times as long.
 .packText <- function(v) {
     v <- enc2utf8(v)
@@ -150,11 +163,21 @@
 
 # What the model needs of the target: one assay, the named columns, the coordinates.
 .flattenTarget <- function(
-    x, choice, cells = .cellData(x)[character()], coords = NULL, reduced = list()
+    x, choice, cells = .cellData(x)[character()], coords = NULL, reduced = list(), onDisk = FALSE
 ) {
-    m <- .expression(x, choice)
+    m <- if (onDisk) .storedAssay(x, choice)
+    m <- m %||% .expression(x, choice)
     .checkGenes(m, "x")
     .flatten(stats::setNames(list(m), choice$name), cells, coords = coords, reduced = reduced)
+}
+
+# The assay that is chosen, if Python can read it from its file.
+.storedAssay <- function(x, choice) {
+    if (!is(x, "SummarizedExperiment") || !choice$assay %in% assayNames(x)) {
+        return(NULL)
+    }
+    m <- assay(x, choice$assay)
+    if (!is.null(.fileOf(m))) m
 }
 
 .checkGenes <- function(m, what) {

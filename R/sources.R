@@ -26,7 +26,7 @@
     if (all(is.na(label))) {
         .stop("`sourceLabels`: all labels in column '", labels, "' of `", what, "` are NA")
     }
-    m <- .expression(source, choice, what)
+    m <- .storedAssay(source, choice) %||% .expression(source, choice, what)
     .checkGenes(m, what)
     cells <- DataFrame(label = factor(as.character(label)))
     .flatten(stats::setNames(list(m), choice$name), cells)

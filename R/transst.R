@@ -55,9 +55,10 @@
 #'   [lastPythonError()] shows where the latest one happened. An interrupt (Ctrl-C) stops the run; `x` is only
 #'   changed when all results are there.
 #'
-#'   Assays on disk and other delayed ones (HDF5Array, TENxMatrix) are read a block of columns at a time, of
-#'   the size of [DelayedArray::getAutoBlockSize()], and never whole; their non-zero values have to fit into
-#'   memory.
+#'   Assays in an HDF5 file (HDF5Array) stay there: they are read a chunk of spots at a time, four or five
+#'   times in all, and never held in memory. Other delayed ones (TENxMatrix, those with operations put off)
+#'   are read a block of columns at a time, of the size of [DelayedArray::getAutoBlockSize()], and their
+#'   non-zero values have to fit into memory.
 #'
 #' @seealso [plotDomains()], [domainMarkers()], [imputeSpots()]
 #'
@@ -119,7 +120,7 @@ setMethod(
         options$sampleId <- "sample"
     }
     xy <- if (is.character(options$graph) && options$graph != "lattice") .coordinates(x, coords)
-    target <- .flattenTarget(x, choice, cells, xy)
+    target <- .flattenTarget(x, choice, cells, xy, onDisk = TRUE)
     sources <- .flattenSources(source, sourceLabels, sourceAssay, sourceLayer, x, choice)
     .checkSharedGenes(target, sources)
     options <- c(options, list(nDomains = nDomains))

@@ -105,6 +105,8 @@ def cost(table: pd.DataFrame, spots: float = 1e8, workers: tuple[int, ...] = (1,
     Passes over rows are shared by the workers; what does not grow with the spots, and the domains, are not.
     """
     here = table[table["workers"] == 0]
+    if here["spots"].nunique() < 2:
+        raise SystemExit("a model of the cost needs at least two sizes in the table")
     millions = here["spots"] / 1e6
     domains = here["processor seconds spatial mixture"]
     per_row, fixed = np.polyfit(millions, here["processor seconds"] - domains, 1)

@@ -369,11 +369,11 @@ class TransST(BaseEstimator):
             return target.dot(projection), None, None
         self.class_coordinates_ = classes = ClassCoordinates.from_model(model)
         both, q = target.dot(np.hstack([projection, classes.projection])), projection.shape[1]
-        U = both[:, q:].copy()
+        V, U = both[:, :q], both[:, q:]  # views: a copy of either is a large part of all memory
         if self.min_autocorrelation is not None:
             classes.fit(U, field.graph)
         U = classes.smooth(U, field.graph)
-        return both[:, :q].copy(), ClassEvidence(U, classes.means), classes.nearest(U)
+        return V, ClassEvidence(U, classes.means), classes.nearest(U)
 
     def _fit_domains(
         self, target: StandardizedMatrix, view: View, field: Field, n_domains: list[int]

@@ -14,7 +14,7 @@ import scipy.sparse as sp
 from anndata import AnnData
 
 from ._columns import python_column, python_text, r_column, r_items, r_list, r_text
-from ._memory import matrix_view, r_array, r_matrix
+from ._memory import matrix_view, r_array, r_matrix, stored_matrix
 from ._session import r_session
 
 __all__ = ["from_parts", "from_r", "to_parts", "to_r"]
@@ -107,7 +107,7 @@ def to_r(adata: AnnData) -> Any:
 def from_parts(parts: Any) -> AnnData:
     """Build AnnData from what R's `flatten()` made: a plain SingleCellExperiment and its companions.
 
-    `X` and `layers` are read-only views on R's memory, without a copy.
+    `X` and `layers` are read-only views on R's memory, without a copy, or on the file where R has them.
     """
     session = r_session()
     fields = r_items(parts)
@@ -121,7 +121,11 @@ def from_parts(parts: Any) -> AnnData:
             frame[name] = python_column(frame[name].to_numpy(), column)
     for name in [name for name in adata.obsm if name.startswith(_EMBEDDING)]:
         adata.obsm["X_" + (name.removeprefix(_EMBEDDING).lstrip(".") or "transst")] = adata.obsm.pop(name)
-    assays = {name: matrix_view(m) for name, m in r_items(fields["assays"]).items()}
+    files = {name: r_items(file) for name, file in r_items(fields["files"]).items()}
+    assays = {
+        name: stored_matrix(files[name]) if name in files else matrix_view(m)
+        for name, m in r_items(fields["assays"]).items()
+    }
     first = next(iter(assays))
     adata.uns["X_name"], adata.X = first, assays.pop(first)
     for name, layer in assays.items():

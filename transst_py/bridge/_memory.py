@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
+import h5py
 import numpy as np
 import scipy.sparse as sp
 
 from ._session import r_session
 
-__all__ = ["matrix_view", "r_array", "r_matrix", "r_vector"]
+__all__ = ["matrix_view", "r_array", "r_matrix", "r_vector", "stored_matrix"]
 
 _MAX_R_INDEX = np.iinfo(np.int32).max
 _DTYPES = {"REALSXP": "<f8", "INTSXP": "<i4", "LGLSXP": "<i4", "RAWSXP": "|u1"}
@@ -62,6 +63,12 @@ def matrix_view(sexp: Any) -> np.ndarray | sp.csr_matrix:
     X.data, X.indices, X.indptr = x, i, p  # the constructor would look through them once more
     X.has_canonical_format = True  # R checks that of every dgCMatrix
     return X
+
+
+def stored_matrix(file: dict[str, Any]) -> h5py.Dataset:
+    """Open a (genes x spots) matrix of R in its HDF5 file, `path` and `name`, where it is (spots x genes)."""
+    path, name = (str(file[part][0]) for part in ("path", "name"))
+    return h5py.File(path, "r")[name]
 
 
 def r_matrix(X: np.ndarray | sp.spmatrix, names: Any = None) -> Any:

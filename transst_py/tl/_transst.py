@@ -482,7 +482,7 @@ def _source_labels(source: AnnData, key: str | None, name: str) -> pd.Series:
 def _write(adata: AnnData, model: TransST, problem: _Problem, key: str, record: dict[str, Any]) -> None:
     loadings = np.full((adata.n_vars, model.n_factors), np.nan)
     loadings[adata.var_names.get_indexer(problem.genes)] = model.transfer_.loadings_
-    embedding = model.embedding_
+    embedding = np.ascontiguousarray(model.embedding_)
     if not problem.measured.all():
         embedding = np.full((adata.n_obs, model.n_factors), np.nan, dtype=embedding.dtype)
         embedding[problem.measured] = model.embedding_
