@@ -106,8 +106,8 @@ class GraphVariationalEncoder(BaseEstimator):
         *,
         n_inputs: int = 50,
         hidden: int = 128,
-        label_weight: float = 20.0,
-        alignment_weight: float = 50.0,
+        label_weight: float = 60.0,
+        alignment_weight: float = 10.0,
         n_epochs: int = 60,
         batch_size: int = 256,
         learning_rate: float = 2e-3,
@@ -150,7 +150,7 @@ class GraphVariationalEncoder(BaseEstimator):
         TypeError, ValueError
             An option is out of range, shapes do not fit, or a value is missing.
         """
-        self._check_options()
+        self.check_options()
         device = device_of(self.device)
         X = standardize(target, center=True, scale=True)
         graph = _check_graph(connectivities, X.shape[0])
@@ -223,7 +223,9 @@ class GraphVariationalEncoder(BaseEstimator):
         encoder.network_.eval()
         return encoder
 
-    def _check_options(self) -> None:
+    def check_options(self) -> None:
+        """Raise a TypeError or ValueError where an option is out of range, or there is no such device."""
+        device_of(self.device)
         for name in ("n_factors", "n_inputs", "hidden", "n_epochs", "batch_size", "patience"):
             check_whole_number(name, getattr(self, name), at_least=1)
         for name in ("label_weight", "alignment_weight"):

@@ -1,6 +1,9 @@
 """The non-linear encoder: repeatable, learns, aligns, generalises, and refuses what it cannot use."""
 
+import re
+
 import numpy as np
+import pandas as pd
 import pytest
 import scipy.sparse as sp
 import torch
@@ -8,6 +11,7 @@ from grids import square_grid
 from sklearn.base import clone
 from sklearn.metrics import adjusted_rand_score
 
+import transst_py as tst
 from transst_py.graph import spatial_neighbors
 from transst_py.graph_vae import (
     GraphVariationalEncoder,
@@ -17,6 +21,7 @@ from transst_py.graph_vae import (
     mean_discrepancy,
     principal_components,
 )
+from transst_py.model import TransST
 from transst_py.spatial_mixture import SpatialGaussianMixture
 from transst_py.standardize import standardize
 
@@ -241,3 +246,69 @@ def test_bad_data(problem, fitted):
         encoder.fit(np.where(X.max() - 1e-9 < X, np.nan, X), graph, sources)
     with pytest.raises(ValueError, match="`X` has 39 genes, the target 40"):
         fitted.transform(X[:, 1:], graph)
+
+
+OPTIONS = {k: v for k, v in SMALL.items() if k != "n_factors"}
+
+
+def test_the_model_takes_its_factors(problem, tmp_path):
+    X, graph, truth, sources = problem
+    model = TransST(3, n_factors=4, encoder="graph-vae", encoder_options=OPTIONS)
+    model.fit(X, graph, sources)
+    assert model.transferred_ == "encoder"
+    assert model.source_model_ is None
+    np.testing.assert_array_equal(
+        model.embedding_, GraphVariationalEncoder(**SMALL).fit(X, graph, sources).embedding_
+    )
+    assert adjusted_rand_score(truth, model.labels_) > 0.9
+    np.testing.assert_array_equal(model.predict(X, graph), model.labels_)
+    model.save(tmp_path / "model.npz")
+    read = TransST.load(tmp_path / "model.npz")
+    assert read.encoder_options == OPTIONS
+    np.testing.assert_array_equal(read.predict(X[::-1], graph), model.predict(X[::-1], graph))
+
+
+def test_the_model_works_without_source(problem):
+    X, graph, _, _ = problem
+    model = TransST(3, n_factors=4, encoder="graph-vae", encoder_options=OPTIONS).fit(X, graph)
+    assert model.transferred_ == "nothing"
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"encoder": "vae"}, "`encoder`: unknown value 'vae'"),
+        ({"encoder": "linear", "encoder_options": {"hidden": 3}}, "`encoder_options` are for"),
+        ({"encoder_options": {"width": 3}}, "`encoder_options`: 'width' unknown; choose of .*hidden"),
+        ({"encoder_options": {"n_factors": 3}}, "`encoder_options`: 'n_factors' unknown"),
+        ({"encoder_options": {"hidden": 0}}, "`hidden` must be at least 1"),
+        ({"class_transfer": "always"}, "`class_transfer`='always' needs loadings"),
+        ({"scaling": "auto"}, "`scaling`='auto' compares loadings"),
+    ],
+)
+def test_the_model_refuses_what_the_encoder_cannot_do(problem, options, message):
+    X, graph, _, sources = problem
+    with pytest.raises(ValueError, match=message):
+        TransST(3, **{"n_factors": 4, "encoder": "graph-vae"} | options).fit(X, graph, sources)
+
+
+def test_on_anndata(tissue, tmp_path):
+    target, source = tissue
+    common = {"source_labels": "label", "n_domains": 3, "n_factors": 4}
+    tst.tl.transst(target, source, **common)
+    assert "transst_loadings" in target.varm
+    assert target.uns["transst"]["transfer"]["encoder"] == "linear"
+    tst.tl.transst(target, source, encoder="graph-vae", encoder_options=OPTIONS, **common)
+    record = target.uns["transst"]
+    assert "transst_loadings" not in target.varm
+    assert record["transfer"]["encoder"] == "graph-vae"
+    assert record["transfer"]["transferred"] == "encoder"
+    assert len(record["transfer"]["losses_held_out"]) <= OPTIONS["n_epochs"]
+    assert record["params"]["encoder_options"] == OPTIONS
+    assert target.obsm["X_transst"].shape == (target.n_obs, 4)
+    assert isinstance(target.obs["transst"].dtype, pd.CategoricalDtype)
+    with pytest.raises(KeyError, match=re.escape("encoder='graph-vae' has none")):
+        tst.pl.transfer_path(target)
+    target.write_h5ad(tmp_path / "result.h5ad")
+    tst.report(target, tmp_path / "report.html")
+    assert "to which the network was trained" in (tmp_path / "report.html").read_text()
