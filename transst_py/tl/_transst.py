@@ -103,9 +103,11 @@ def transst(
         twice the number expected.
     n_factors
         Number of factors q.
-    encoder, encoder_options
-        How spots become factors: "linear", or "graph-vae", a network for data that are not linear, and its
-        options by name (see `TransST` and `GraphVariationalEncoder`).
+    encoder
+        How spots become factors. "linear": loadings of the genes. "graph-vae": a network, for data that are
+        not linear, which learns the sources' labels itself (see `GraphVariationalEncoder`); without loadings.
+    encoder_options
+        Options of the network by name.
     n_top_genes
         How many of the shared genes to keep; `None` keeps all.
     gene_selection
