@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from transst_py import bridge, datasets, pl, tl
     from transst_py._report.write import report
     from transst_py.choice import choose_n_domains
+    from transst_py.graph_vae import GraphVariationalEncoder
     from transst_py.imputation.s2s import S2SImputer
     from transst_py.model import TransST
     from transst_py.source_model import SupervisedFactorAnalysis
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "AdaptiveLoadings",
+    "GraphVariationalEncoder",
     "S2SImputer",
     "SpatialGaussianMixture",
     "SupervisedFactorAnalysis",
@@ -37,6 +39,7 @@ __all__ = [
 _SUBPACKAGES = ("bridge", "datasets", "pl", "tl")
 _HOME = {
     "AdaptiveLoadings": "transfer",
+    "GraphVariationalEncoder": "graph_vae",
     "S2SImputer": "imputation.s2s",
     "SpatialGaussianMixture": "spatial_mixture",
     "SupervisedFactorAnalysis": "source_model",

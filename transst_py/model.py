@@ -7,7 +7,7 @@ import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self, TypeAlias
+from typing import TYPE_CHECKING, Any, Self, TypeAlias
 
 import numpy as np
 import pandas as pd
@@ -19,7 +19,7 @@ from sklearn.utils.validation import check_is_fitted
 from transst_py._atomic import written_whole
 from transst_py._progress import Progress
 from transst_py._typing import Matrix
-from transst_py._validation import check_choice
+from transst_py._validation import check_choice, list_some
 from transst_py.choice import Choice, check_candidates, check_choice_options, choose_n_domains
 from transst_py.class_transfer import ClassCoordinates
 from transst_py.coordinates import Coordinates
@@ -32,8 +32,12 @@ from transst_py.spatial_mixture import ClassEvidence, Field, SpatialGaussianMixt
 from transst_py.standardize import StandardizedMatrix, check_rows, column_moments, pooled_moments
 from transst_py.transfer import DEFAULT_PENALTIES, AdaptiveLoadings
 
+if TYPE_CHECKING:
+    from transst_py.graph_vae import GraphVariationalEncoder
+
 __all__ = ["TransST"]
 
+ENCODERS = ("linear", "graph-vae")
 CLASS_TRANSFER = ("auto", "always", "never")
 # Share of the spots whose domain, found from scratch, must resemble a class of the source before the classes
 # have a say. Sources of the same tissue: 1; of other patients: 0 to 0.7; permuted labels: at most 0.2.
@@ -101,6 +105,12 @@ class TransST(BaseEstimator):
         Number of domains K, or a sequence to choose from (see `choose_n_domains`).
     n_factors
         Number of factors q.
+    encoder
+        How spots become factors. "linear": loadings of the genes, stages 1 and 2. "graph-vae": a network (see
+        `GraphVariationalEncoder`) in their place, for data that are not linear; it has no loadings, and takes
+        none of the options down to `class_transfer`, which it leaves out, but for `scaling`.
+    encoder_options
+        Further options of the `GraphVariationalEncoder`, by name.
     scaling
         "per_dataset": every data set is centred and scaled to unit variance by its own genes' moments, which
         removes differences of level between patients and technologies. "joint": by the moments of all rows
@@ -137,12 +147,15 @@ class TransST(BaseEstimator):
     responsibilities_ : ndarray (n, K)
     embedding_ : ndarray (n, q)
         Scores v of the spots.
+    encoder_ : GraphVariationalEncoder
+        With `encoder`="graph-vae", where it takes the place of `transfer_`.
     coordinates_ : Coordinates
         What the mixture was fitted to: the scores' spatial factors.
     class_coordinates_ : ClassCoordinates or None
         How a spot is placed between the classes of the source, where that was used.
     transferred_ : str
-        "classes" (the domains kept are those that start from them), "loadings" or (without source) "nothing".
+        "classes" (the domains kept are those that start from them), "loadings",
+        "encoder" (labels, into the network) or (without source) "nothing".
     source_relevance_ : dict
         Relevance of every source.
     sources_used_ : list
@@ -171,6 +184,8 @@ class TransST(BaseEstimator):
         n_components: int | Sequence[int],
         *,
         n_factors: int = 15,
+        encoder: str = "linear",
+        encoder_options: Mapping[str, Any] | None = None,
         scaling: str = "per_dataset",
         penalties: tuple[float, ...] = DEFAULT_PENALTIES,
         n_folds: int = 5,
@@ -191,6 +206,8 @@ class TransST(BaseEstimator):
     ) -> None:
         self.n_components = n_components
         self.n_factors = n_factors
+        self.encoder = encoder
+        self.encoder_options = encoder_options
         self.scaling = scaling
         self.penalties = penalties
         self.n_folds = n_folds
@@ -240,8 +257,33 @@ class TransST(BaseEstimator):
         n_domains = self._check(X.shape[0], [y for _, y in datasets])
         progress = Progress(self.verbose)
 
-        fits = [self._fit_factors(X, datasets, scaling, progress) for scaling in scalings]
         self.scaling_errors_: dict[str, float] = {}
+        self.class_coordinates_: ClassCoordinates | None = None
+        fit_view = self._fit_encoder if self.encoder == "graph-vae" else self._fit_linear
+        target, view = fit_view(X, dict(zip(named, datasets, strict=True)), field, scalings, progress)
+        self.choice_: Choice | None = None
+        self.class_likelihoods_: dict[str, float] = {}
+        self.class_support_ = float("nan")
+        with progress.stage("spatial mixture", f"{self.n_components} domains"):
+            self._fit_domains(target, view, field, n_domains)
+        self.labels_ = self.mixture_.labels_
+        self.responsibilities_ = self.mixture_.responsibilities_
+        self.domain_names_ = None
+        if self.source_model_ is not None:
+            self.domain_names_ = name_domains(target, self.labels_, self.source_model_)
+        self.seconds_ = progress.seconds
+        return self
+
+    def _fit_linear(
+        self,
+        X: Matrix,
+        sources: dict[Any, tuple[Matrix, np.ndarray]],
+        field: Field,
+        scalings: tuple[str, ...],
+        progress: Progress,
+    ) -> tuple[StandardizedMatrix, View]:
+        """Stages 1 and 2, with the better scaling."""
+        fits = [self._fit_factors(X, list(sources.values()), scaling, progress) for scaling in scalings]
         if len(fits) > 1:
             with progress.stage("scaling", "held-out error of " + " and ".join(scalings)):
                 self.scaling_errors_ = {
@@ -249,25 +291,41 @@ class TransST(BaseEstimator):
                 }
         chosen = min(fits, key=lambda fit: self.scaling_errors_.get(fit.scaling, 0.0))
         self.source_model_, self.transfer_ = chosen.source_model, chosen.transfer
-        self._note_sources(list(named), chosen)
-        view = self._view(chosen.target, field)
-        self.choice_: Choice | None = None
-        self.class_likelihoods_: dict[str, float] = {}
-        self.class_support_ = float("nan")
-        with progress.stage("spatial mixture", f"{self.n_components} domains"):
-            self._fit_domains(chosen.target, view, field, n_domains)
-        self.labels_ = self.mixture_.labels_
-        self.responsibilities_ = self.mixture_.responsibilities_
-        self.domain_names_ = None
-        if self.source_model_ is not None:
-            self.domain_names_ = name_domains(chosen.target, self.labels_, self.source_model_)
-        self.seconds_ = progress.seconds
-        return self
+        self._note_sources(list(sources), chosen)
+        return chosen.target, self._view(chosen.target, field)
+
+    def _fit_encoder(
+        self,
+        X: Matrix,
+        sources: dict[Any, tuple[Matrix, np.ndarray]],
+        field: Field,
+        scalings: tuple[str, ...],
+        progress: Progress,
+    ) -> tuple[StandardizedMatrix, View]:
+        """Take the factors of the network; there is one scaling, no source model, and all sources are used."""
+        target, scaled = standardized(X, [M for M, _ in sources.values()], joint=scalings[0] == "joint")
+        labels = [y for _, y in sources.values()]
+        self.encoder_ = self._new_encoder()
+        with progress.stage("encoder", f"{X.shape[0]} spots, {sum(map(len, labels))} labelled rows"):
+            self.encoder_.fit(target, field.graph, list(zip(scaled, labels, strict=True)))
+        self.embedding_, self.source_model_ = self.encoder_.embedding_, None
+        self.source_relevance_, self.sources_used_ = dict.fromkeys(sources, np.nan), list(sources)
+        self.coordinates_ = self._coordinates(np.eye(self.n_factors), field)
+        return target, View(self.coordinates_, self.embedding_)
+
+    def _new_encoder(self) -> GraphVariationalEncoder:
+        from transst_py.graph_vae import GraphVariationalEncoder  # it needs torch
+
+        own = {"n_factors": self.n_factors, "random_state": self.random_state}
+        encoder = GraphVariationalEncoder(**own | dict(self.encoder_options or {}))
+        encoder.check_options()
+        return encoder
 
     def _check(self, n: int, labels: list[np.ndarray]) -> list[int]:
         """Refuse bad options before any work; the candidates for the number of domains."""
         check_choice("class_transfer", self.class_transfer, CLASS_TRANSFER)
         check_choice("source_selection", self.source_selection, ("auto", "all"))
+        self._check_encoder()
         if self.class_transfer == "always" and len(set().union(*labels)) < 2:
             raise ValueError("`class_transfer`='always' needs a source with at least two classes")
         if self.min_autocorrelation is not None:
@@ -279,6 +337,37 @@ class TransST(BaseEstimator):
             check_choice_options(self.criterion, len(n_domains), None, self.n_subsamples)
         self._mixture(max(n_domains)).check(n)
         return n_domains
+
+    def _check_encoder(self) -> None:
+        """Refuse what the encoder cannot do."""
+        check_choice("encoder", self.encoder, ENCODERS)
+        if self.encoder == "linear":
+            if self.encoder_options:
+                raise ValueError("`encoder_options` are for `encoder`='graph-vae'; leave them out")
+            return
+        if self.class_transfer == "always":
+            raise ValueError(
+                "`class_transfer`='always' needs loadings, which `encoder`='graph-vae' has not; the network "
+                "learns the labels itself: leave 'auto' or 'never'"
+            )
+        if self.scaling == "auto":
+            raise ValueError(
+                "`scaling`='auto' compares loadings, which `encoder`='graph-vae' has not; choose "
+                "'per_dataset' or 'joint'"
+            )
+        if unknown := set(self.encoder_options or {}) - set(self._encoder_parameters()):
+            raise ValueError(
+                f"`encoder_options`: {list_some(sorted(unknown))} unknown; choose of "
+                f"{', '.join(self._encoder_parameters())}"
+            )
+        self._new_encoder()
+
+    @staticmethod
+    def _encoder_parameters() -> list[str]:
+        """Options of the encoder beside those of the model."""
+        from transst_py.graph_vae import GraphVariationalEncoder
+
+        return sorted(set(GraphVariationalEncoder().get_params()) - {"n_factors", "random_state"})
 
     def _scalings(self, *, with_source: bool) -> tuple[str, ...]:
         check_choice("scaling", self.scaling, ("per_dataset", "joint", "auto"))
@@ -364,7 +453,6 @@ class TransST(BaseEstimator):
     ) -> tuple[np.ndarray, ClassEvidence | None, np.ndarray | None]:
         """Scores of the spots; and where they lie between the source's classes, if that is used."""
         model, projection = self.source_model_, self.transfer_.projection()
-        self.class_coordinates_: ClassCoordinates | None = None
         if model is None or len(model.classes_) < 2 or self.class_transfer == "never":
             return target.dot(projection), None, None
         self.class_coordinates_ = classes = ClassCoordinates.from_model(model)
@@ -383,6 +471,8 @@ class TransST(BaseEstimator):
         fits = self._candidates(target, view, field, K)
         chosen = self._better(fits) if len(fits) > 1 else next(iter(fits))
         self.transferred_ = "nothing" if self.source_model_ is None else chosen
+        if self.encoder == "graph-vae" and len(self.encoder_.classes_):
+            self.transferred_ = "encoder"
         if len(fits) > 1:
             self.class_likelihoods_ = {kind: likelihood(mixture)[1] for kind, (mixture, _) in fits.items()}
         wanted = self._number_of_domains(view, field, n_domains)
@@ -453,12 +543,15 @@ class TransST(BaseEstimator):
     def _view(self, target: StandardizedMatrix, field: Field) -> View:
         """Describe the spots by their factors' spatial part, and by where they lie between the classes."""
         self.embedding_, evidence, nearest = self._project(target, field)
-        self.coordinates_ = Coordinates(self.transfer_.projection())
-        if field.graph.nnz and self.min_autocorrelation is not None:
-            self.coordinates_.spatial = SpatialFactors(self.min_autocorrelation).fit(
-                self.embedding_, field.graph
-            )
+        self.coordinates_ = self._coordinates(self.transfer_.projection(), field)
         return View(self.coordinates_, self.embedding_, evidence, nearest)
+
+    def _coordinates(self, projection: np.ndarray, field: Field) -> Coordinates:
+        """Return the spatial factors of the embedding, which the projection gives."""
+        coordinates = Coordinates(projection)
+        if field.graph.nnz and self.min_autocorrelation is not None:
+            coordinates.spatial = SpatialFactors(self.min_autocorrelation).fit(self.embedding_, field.graph)
+        return coordinates
 
     def _comparable_number(self, n_domains: list[int]) -> int:
         """Number of domains with which the kinds of transfer are compared: nearest to that of the classes."""
@@ -482,6 +575,9 @@ class TransST(BaseEstimator):
         check_is_fitted(self, "mixture_")
         X = check_rows(X, "X")
         field = Field.of(connectivities, X.shape[0])
+        if self.encoder == "graph-vae":
+            V = self.encoder_.transform(X, field.graph)
+            return self.mixture_.predict(self.coordinates_.smooth(V, field.graph), field)
         rows, U = self.transfer_.standardize(X), None
         if self.class_coordinates_ is not None:
             U = self.class_coordinates_.smooth(rows.dot(self.class_coordinates_.projection), field.graph)
@@ -495,7 +591,7 @@ class TransST(BaseEstimator):
         with written_whole(path) as file:
             arrays: dict[str, Any] = {
                 "options": np.array(json.dumps(options)),
-                **{f"transfer.{k}": getattr(self.transfer_, k) for k in _TRANSFER_STATE},
+                **self._factor_arrays(),
                 **self.coordinates_.arrays(),
                 **{f"mixture.{k}": getattr(self.mixture_, k) for k in _MIXTURE_STATE},
             }
@@ -503,6 +599,26 @@ class TransST(BaseEstimator):
                 arrays |= self.class_coordinates_.arrays()
                 arrays |= {f"mixture.{k}": getattr(self.mixture_, k) for k in _NAMED_STATE}
             np.savez(file, **arrays)
+
+    def _factor_arrays(self) -> dict[str, np.ndarray]:
+        """What gives the factors of spots, in named arrays."""
+        if self.encoder == "graph-vae":
+            return {f"encoder.{k}": v for k, v in self.encoder_.arrays().items()}
+        return {f"transfer.{k}": getattr(self.transfer_, k) for k in _TRANSFER_STATE}
+
+    def _read_factors(self, state: Mapping[str, np.ndarray]) -> None:
+        """Take over what `_factor_arrays` gave."""
+        if self.encoder == "graph-vae":
+            from transst_py.graph_vae import GraphVariationalEncoder
+
+            self.encoder_ = GraphVariationalEncoder.from_arrays(
+                {k.removeprefix("encoder."): v for k, v in state.items() if k.startswith("encoder.")}
+            )
+            return
+        self.transfer_ = AdaptiveLoadings(self.n_factors)
+        for k in _TRANSFER_STATE:
+            setattr(self.transfer_, k, state[f"transfer.{k}"])
+        self.transfer_.n_features_in_ = int(self.transfer_.n_features_in_)
 
     @classmethod
     def load(cls, path: str | Path) -> Self:
@@ -513,17 +629,14 @@ class TransST(BaseEstimator):
         options["penalties"] = tuple(options["penalties"])
         n_components = len(state["mixture.means_"])
         model = cls(**options)
-        model.transfer_ = AdaptiveLoadings(model.n_factors)
+        model._read_factors(state)
         model.mixture_ = SpatialGaussianMixture(n_components, random_state=model.random_state)
         model.coordinates_ = Coordinates.from_arrays(state)
-        for k in _TRANSFER_STATE:
-            setattr(model.transfer_, k, state[f"transfer.{k}"])
         model.class_coordinates_ = ClassCoordinates.from_arrays(state)
         for k in _MIXTURE_STATE:
             setattr(model.mixture_, k, state[f"mixture.{k}"])
         for k in _NAMED_STATE:
             setattr(model.mixture_, k, state.get(f"mixture.{k}"))
-        model.transfer_.n_features_in_ = int(model.transfer_.n_features_in_)
         model.mixture_.smoothness_ = float(model.mixture_.smoothness_)
         model.labels_ = model.mixture_.labels_
         return model

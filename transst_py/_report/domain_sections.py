@@ -29,6 +29,7 @@ UNSURE = 0.5
 TRANSFERRED = {
     "nothing": "nothing: there was no source",
     "loadings": "the loadings of its factors",
+    "encoder": "the labels, to which the network was trained",
     "classes": "the loadings of its factors, and its classes",
 }
 

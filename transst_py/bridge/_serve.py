@@ -102,9 +102,15 @@ def _transst(options: Options) -> dict[str, Any]:
         "confidence": adata.obs[f"{_KEY}_confidence"].to_numpy(np.float64),
         "names": list(adata.uns[_KEY]["names"]["name"]) if "names" in adata.uns[_KEY] else [],
         "embedding": np.asarray(adata.obsm[f"X_{_KEY}"], dtype=np.float64),
-        "loadings": np.asarray(adata.varm[f"{_KEY}_loadings"], dtype=np.float64),
+        "loadings": _loadings(adata),
         "record": _plain(adata.uns[_KEY]),
     }
+
+
+def _loadings(adata: AnnData) -> np.ndarray:
+    """Loadings of all genes, (p, q); NaN for those without, which are all where the encoder has none."""
+    missing = np.full((adata.n_vars, adata.obsm[f"X_{_KEY}"].shape[1]), np.nan)
+    return np.asarray(adata.varm.get(f"{_KEY}_loadings", missing), dtype=np.float64)
 
 
 def _markers(options: Options) -> dict[str, Any]:

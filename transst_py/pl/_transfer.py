@@ -80,6 +80,8 @@ def transfer_path(adata: AnnData | SpatialDataLike, *, key: str = "transst", ax:
 
 def _record(adata: AnnData | SpatialDataLike, key: str) -> Mapping[str, Any]:
     transfer = fit_record(adata, key)["transfer"]
+    if transfer.get("encoder") == "graph-vae":
+        raise KeyError(f"`key`: uns[{key!r}] has no penalties to draw: encoder='graph-vae' has none")
     if not np.size(transfer["cv_penalties"]):
         raise KeyError(
             f"`key`: uns[{key!r}] has no penalties to draw, since nothing was transferred; "

@@ -47,6 +47,8 @@ def transst(
     source_labels: str | None = None,
     n_domains: int | Sequence[int],
     n_factors: int = 15,
+    encoder: str = "linear",
+    encoder_options: Mapping[str, Any] | None = None,
     n_top_genes: int | None = 2000,
     gene_selection: str = "spatial",
     layer: str | None = None,
@@ -103,6 +105,11 @@ def transst(
         twice the number expected.
     n_factors
         Number of factors q.
+    encoder
+        How spots become factors. "linear": loadings of the genes. "graph-vae": a network, for data that are
+        not linear, which learns the sources' labels itself (see `GraphVariationalEncoder`); without loadings.
+    encoder_options
+        Options of the network by name.
     n_top_genes
         How many of the shared genes to keep; `None` keeps all.
     gene_selection
@@ -171,7 +178,8 @@ def transst(
     - `obsm["X_" + key]`: (n, q) scores of the transferred factors, float64 (above two million spots float32);
       NaN for spots without any count. The domains are found in their spatial factors
     - `obsm[key + "_prob"]`: (n, K) probabilities of the domains, of the same type
-    - `varm[key + "_loadings"]`: (n_vars, q) loadings of the standardised genes; NaN for genes not used
+    - `varm[key + "_loadings"]`: (n_vars, q) loadings of the standardised genes; NaN for genes not used;
+      not with `encoder`="graph-vae", which has none
     - `obsp[key + "_connectivities"]`: (n, n) neighbourhood graph
     - `uns[key]`: parameters, seed, versions, kind of graph and mean number of neighbours, penalty path,
       relevance of the sources, names of the domains and how far they can be trusted, log-likelihoods, table
@@ -223,6 +231,8 @@ def transst(
         model = TransST(
             problem.n_domains,
             n_factors=n_factors,
+            encoder=encoder,
+            encoder_options=encoder_options,
             scaling=scaling,
             penalties=tuple(penalties),
             n_folds=n_folds,
@@ -480,8 +490,6 @@ def _source_labels(source: AnnData, key: str | None, name: str) -> pd.Series:
 
 
 def _write(adata: AnnData, model: TransST, problem: _Problem, key: str, record: dict[str, Any]) -> None:
-    loadings = np.full((adata.n_vars, model.n_factors), np.nan)
-    loadings[adata.var_names.get_indexer(problem.genes)] = model.transfer_.loadings_
     embedding = np.ascontiguousarray(model.embedding_)
     if not problem.measured.all():
         embedding = np.full((adata.n_obs, model.n_factors), np.nan, dtype=embedding.dtype)
@@ -501,7 +509,11 @@ def _write(adata: AnnData, model: TransST, problem: _Problem, key: str, record: 
         del adata.obs[f"{key}_class"]
     adata.obsm[f"X_{key}"] = embedding
     adata.obsm[f"{key}_prob"] = probabilities
-    adata.varm[f"{key}_loadings"] = loadings
+    adata.varm.pop(f"{key}_loadings", None)  # of an earlier run with another encoder
+    if model.encoder == "linear":
+        loadings = np.full((adata.n_vars, model.n_factors), np.nan)
+        loadings[adata.var_names.get_indexer(problem.genes)] = model.transfer_.loadings_
+        adata.varm[f"{key}_loadings"] = loadings
     adata.obsp[_graph_name(key)] = problem.graph
     adata.uns[key] = record
 
@@ -519,16 +531,7 @@ def _record(
         "versions": _versions(),
         "genes": problem.genes.to_numpy(dtype=str).astype(object),
         "graph": problem.graph_record,
-        "transfer": {
-            "penalty": model.transfer_.penalty_,
-            "cv_penalties": model.transfer_.cv_penalties_,
-            "cv_errors": model.transfer_.cv_errors_,
-            "cv_standard_errors": model.transfer_.cv_standard_errors_,
-            "transferred": model.transferred_,
-            "scaling_errors": model.scaling_errors_,
-            "class_support": model.class_support_,
-            "class_likelihoods": model.class_likelihoods_,
-        },
+        "transfer": _transfer_record(model),
         "mixture": {
             "smoothness": model.mixture_.smoothness_,
             "log_likelihoods": np.asarray(model.mixture_.lower_bounds_),
@@ -560,11 +563,34 @@ def _record(
     return record
 
 
+def _transfer_record(model: TransST) -> dict[str, Any]:
+    """What was transferred, and what that was decided from; the network has no penalties."""
+    record: dict[str, Any] = {
+        "encoder": model.encoder,
+        "transferred": model.transferred_,
+        "scaling_errors": model.scaling_errors_,
+        "class_support": model.class_support_,
+        "class_likelihoods": model.class_likelihoods_,
+    }
+    if model.encoder == "graph-vae":
+        losses = {f"losses_{name}": np.asarray(values) for name, values in model.encoder_.losses_.items()}
+        penalties = dict.fromkeys(("cv_penalties", "cv_errors", "cv_standard_errors"), np.zeros(0))
+        return record | penalties | losses
+    return record | {
+        "penalty": model.transfer_.penalty_,
+        "cv_penalties": model.transfer_.cv_penalties_,
+        "cv_errors": model.transfer_.cv_errors_,
+        "cv_standard_errors": model.transfer_.cv_standard_errors_,
+    }
+
+
 def _storable(value: Any) -> Any:
     if sp.issparse(value):
         return "matrix"
     if isinstance(value, Path):
         return str(value)
+    if isinstance(value, Mapping):
+        return {k: _storable(v) for k, v in value.items()}
     return np.asarray(value) if isinstance(value, (tuple, list, range)) else value
 
 
