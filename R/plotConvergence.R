@@ -19,7 +19,8 @@ NULL
 
 .plotConvergence <- function(x, name = "transst") {
     record <- .recordOf(x, name)
-    fits <- Filter(Negate(is.null), list("source model" = record$source, mixture = record$mixture))
+    fits <- list("source model" = record$source, mixture = record$mixture)
+    fits <- Filter(function(fit) length(fit$log_likelihoods) > 0L, fits)
     frame <- do.call(rbind, unname(Map(.iterations, names(fits), fits)))
     frame$panel <- factor(frame$panel, levels = unique(frame$panel))
     ggplot2::ggplot(frame, ggplot2::aes(.data$iteration, .data$value, colour = .data$model)) +

@@ -302,7 +302,7 @@ class TransST(BaseEstimator):
         scalings: tuple[str, ...],
         progress: Progress,
     ) -> tuple[StandardizedMatrix, View]:
-        """Take the factors of the network; there is one scaling, no source model, and all sources are used."""
+        """Take the factors of the network: one scaling, no source model, all sources are used."""
         target, scaled = standardized(X, [M for M, _ in sources.values()], joint=scalings[0] == "joint")
         labels = [y for _, y in sources.values()]
         self.encoder_ = self._new_encoder()

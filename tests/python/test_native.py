@@ -206,6 +206,7 @@ PLOTS = {
     "markers": tst.pl.markers,
     "n_domains": tst.pl.n_domains,
     "transfer_path": tst.pl.transfer_path,
+    "transfer_report": lambda data: tst.pl.transfer_report(data)[0],
 }
 
 
@@ -266,6 +267,7 @@ CALLS = {
     ),
     "rank_domain_genes": tst.tl.rank_domain_genes,
     "split_counts": tst.tl.split_counts,
+    "transfer_report": tst.tl.transfer_report,
     "bin_cells": lambda data: tst.tl.bin_cells(data, bin_size=300),
     "impute": lambda data: tst.tl.impute(data, method="nearest"),
     "evaluate_imputation": lambda data: tst.tl.evaluate_imputation(data, methods=["nearest"]),

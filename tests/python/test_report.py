@@ -147,7 +147,7 @@ class TestFullPage:
         assert list(page.texts) == SECTIONS
         assert page.empty_sections() == []
         pictures = {name: len(images) for name, images in page.images.items()}
-        assert pictures == dict.fromkeys(SECTIONS, 1) | {"summary": 0, "run": 0}
+        assert pictures == dict.fromkeys(SECTIONS, 1) | {"summary": 0, "run": 0, "transfer": 2}
 
     def test_it_needs_no_other_file(self, page, file):
         assert all(address.startswith(("data:image/", "#")) for address in page.addresses)

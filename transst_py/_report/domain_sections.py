@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from transst_py import pl
-from transst_py._report.page import Row, Section, Table, draw, number
+from transst_py import pl, tl
+from transst_py._record import numbers
+from transst_py._report.page import Picture, Row, Section, Table, draw, number
 from transst_py._report.subject import Subject
 from transst_py.pl._agreement import agreement_table
-from transst_py.pl._record import numbers
 
 __all__ = [
     "agreement",
@@ -56,6 +56,7 @@ def _source_facts(fit: Mapping[str, Any]) -> dict[str, str]:
     facts = {}
     if "source" in fit:
         facts["Source"] = _listed(fit["source"]["names"])
+    if "classes" in fit.get("source", {}):
         facts["Classes of the source"] = _listed(fit["source"]["classes"])
     return facts | {"Transferred": TRANSFERRED[str(fit["transfer"]["transferred"])]}
 
@@ -171,9 +172,27 @@ def choice_of_number(subject: Subject) -> Section:
 def transfer(subject: Subject) -> Section:
     """How much was taken from the source."""
     title = "Transfer from the source"
-    if subject.fit is None or not np.size(subject.fit["transfer"]["cv_penalties"]):
+    if subject.fit is None or "source" not in subject.fit:
         return _to_do(subject, "transfer", title)
-    record = subject.fit["transfer"]
+    pictures = [
+        draw(
+            lambda: pl.transfer_report(subject.adata, key=subject.key)[0],
+            "Bars of the relevance of every source, and of the correlation of every domain with the class of "
+            "the source that is most alike.",
+            vector=True,
+        )
+    ]
+    tables = []
+    if np.size(subject.fit["transfer"]["cv_penalties"]):
+        picture, table = _penalties(subject, subject.fit["transfer"])
+        pictures.append(picture)
+        tables.append(table)
+    words = tl.transfer_report(subject.adata, key=subject.key).words
+    return Section("transfer", title, words, pictures=pictures, tables=tables)
+
+
+def _penalties(subject: Subject, record: Mapping[str, Any]) -> tuple[Picture, Table]:
+    """Curve and table of the held-out error over the penalty that draws the loadings to the source's."""
     penalties, chosen = numbers(record["cv_penalties"]), float(record["penalty"])
     errors = np.asarray(record["cv_errors"], dtype=np.float64).reshape(-1, len(penalties)).mean(axis=0)
     picture = draw(
@@ -188,11 +207,7 @@ def transfer(subject: Subject) -> Section:
         if (meaning := _meaning(penalty, chosen))
     ]
     table = Table("Held-out error (share of variance unexplained)", ["Penalty", "Meaning", "Error"], rows)
-    text = [
-        "The penalty draws the target's loadings to those of the source; held-out spots decide how much.",
-        *_classes(record),
-    ]
-    return Section("transfer", title, text, pictures=[picture], tables=[table])
+    return picture, table
 
 
 def _meaning(penalty: float, chosen: float) -> str:
@@ -200,24 +215,12 @@ def _meaning(penalty: float, chosen: float) -> str:
     return ", ".join([*words, "chosen"] if penalty == chosen else words)
 
 
-def _classes(record: Mapping[str, Any]) -> list[str]:
-    """Whether the domains started from the source's classes, in words."""
-    told = record["class_likelihoods"]
-    if not told:
-        return []
-    kept = "were kept" if record["transferred"] == "classes" else "were not kept"
-    return [
-        f"Domains found from scratch have a log-likelihood of {float(told['loadings']):.3f} per spot, those "
-        f"that start from the source's classes {float(told['classes']):.3f}; the latter {kept}."
-    ]
-
-
 def convergence(subject: Subject) -> Section:
     """Whether the fit came to rest."""
     if subject.fit is None:
         return _to_do(subject, "convergence", "Convergence")
     models = {"spatial mixture": subject.fit["mixture"]}
-    if "source" in subject.fit:
+    if "log_likelihoods" in subject.fit.get("source", {}):
         models["source model"] = subject.fit["source"]
     facts = {
         f"The {name}": f"{'converged' if model['converged'] else 'NOT converged'} after "

@@ -12,6 +12,7 @@ from transst_py.pl._domains import domains
 from transst_py.pl._imputation import imputation
 from transst_py.pl._markers import markers
 from transst_py.pl._transfer import transfer_path
+from transst_py.pl._transfer_report import transfer_report
 
 __all__ = [
     "agreement",
@@ -22,4 +23,5 @@ __all__ = [
     "markers",
     "n_domains",
     "transfer_path",
+    "transfer_report",
 ]

@@ -11,8 +11,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from transst_py._record import fit_record, numbers
 from transst_py._typing import SpatialDataLike
-from transst_py.pl._record import fit_record, numbers
 
 __all__ = ["convergence"]
 
@@ -49,7 +49,7 @@ def convergence(adata: AnnData | SpatialDataLike, *, key: str = "transst", ax: A
     if ax is None:
         ax = Figure(figsize=(6.0, 3.6), layout="constrained").subplots()
     titles = [_draw(ax, "mixture", record["mixture"], MIXTURE_COLOR, marker="o", linestyle="-")]
-    if "source" in record:
+    if "log_likelihoods" in record.get("source", {}):
         right = ax.twinx()
         titles.append(_draw(right, "source model", record["source"], SOURCE_COLOR, marker="s", linestyle=":"))
     ax.set(xlabel="iteration", title="\n".join(titles))

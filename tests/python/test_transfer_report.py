@@ -1,0 +1,73 @@
+"""The check-up of a transfer, in words, tables and a picture."""
+
+import anndata as ad
+import numpy as np
+import pytest
+
+import transst_py as tst
+
+
+def fitted(tissue, **options):
+    target, source = (part.copy() for part in tissue)
+    options = {"n_domains": 3, "n_factors": 5, "n_init": 3, "source_labels": "label"} | options
+    tst.tl.transst(target, options.pop("source", source), **options)
+    return target
+
+
+def test_a_good_source_in_words_and_tables(tissue):
+    target = fitted(tissue)
+    report = tst.tl.transfer_report(target)
+    assert report.sources["used"].tolist() == [True]
+    assert report.sources["relevance"][0] > 0.7
+    assert report.domains["n_spots"].sum() == 400
+    assert set(report.domains["name"]) <= set(tissue[1].obs["label"].astype(str)) | {"unknown"}
+    named = target.obs["transst_class"].astype(str).to_numpy()
+    expected = report.domains.set_index("domain")["name"][target.obs["transst"].astype(str)]
+    np.testing.assert_array_equal(named, expected)
+    text = str(report)
+    for part in ("120 genes", "'source' has relevance", "Loadings:", "Classes:", "Names:"):
+        assert part in text
+
+
+def test_survives_a_file(tissue, tmp_path):
+    target = fitted(tissue)
+    target.write_h5ad(tmp_path / "x.h5ad")
+    again = tst.tl.transfer_report(ad.read_h5ad(tmp_path / "x.h5ad"))
+    assert again.words == tst.tl.transfer_report(target).words
+
+
+def test_a_rejected_source(tissue):
+    shuffled = tissue[1].copy()
+    shuffled.X = shuffled.X[:, np.random.default_rng(0).permutation(shuffled.n_vars)]
+    with pytest.warns(UserWarning, match="too little relevance"):
+        target = fitted(tissue, source=shuffled)
+    report = tst.tl.transfer_report(target)
+    assert report.sources["used"].tolist() == [False]
+    assert report.domains.empty
+    assert "rejected" in str(report)
+    assert "transst_class" not in target.obs
+    left, right = tst.pl.transfer_report(target)
+    assert right.get_title(loc="left") == "domains: no source was used"
+    assert len(left.patches) == 1
+
+
+def test_picture_has_a_bar_for_each(tissue):
+    target = fitted(tissue)
+    left, right = tst.pl.transfer_report(target)
+    assert len(left.patches) == 1
+    assert len(right.patches) == 3
+    assert left.figure is right.figure
+
+
+def test_names_of_an_earlier_run_are_gone(tissue):
+    target = fitted(tissue)
+    assert "transst_class" in target.obs
+    tst.tl.transst(target, n_domains=3, n_factors=5, n_init=2)
+    assert "transst_class" not in target.obs
+    with pytest.raises(KeyError, match="had no source"):
+        tst.tl.transfer_report(target)
+
+
+def test_without_a_fit(tissue):
+    with pytest.raises(KeyError, match="no record 'transst' of a fit"):
+        tst.tl.transfer_report(tissue[0].copy())

@@ -1,0 +1,148 @@
+"""`tl.transfer_report`: what a fit took from its sources and why, in words and tables."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from anndata import AnnData
+
+from transst_py._record import fit_record, numbers
+from transst_py._typing import SpatialDataLike
+from transst_py._validation import check_anndata
+from transst_py.naming import UNKNOWN
+
+__all__ = ["TransferReport", "transfer_report"]
+
+
+@dataclass
+class TransferReport:
+    """What was transferred; printed, it is the words.
+
+    Attributes
+    ----------
+    words
+        One finding each.
+    sources
+        `source`, `relevance` (0 chance, 1 a neighbouring slice), `used`.
+    domains
+        `domain`, `n_spots`, `name` (a class of the source, or "unknown"), `likely` (the class most alike),
+        `correlation` of their profiles and the `lower` end of its 95 % interval; no row where no source was
+        used.
+    """
+
+    words: list[str]
+    sources: pd.DataFrame
+    domains: pd.DataFrame
+
+    def __str__(self) -> str:
+        return "\n".join(f"- {sentence}" for sentence in self.words)
+
+
+def transfer_report(adata: AnnData | SpatialDataLike, *, key: str = "transst") -> TransferReport:
+    """Say what a fit took from its sources, and what spoke for it.
+
+    Parameters
+    ----------
+    adata
+        Result of `tl.transst` with a source. Of a SpatialData: its only table.
+    key
+        Name of the result.
+
+    Returns
+    -------
+    Words and two tables; nothing is written.
+
+    Raises
+    ------
+    KeyError
+        There is no such result, or it was fitted without a source.
+    """
+    adata = check_anndata(adata, in_memory=None)
+    record = fit_record(adata, key)
+    if "source" not in record:
+        raise KeyError(f"`key`: the fit {key!r} had no source; there is nothing to report")
+    sources = pd.DataFrame(
+        {
+            "source": np.atleast_1d(record["source"]["names"]).astype(str),
+            "relevance": numbers(record["source"]["relevance"]),
+            "used": np.atleast_1d(np.asarray(record["source"]["used"], dtype=bool)),
+        }
+    )
+    domains = _domains(record, adata.obs[key])
+    words = [*_of_sources(sources, record), *_of_loadings(record["transfer"]), *_of_classes(record, domains)]
+    return TransferReport(words, sources, domains)
+
+
+def _domains(record: Mapping[str, Any], labels: pd.Series) -> pd.DataFrame:
+    if "names" not in record:
+        return pd.DataFrame(columns=["domain", "n_spots", "name", "likely", "correlation", "lower"])
+    table = pd.DataFrame({column: np.atleast_1d(values) for column, values in record["names"].items()})
+    sizes = labels.value_counts().reindex([str(k + 1) for k in range(len(table))], fill_value=0)
+    table.insert(0, "domain", sizes.index.astype(str))
+    table.insert(1, "n_spots", sizes.to_numpy())
+    return table
+
+
+def _of_sources(sources: pd.DataFrame, record: Mapping[str, Any]) -> list[str]:
+    words = [f"{np.size(record['genes']):,} genes are shared by the target and all sources, and used."]
+    for _, row in sources.iterrows():
+        if np.isnan(row["relevance"]):
+            words.append(f"Source {row['source']!r} was used; its relevance was not measured.")
+            continue
+        verdict = "used" if row["used"] else "rejected: too little of the target lies along its main axes"
+        words.append(
+            f"Source {row['source']!r} has relevance {row['relevance']:.2f} (0 chance, 1 a neighbouring "
+            f"slice); {verdict}."
+        )
+    return words
+
+
+def _of_loadings(transfer: Mapping[str, Any]) -> list[str]:
+    penalties = numbers(transfer["cv_penalties"])
+    if not len(penalties) or not (penalties == 0).any():
+        return []
+    errors = np.asarray(transfer["cv_errors"], dtype=np.float64).reshape(-1, len(penalties))
+    chosen = float(transfer["penalty"])
+    gain = 100 * (errors[:, penalties == 0] - errors[:, penalties == chosen]).ravel()
+    half = 1.96 * gain.std(ddof=1) / np.sqrt(len(gain)) if len(gain) > 1 else np.nan
+    if chosen == 0:
+        return ["Loadings: the target's own predict held-out spots best; none were transferred."]
+    return [
+        f"Loadings: drawn to the source's with penalty {chosen:g}, which explains {gain.mean():.3f} "
+        f"(+- {half:.3f}) percentage points more of held-out spots' variance than no transfer."
+    ]
+
+
+def _of_classes(record: Mapping[str, Any], domains: pd.DataFrame) -> list[str]:
+    transfer = record["transfer"]
+    words = []
+    support = float(transfer.get("class_support", np.nan))
+    likelihoods = transfer["class_likelihoods"]
+    if likelihoods:
+        kept = "start from the classes" if transfer["transferred"] == "classes" else "were found from scratch"
+        words.append(
+            f"Classes: {100 * support:.0f} % of the spots lay in domains that resemble one, so they had a "
+            f"say. The domains kept {kept} (log-likelihood per spot {float(likelihoods['classes']):.3f} with "
+            f"that start, {float(likelihoods['loadings']):.3f} from scratch)."
+        )
+    elif np.isfinite(support):
+        words.append(
+            f"Classes: only {100 * support:.0f} % of the spots lay in domains that resemble one beyond "
+            "doubt; the classes had no say."
+        )
+    if len(domains):
+        named = domains["name"] != UNKNOWN
+        share = 100 * domains.loc[named, "n_spots"].sum() / max(domains["n_spots"].sum(), 1)
+        words.append(
+            f"Names: {named.sum()} of {len(domains)} domains ({share:.0f} % of the spots) bear that of a class."
+        )
+        missing = sorted(
+            set(np.atleast_1d(record["source"]["classes"]).astype(str)) - set(domains["name"].astype(str))
+        )
+        if missing:
+            words.append(f"No domain bears the name of: {', '.join(missing)}.")
+    return words
