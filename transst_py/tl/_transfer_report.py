@@ -88,7 +88,7 @@ def _domains(record: Mapping[str, Any], labels: pd.Series) -> pd.DataFrame:
 
 
 def _of_sources(sources: pd.DataFrame, record: Mapping[str, Any]) -> list[str]:
-    words = [f"{np.size(record['genes']):,} genes are shared by the target and all sources, and used."]
+    words = [f"{np.size(record['genes']):,} genes that target and sources share are in the model."]
     for _, row in sources.iterrows():
         if np.isnan(row["relevance"]):
             words.append(f"Source {row['source']!r} was used; its relevance was not measured.")
@@ -138,7 +138,7 @@ def _of_classes(record: Mapping[str, Any], domains: pd.DataFrame) -> list[str]:
         named = domains["name"] != UNKNOWN
         share = 100 * domains.loc[named, "n_spots"].sum() / max(domains["n_spots"].sum(), 1)
         words.append(
-            f"Names: {named.sum()} of {len(domains)} domains ({share:.0f} % of the spots) bear that of a class."
+            f"Names: {named.sum()} of {len(domains)} domains, {share:.0f} % of the spots, bear a class's."
         )
         missing = sorted(
             set(np.atleast_1d(record["source"]["classes"]).astype(str)) - set(domains["name"].astype(str))
