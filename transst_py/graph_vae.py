@@ -47,9 +47,10 @@ MAX_NORM = 5.0
 # Share of the neighbours in the factors before the first step.
 AROUND = 0.5
 DROPOUT = 0.2
-# Of the logarithms of the posterior's variance and of the classes' standard deviations.
+# Of the logarithms of the posterior's variance, the classes' standard deviations, and the noise.
 LOG_VARIANCE_RANGE = (-8.0, 3.0)
 LOG_SD_RANGE = (-3.0, 1.0)
+MIN_LOG_NOISE = -8.0
 # Widths of the kernels by which distributions are compared, in units of the mean squared distance.
 WIDTHS = (0.25, 0.5, 1.0, 2.0)
 
@@ -159,9 +160,13 @@ class GraphVariationalEncoder(BaseEstimator):
             raise ValueError(f"`n_factors` must be below the number of genes, {X.shape[1]}")
         self.mean_, self.scale_ = X.mean, X.scale
         self.n_features_in_ = X.shape[1]
-        self.rotation_, values = principal_components(
-            X, matrices, max(min(self.n_inputs, X.shape[1]), self.n_factors), self.random_state
-        )
+        n_inputs = max(min(self.n_inputs, X.shape[1]), self.n_factors)
+        self.rotation_, values = principal_components(X, matrices, n_inputs, self.random_state)
+        if len(values) < self.n_factors:
+            raise ValueError(
+                f"`n_factors` must be at most {len(values)}, the number of dimensions in which these rows "
+                f"differ, got {self.n_factors}"
+            )
         # The factors start with a mean square of about one.
         self.rotation_ /= np.sqrt(values[: self.n_factors].mean())
         values /= values[: self.n_factors].mean()
@@ -309,6 +314,8 @@ class GraphVariationalEncoder(BaseEstimator):
 
 _STATE = ("rotation_", "mean_", "scale_")
 _ENCODED_ROWS = 8192
+# Components below this share of the first are no more than rounding.
+_MIN_SHARE = 1e-8
 
 
 class Network(nn.Module):
@@ -392,8 +399,9 @@ class Network(nn.Module):
         mean, log_variance = self.encode(x)
         z = mean + torch.exp(0.5 * log_variance) * torch.randn_like(mean) if sample else mean
         own = x[:, : self.linear_back.out_features]
-        squares = (own - self.decode(z)) ** 2 * torch.exp(-self.log_noise)
-        unexplained = 0.5 * (squares + self.log_noise).sum(dim=1)
+        log_noise = self.log_noise.clamp_min(MIN_LOG_NOISE)
+        squares = (own - self.decode(z)) ** 2 * torch.exp(-log_noise)
+        unexplained = 0.5 * (squares + log_noise).sum(dim=1)
         if y is None:
             prior_mean, prior_log_sd = torch.zeros_like(mean), torch.zeros_like(mean)
             mislabelled = torch.zeros((), device=x.device)
@@ -484,10 +492,15 @@ class _PooledScatter:
 def principal_components(
     target: StandardizedMatrix, sources: list[StandardizedMatrix], n_components: int, random_state: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Leading components of target and sources, half each, (p, d), and their mean squares (d,)."""
+    """Leading components of target and sources, half each, (p, d), and their mean squares (d,).
+
+    Fewer where few rows span no more.
+    """
     scatter = _PooledScatter(target, sources)
     vectors = leading_eigenvectors(scatter, n_components, random_state)
-    return vectors, np.einsum("pd,pd->d", vectors, scatter @ vectors)
+    values = np.einsum("pd,pd->d", vectors, scatter @ vectors)
+    spanned = values > _MIN_SHARE * max(values.max(), 0.0)
+    return vectors[:, spanned], values[spanned]
 
 
 def _check_graph(connectivities: Any, n: int) -> sp.csr_matrix | None:

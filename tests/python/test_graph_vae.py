@@ -157,6 +157,15 @@ def test_works_without_sources_and_without_graph(problem):
     assert len(encoder.classes_) == 0
 
 
+def test_few_rows_have_few_components(problem):
+    X, _, _, _ = problem
+    encoder = GraphVariationalEncoder(**SMALL).fit(X[:9])
+    assert encoder.rotation_.shape == (40, 8)
+    assert np.isfinite(encoder.embedding_).all()
+    with pytest.raises(ValueError, match=r"`n_factors` must be at most 3, .*, got 4"):
+        GraphVariationalEncoder(**SMALL).fit(X[:4])
+
+
 def test_starts_as_principal_components():
     values = np.array([4.0, 1.0, 0.25])
     network = Network(values, n_factors=2, n_classes=0, hidden=5).eval()
