@@ -149,7 +149,7 @@ class GraphVariationalEncoder(BaseEstimator):
         Raises
         ------
         TypeError, ValueError
-            An option is out of range, shapes do not fit, or a value is missing.
+            An option is out of range, shapes do not fit, a value is missing, or the training diverges.
         """
         self.check_options()
         device = device_of(self.device)
@@ -281,6 +281,11 @@ class GraphVariationalEncoder(BaseEstimator):
                 schedule.step()
                 losses.append(float(loss.detach()))
             error = self._held_out_loss(data)
+            if not np.isfinite(error):
+                raise ValueError(
+                    f"`learning_rate`={self.learning_rate!r} is too large for these data: the loss is no "
+                    "longer finite; divide it by ten"
+                )
             self.losses_["train"].append(float(np.mean(losses)))
             self.losses_["held_out"].append(error)
             stale += 1
@@ -307,6 +312,7 @@ class GraphVariationalEncoder(BaseEstimator):
         return total
 
     def _held_out_loss(self, data: list[Dataset]) -> float:
+        """Return the loss of the rows that are held out."""
         self.network_.eval()
         with torch.inference_mode():
             return float(self._loss(data, [d.held_out for d in data], sample=False))

@@ -241,6 +241,12 @@ def test_bad_options(problem, options, message):
         GraphVariationalEncoder(**SMALL | options).fit(X, graph, sources)
 
 
+def test_training_that_diverges_is_said_so(problem):
+    X, graph, _, sources = problem
+    with pytest.raises(ValueError, match="`learning_rate`=1e\\+30 is too large"):
+        GraphVariationalEncoder(**SMALL | {"learning_rate": 1e30}).fit(X, graph, sources)
+
+
 def test_bad_data(problem, fitted):
     X, graph, _, sources = problem
     encoder = GraphVariationalEncoder(**SMALL)
