@@ -19,8 +19,10 @@ NULL
 
 .plotConvergence <- function(x, name = "transst") {
     record <- .recordOf(x, name)
-    fits <- list("source model" = record$source, mixture = record$mixture)
-    fits <- Filter(function(fit) length(fit$log_likelihoods) > 0L, fits)
+    # sources that no model was fitted to have no curve
+    fits <- Filter(
+        \(fit) !is.null(fit$log_likelihoods), list("source model" = record$source, mixture = record$mixture)
+    )
     frame <- do.call(rbind, unname(Map(.iterations, names(fits), fits)))
     frame$panel <- factor(frame$panel, levels = unique(frame$panel))
     ggplot2::ggplot(frame, ggplot2::aes(.data$iteration, .data$value, colour = .data$model)) +

@@ -107,8 +107,9 @@ class TransST(BaseEstimator):
         Number of factors q.
     encoder
         How spots become factors. "linear": loadings of the genes, stages 1 and 2. "graph-vae": a network (see
-        `GraphVariationalEncoder`) in their place, for data that are not linear; it has no loadings, and takes
-        none of the options down to `class_transfer`, which it leaves out, but for `scaling`.
+        `GraphVariationalEncoder`) in their place, for data that are not linear. On annotated tissue it has not
+        been better on the mean (benchmarks/results/graph_vae.csv). It has no loadings, and takes
+        none of the options down to `class_transfer`, but for `scaling`; no source is left out.
     encoder_options
         Further options of the `GraphVariationalEncoder`, by name.
     scaling

@@ -318,6 +318,7 @@ def test_on_anndata(tissue, tmp_path):
     assert "transst_loadings" not in target.varm
     assert record["transfer"]["encoder"] == "graph-vae"
     assert record["transfer"]["transferred"] == "encoder"
+    assert record["source"]["used"].all()
     assert len(record["transfer"]["losses_held_out"]) <= OPTIONS["n_epochs"]
     assert record["params"]["encoder_options"] == OPTIONS
     assert target.obsm["X_transst"].shape == (target.n_obs, 4)

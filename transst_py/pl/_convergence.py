@@ -49,7 +49,7 @@ def convergence(adata: AnnData | SpatialDataLike, *, key: str = "transst", ax: A
     if ax is None:
         ax = Figure(figsize=(6.0, 3.6), layout="constrained").subplots()
     titles = [_draw(ax, "mixture", record["mixture"], MIXTURE_COLOR, marker="o", linestyle="-")]
-    if "log_likelihoods" in record.get("source", {}):
+    if "log_likelihoods" in record.get("source", {}):  # not of sources that no source model was fitted to
         right = ax.twinx()
         titles.append(_draw(right, "source model", record["source"], SOURCE_COLOR, marker="s", linestyle=":"))
     ax.set(xlabel="iteration", title="\n".join(titles))
