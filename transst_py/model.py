@@ -106,10 +106,10 @@ class TransST(BaseEstimator):
     n_factors
         Number of factors q.
     encoder
-        How spots become factors. "linear": loadings of the genes, stages 1 and 2. "graph-vae": a network (see
-        `GraphVariationalEncoder`) in their place, for data that are not linear. On annotated tissue it has not
-        been better on the mean (benchmarks/results/graph_vae.csv). It has no loadings, and takes
-        none of the options down to `class_transfer`, but for `scaling`; no source is left out.
+        How spots become factors. "linear": loadings of the genes, stages 1 and 2. "graph-vae": in their place
+        a network (see `GraphVariationalEncoder`), for data that are not linear; on annotated tissue it has
+        not been better on the mean (benchmarks/results/graph_vae.csv). It has no loadings, takes none of the
+        options down to `class_transfer` but for `scaling`, and leaves no source out.
     encoder_options
         Further options of the `GraphVariationalEncoder`, by name.
     scaling
