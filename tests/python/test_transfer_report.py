@@ -46,6 +46,9 @@ def test_a_rejected_source(tissue):
     assert report.domains.empty
     assert "rejected" in str(report)
     assert "transst_class" not in target.obs
+    alone = tissue[0].copy()
+    tst.tl.transst(alone, n_domains=3, n_factors=5, n_init=3)
+    assert (alone.obs["transst"] == target.obs["transst"]).all()
     left, right = tst.pl.transfer_report(target)
     assert right.get_title(loc="left") == "domains: no source was used"
     assert len(left.patches) == 1
@@ -71,3 +74,15 @@ def test_names_of_an_earlier_run_are_gone(tissue):
 def test_without_a_fit(tissue):
     with pytest.raises(KeyError, match="no record 'transst' of a fit"):
         tst.tl.transfer_report(tissue[0].copy())
+
+
+def test_an_irrelevant_source_changes_nothing(tissue):
+    """Not even by the genes that it lacks."""
+    other = tissue[1][:, 30:].copy()
+    other.X = other.X[:, np.random.default_rng(0).permutation(other.n_vars)]
+    alone = fitted(tissue, source={"good": tissue[1]})
+    with pytest.warns(UserWarning, match="too little relevance"):
+        both = fitted(tissue, source={"good": tissue[1], "other": other})
+    assert (alone.obs["transst"] == both.obs["transst"]).all()
+    np.testing.assert_array_equal(alone.varm["transst_loadings"], both.varm["transst_loadings"])
+    assert tst.tl.transfer_report(both).sources["used"].tolist() == [True, False]

@@ -6,6 +6,7 @@ import platform
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -208,26 +209,27 @@ def transst(
     _check_key(adata, key_added)
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
+        prepare = partial(
+            _prepare,
+            adata,
+            layer=layer,
+            source_layer=source_layer,
+            normalization=normalization,
+            n_domains=n_domains,
+            n_factors=n_factors,
+            n_top_genes=n_top_genes,
+            gene_selection=gene_selection,
+            spatial_key=spatial_key,
+            sample_key=sample_key,
+            graph=graph,
+            n_neighbors=n_neighbors,
+            radius=radius,
+            random_state=random_state,
+            statistics=statistics,
+        )
+        sources = _named_sources(source)
         with progress.stage("input"):
-            problem = _prepare(
-                adata,
-                _named_sources(source),
-                source_labels=source_labels,
-                layer=layer,
-                source_layer=source_layer,
-                normalization=normalization,
-                n_domains=n_domains,
-                n_factors=n_factors,
-                n_top_genes=n_top_genes,
-                gene_selection=gene_selection,
-                spatial_key=spatial_key,
-                sample_key=sample_key,
-                graph=graph,
-                n_neighbors=n_neighbors,
-                radius=radius,
-                random_state=random_state,
-                statistics=statistics,
-            )
+            problem = prepare(sources, source_labels=source_labels)
         model = TransST(
             problem.n_domains,
             n_factors=n_factors,
@@ -251,13 +253,23 @@ def transst(
             random_state=random_state,
             verbose=verbose,
         ).fit(problem.X, problem.measured_graph, problem.sources or None)
+        relevance, used = model.source_relevance_, model.sources_used_
+        if len(used) < len(sources):
+            # As if the others had not been given: they have had a part in the choice of the genes.
+            problem = prepare({k: sources[k] for k in used}, source_labels=source_labels if used else None)
+            model.set_params(source_selection="all").fit(
+                problem.X, problem.measured_graph, problem.sources or None
+            )
     messages = list(dict.fromkeys(str(w.message) for w in caught))
     for w in {str(w.message): w for w in caught}.values():
         warnings.warn(w.message, w.category, stacklevel=2)
 
     result = adata.copy() if copy else own_data(adata)
     seconds = progress.seconds | model.seconds_
-    _write(result, model, problem, key_added, _record(model, problem, options, messages, seconds))
+    record = _record(model, problem, options, messages, seconds)
+    if sources:
+        record["source"] = _selection(relevance, used) | record.get("source", {})
+    _write(result, model, problem, key_added, record)
     return result if copy else None
 
 
@@ -546,14 +558,8 @@ def _record(
         record["passes"] = passes
     if model.choice_ is not None:
         record["n_domains"] = choice_record(model.choice_)
-    if problem.sources:
-        record["source"] = {
-            "names": np.asarray(list(problem.sources), dtype=object),
-            "relevance": np.array([model.source_relevance_[name] for name in problem.sources]),
-            "used": np.array([name in model.sources_used_ for name in problem.sources]),
-        }
     if model.source_model_ is not None:
-        record["source"] |= {
+        record["source"] = {
             "classes": model.source_model_.classes_.astype(object),
             "log_likelihoods": np.asarray(model.source_model_.lower_bounds_),
             "converged": model.source_model_.converged_,
@@ -561,6 +567,15 @@ def _record(
     if model.domain_names_ is not None:
         record["names"] = {column: values.to_numpy() for column, values in model.domain_names_.items()}
     return record
+
+
+def _selection(relevance: dict[str, float], used: list[str]) -> dict[str, Any]:
+    """All sources that were given, their relevance, and which of them were used."""
+    return {
+        "names": np.asarray(list(relevance), dtype=object),
+        "relevance": np.array(list(relevance.values())),
+        "used": np.array([name in used for name in relevance]),
+    }
 
 
 def _transfer_record(model: TransST) -> dict[str, Any]:
