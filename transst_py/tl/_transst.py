@@ -71,6 +71,7 @@ def transst(
     solver: str = "eigen",
     source_start: str = "principal",
     source_selection: str = "auto",
+    label_noise: str = "remove",
     n_init: int | str = "auto",
     criterion: str = "auto",
     n_subsamples: int = 5,
@@ -152,6 +153,10 @@ def transst(
         Start of the source model, "principal" or "weighted"; see `SupervisedFactorAnalysis`.
     source_selection
         "auto" leaves out sources that tell little of the target, with a warning; "all" uses every source.
+    label_noise
+        "remove": wrong labels of the sources are looked for, and where 10% or more of a source's seem wrong,
+        those rows are left out. "report": they are listed only. "ignore": not looked for (which saves a pass
+        over expression that is not in memory).
     criterion, n_subsamples
         Of the choice among several numbers of domains; see `choose_n_domains`.
     random_state
@@ -181,6 +186,9 @@ def transst(
     - `varm[key + "_loadings"]`: (n_vars, q) loadings of the standardised genes; NaN for genes not used;
       not with `encoder`="graph-vae", which has none
     - `obsp[key + "_connectivities"]`: (n, n) neighbourhood graph
+    - `uns[key]["source"]`, with sources: their names, relevance and classes, the estimated share of wrong
+      labels of each (`label_noise`), and which rows bear them (`suspicious`: arrays `source`, `row`, `given`,
+      `likely`, `probability` of the likely class)
     - `uns[key]`: parameters, seed, versions, kind of graph and mean number of neighbours, penalty path,
       relevance of the sources, names of the domains and how far they can be trusted, log-likelihoods, table
       of the choice of K, warnings, seconds; how often expression that is not in memory was read
@@ -196,7 +204,8 @@ def transst(
     -----
     UserWarning
         Fractional values where counts are expected, few shared genes, empty spots, unlabelled source rows,
-        sources that are not used, spots without neighbours, fewer domains than asked for.
+        sources that are not used, or of whose labels a tenth or more seem wrong, spots without neighbours,
+        fewer domains than asked for.
     """
     options = {k: v for k, v in locals().items() if k not in ("adata", "source", "copy", "verbose")}
     progress = Progress(verbose)
@@ -240,6 +249,7 @@ def transst(
             solver=solver,
             source_start=source_start,
             source_selection=source_selection,
+            label_noise=label_noise,
             smoothness=smoothness,
             covariance_prior=covariance_prior,
             covariance_type=covariance_type,
@@ -558,9 +568,23 @@ def _record(
             "log_likelihoods": np.asarray(model.source_model_.lower_bounds_),
             "converged": model.source_model_.converged_,
         }
+    if model.label_noise_:
+        rates = [model.label_noise_.get(name, np.nan) for name in problem.sources]
+        record["source"]["label_noise"] = np.array(rates)
+        record["source"]["suspicious"] = _suspicious(model.suspicious_, problem.sources)
     if model.domain_names_ is not None:
         record["names"] = {column: values.to_numpy() for column, values in model.domain_names_.items()}
     return record
+
+
+def _suspicious(found: dict[str, pd.DataFrame], sources: dict[str, tuple[Any, pd.Series]]) -> dict[str, Any]:
+    """Suspicious rows of all sources, rows by their names, as arrays of equal length."""
+    table = pd.concat(
+        table.assign(source=name, row=sources[name][1].index[table["row"]].astype(str))
+        for name, table in found.items()
+    )
+    texts = {k: table[k].to_numpy(dtype=str).astype(object) for k in ("source", "row", "given", "likely")}
+    return {**texts, "probability": table["probability"].to_numpy(dtype=np.float64)}
 
 
 def _transfer_record(model: TransST) -> dict[str, Any]:
