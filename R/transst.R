@@ -16,7 +16,9 @@
 #' @param ... Arguments of the method, which have the same names in Python in snake_case: among others
 #'   `nFactors` (15), `nTopGenes` (2000), `normalization` (`"log"`; `"none"` for values that are
 #'   normalised already), `classTransfer` (`"auto"`: the source's classes are taken over where the target
-#'   bears them out; `"never"`: only its loadings; `"always"`), `smoothness` (`"auto"`), `seed` (0) and
+#'   bears them out; `"never"`: only its loadings; `"always"`), `labelNoise` (`"remove"`: where a tenth
+#'   or more of a source's labels seem wrong, those rows are left out; `"report"`: they are listed
+#'   only, as `source$suspicious` of the run record; `"ignore"`), `smoothness` (`"auto"`), `seed` (0) and
 #'   `verbose` (print the stages as they run; `TRUE` in interactive sessions); for `graph` also
 #'   `nNeighbors` (6) and `radius`. A name that the method does not know is an error.
 #' @param graph Who is whose neighbour, always within a sample. `"knn"`: the `nNeighbors` nearest of every

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import warnings
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self, TypeAlias
 
@@ -24,6 +24,7 @@ from transst_py.choice import Choice, check_candidates, check_choice_options, ch
 from transst_py.class_transfer import ClassCoordinates
 from transst_py.coordinates import Coordinates
 from transst_py.eigen import orthonormal_basis
+from transst_py.label_noise import LABEL_NOISE, LabelNoise, among_all, fit_source_model, warn_of_label_noise
 from transst_py.naming import UNKNOWN, name_domains
 from transst_py.source_model import SupervisedFactorAnalysis, class_statistics
 from transst_py.source_relevance import source_relevance, worth_using
@@ -53,6 +54,7 @@ class FactorFit:
     source_model: SupervisedFactorAnalysis | None
     transfer: AdaptiveLoadings
     relevance: np.ndarray
+    label_noise: list[LabelNoise] = field(default_factory=list)
 
 
 @dataclass
@@ -124,6 +126,10 @@ class TransST(BaseEstimator):
     source_selection
         "auto": a source whose relevance (see the module `source_relevance`) is below 0.1, or below half of
         that of the best source, is not used. "all": every source is.
+    label_noise
+        What is done about wrong labels of the sources (see the module `label_noise`). "remove": where 10% or
+        more of a source's seem wrong, the rows whose label is more likely wrong than right are not used by
+        the source model. "report": they are listed, but stay. "ignore": nobody looks.
     class_transfer
         "never": the source gives its loadings only, as published. "auto": where most spots lie in domains
         that resemble a class of the source (`class_support_`), the classes are a second description of the
@@ -161,6 +167,11 @@ class TransST(BaseEstimator):
         Relevance of every source.
     sources_used_ : list
         Sources that the model has used.
+    label_noise_ : dict
+        Estimated share of wrong labels, by source that is used.
+    suspicious_ : dict of DataFrame
+        By source, rows whose label is more likely wrong than right, the surest first: `row` (position in the
+        source), `given` and `likely` class, and the `probability` of the latter.
     domain_names_ : DataFrame or None
         Which class of the source every domain is, if any (see `name_domains`).
     scaling_errors_ : dict
@@ -194,6 +205,7 @@ class TransST(BaseEstimator):
         solver: str = "eigen",
         source_start: str = "principal",
         source_selection: str = "auto",
+        label_noise: str = "remove",
         class_transfer: str = "auto",
         min_autocorrelation: float | None = 0.15,
         smoothness: float | str = "auto",
@@ -216,6 +228,7 @@ class TransST(BaseEstimator):
         self.solver = solver
         self.source_start = source_start
         self.source_selection = source_selection
+        self.label_noise = label_noise
         self.class_transfer = class_transfer
         self.min_autocorrelation = min_autocorrelation
         self.smoothness = smoothness
@@ -260,8 +273,13 @@ class TransST(BaseEstimator):
 
         self.scaling_errors_: dict[str, float] = {}
         self.class_coordinates_: ClassCoordinates | None = None
+        self.label_noise_: dict[Any, float] = {}
+        self.suspicious_: dict[Any, pd.DataFrame] = {}
         fit_view = self._fit_encoder if self.encoder == "graph-vae" else self._fit_linear
         target, view = fit_view(X, dict(zip(named, datasets, strict=True)), field, scalings, progress)
+        self.suspicious_ = {
+            name: among_all(table, named[name][1]) for name, table in self.suspicious_.items()
+        }
         self.choice_: Choice | None = None
         self.class_likelihoods_: dict[str, float] = {}
         self.class_support_ = float("nan")
@@ -293,6 +311,10 @@ class TransST(BaseEstimator):
         chosen = min(fits, key=lambda fit: self.scaling_errors_.get(fit.scaling, 0.0))
         self.source_model_, self.transfer_ = chosen.source_model, chosen.transfer
         self._note_sources(list(sources), chosen)
+        found = dict(zip(self.sources_used_, chosen.label_noise, strict=bool(chosen.label_noise)))
+        warn_of_label_noise(found, removed=self.label_noise == "remove")
+        self.label_noise_ = {name: noise.rate for name, noise in found.items()}
+        self.suspicious_ = {name: noise.table() for name, noise in found.items()}
         return chosen.target, self._view(chosen.target, field)
 
     def _fit_encoder(
@@ -326,6 +348,7 @@ class TransST(BaseEstimator):
         """Refuse bad options before any work; the candidates for the number of domains."""
         check_choice("class_transfer", self.class_transfer, CLASS_TRANSFER)
         check_choice("source_selection", self.source_selection, ("auto", "all"))
+        check_choice("label_noise", self.label_noise, LABEL_NOISE)
         self._check_encoder()
         if self.class_transfer == "always" and len(set().union(*labels)) < 2:
             raise ValueError("`class_transfer`='always' needs a source with at least two classes")
@@ -381,7 +404,7 @@ class TransST(BaseEstimator):
     ) -> FactorFit:
         """Stages 1 and 2 on genes scaled in one way."""
         target, sources = standardized(X, [X_s for X_s, _ in datasets], joint=scaling == "joint")
-        model, relevance = None, np.zeros(0)
+        model, relevance, noise = None, np.zeros(0), []
         if sources:
             rows = sum(s.shape[0] for s in sources)
             with progress.stage("source model", f"{rows} labelled rows, {X.shape[1]} genes"):
@@ -395,11 +418,20 @@ class TransST(BaseEstimator):
                     model = SupervisedFactorAnalysis(
                         self.n_factors, start=self.source_start, random_state=self.random_state
                     )
-                    model.fit_statistics(classes, [S for S, use in zip(statistics, used, strict=True) if use])
+                    parts = zip(sources, labels, statistics, used, strict=True)
+                    chosen = [((M, y), S) for M, y, S, use in parts if use]
+                    noise = fit_source_model(
+                        model,
+                        [rows for rows, _ in chosen],
+                        classes,
+                        [S for _, S in chosen],
+                        label_noise=self.label_noise,
+                        random_state=self.random_state,
+                    )
         with progress.stage("transfer", f"{X.shape[0]} spots, {self.n_factors} factors"):
             transfer = self._transfer(self.penalties, self.n_folds)
             transfer.fit(target, None if model is None else model.loadings_)
-        return FactorFit(scaling, target, model, transfer, relevance)
+        return FactorFit(scaling, target, model, transfer, relevance, noise)
 
     def _note_sources(self, names: list[Any], fit: FactorFit) -> None:
         """Record how relevant the sources are, and warn of those that are not used."""

@@ -104,7 +104,7 @@ def test_fit_does_not_depend_on_where_the_expression_is(
     passes = target.uns["transst"]["passes"]
     # One of them for the relevance of the source, two to name domains.
     assert passes["target"] <= 8 + ("n_top_genes" in options)
-    assert passes["source"] <= 3
+    assert passes["source"] <= 4
 
 
 @pytest.mark.parametrize("kind", ["h5ad dense", "dask dense"])

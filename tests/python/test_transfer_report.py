@@ -24,8 +24,16 @@ def test_a_good_source_in_words_and_tables(tissue):
     named = target.obs["transst_class"].astype(str).to_numpy()
     expected = report.domains.set_index("domain")["name"][target.obs["transst"].astype(str)]
     np.testing.assert_array_equal(named, expected)
+    assert (report.suspicious["source"] == "source").all()
     text = str(report)
-    for part in ("120 genes", "'source' has relevance", "Loadings:", "Classes:", "Names:"):
+    for part in (
+        "120 genes",
+        "'source' has relevance",
+        "Labels of 'source': about",
+        "Loadings:",
+        "Classes:",
+        "Names:",
+    ):
         assert part in text
 
 

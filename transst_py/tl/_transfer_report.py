@@ -17,6 +17,8 @@ from transst_py.naming import UNKNOWN
 
 __all__ = ["TransferReport", "transfer_report"]
 
+SUSPICIOUS = ("source", "row", "given", "likely", "probability")
+
 
 @dataclass
 class TransferReport:
@@ -27,7 +29,10 @@ class TransferReport:
     words
         One finding each.
     sources
-        `source`, `relevance` (0 chance, 1 a neighbouring slice), `used`.
+        `source`, `relevance` (0 chance, 1 a neighbouring slice), `used`, `label_noise` (estimated share of wrong
+        labels; NaN where nobody looked).
+    suspicious
+        Rows whose label is more likely wrong than right: `source`, `row`, `given`, `likely`, `probability`.
     domains
         `domain`, `n_spots`, `name` (a class of the source, or "unknown"), `likely` (the class most alike),
         `correlation` of their profiles and the `lower` end of its 95 % interval; no row where no source was
@@ -36,6 +41,7 @@ class TransferReport:
 
     words: list[str]
     sources: pd.DataFrame
+    suspicious: pd.DataFrame
     domains: pd.DataFrame
 
     def __str__(self) -> str:
@@ -54,7 +60,7 @@ def transfer_report(adata: AnnData | SpatialDataLike, *, key: str = "transst") -
 
     Returns
     -------
-    Words and two tables; nothing is written.
+    Words and tables; nothing is written.
 
     Raises
     ------
@@ -70,11 +76,19 @@ def transfer_report(adata: AnnData | SpatialDataLike, *, key: str = "transst") -
             "source": np.atleast_1d(record["source"]["names"]).astype(str),
             "relevance": numbers(record["source"]["relevance"]),
             "used": np.atleast_1d(np.asarray(record["source"]["used"], dtype=bool)),
+            "label_noise": numbers(record["source"]["label_noise"]),
         }
     )
+    listed = record["source"].get("suspicious", dict.fromkeys(SUSPICIOUS, []))
+    suspicious = pd.DataFrame({column: np.atleast_1d(listed[column]) for column in SUSPICIOUS})
     domains = _domains(record, adata.obs[key])
-    words = [*_of_sources(sources, record), *_of_loadings(record["transfer"]), *_of_classes(record, domains)]
-    return TransferReport(words, sources, domains)
+    words = [
+        *_of_sources(sources, record),
+        *_of_labels(sources, suspicious),
+        *_of_loadings(record["transfer"]),
+        *_of_classes(record, domains),
+    ]
+    return TransferReport(words, sources, suspicious, domains)
 
 
 def _domains(record: Mapping[str, Any], labels: pd.Series) -> pd.DataFrame:
@@ -99,6 +113,16 @@ def _of_sources(sources: pd.DataFrame, record: Mapping[str, Any]) -> list[str]:
             f"slice); {verdict}."
         )
     return words
+
+
+def _of_labels(sources: pd.DataFrame, suspicious: pd.DataFrame) -> list[str]:
+    rows = suspicious["source"].astype(str).value_counts()
+    return [
+        f"Labels of {row['source']!r}: about {100 * row['label_noise']:.0f} % seem wrong; "
+        f"{rows.get(row['source'], 0)} rows are suspicious."
+        for _, row in sources.iterrows()
+        if np.isfinite(row["label_noise"])
+    ]
 
 
 def _of_loadings(transfer: Mapping[str, Any]) -> list[str]:

@@ -72,6 +72,7 @@ def transst(
     solver: str = "eigen",
     source_start: str = "principal",
     source_selection: str = "auto",
+    label_noise: str = "remove",
     n_init: int | str = "auto",
     criterion: str = "auto",
     n_subsamples: int = 5,
@@ -153,6 +154,10 @@ def transst(
         Start of the source model, "principal" or "weighted"; see `SupervisedFactorAnalysis`.
     source_selection
         "auto" leaves out sources that tell little of the target, with a warning; "all" uses every source.
+    label_noise
+        "remove": wrong labels of the sources are looked for, and where 10% or more of a source's seem wrong,
+        those rows are left out. "report": they are listed only. "ignore": not looked for (which saves a pass
+        over expression that is not in memory).
     criterion, n_subsamples
         Of the choice among several numbers of domains; see `choose_n_domains`.
     random_state
@@ -182,6 +187,9 @@ def transst(
     - `varm[key + "_loadings"]`: (n_vars, q) loadings of the standardised genes; NaN for genes not used;
       not with `encoder`="graph-vae", which has none
     - `obsp[key + "_connectivities"]`: (n, n) neighbourhood graph
+    - `uns[key]["source"]`, with sources: their names, relevance and classes, the estimated share of wrong
+      labels of each (`label_noise`), and which rows bear them (`suspicious`: arrays `source`, `row`, `given`,
+      `likely`, `probability` of the likely class)
     - `uns[key]`: parameters, seed, versions, kind of graph and mean number of neighbours, penalty path,
       relevance of the sources, names of the domains and how far they can be trusted, log-likelihoods, table
       of the choice of K, warnings, seconds; how often expression that is not in memory was read
@@ -197,7 +205,8 @@ def transst(
     -----
     UserWarning
         Fractional values where counts are expected, few shared genes, empty spots, unlabelled source rows,
-        sources that are not used, spots without neighbours, fewer domains than asked for.
+        sources that are not used, or of whose labels a tenth or more seem wrong, spots without neighbours,
+        fewer domains than asked for.
     """
     options = {k: v for k, v in locals().items() if k not in ("adata", "source", "copy", "verbose")}
     progress = Progress(verbose)
@@ -242,6 +251,7 @@ def transst(
             solver=solver,
             source_start=source_start,
             source_selection=source_selection,
+            label_noise=label_noise,
             smoothness=smoothness,
             covariance_prior=covariance_prior,
             covariance_type=covariance_type,
@@ -268,7 +278,7 @@ def transst(
     seconds = progress.seconds | model.seconds_
     record = _record(model, problem, options, messages, seconds)
     if sources:
-        record["source"] = _selection(relevance, used) | record.get("source", {})
+        record["source"] = _selection(relevance, used, model.label_noise_) | record.get("source", {})
     _write(result, model, problem, key_added, record)
     return result if copy else None
 
@@ -564,18 +574,31 @@ def _record(
             "log_likelihoods": np.asarray(model.source_model_.lower_bounds_),
             "converged": model.source_model_.converged_,
         }
+    if model.label_noise_:
+        record["source"]["suspicious"] = _suspicious(model.suspicious_, problem.sources)
     if model.domain_names_ is not None:
         record["names"] = {column: values.to_numpy() for column, values in model.domain_names_.items()}
     return record
 
 
-def _selection(relevance: dict[str, float], used: list[str]) -> dict[str, Any]:
-    """All sources that were given, their relevance, and which of them were used."""
+def _selection(relevance: dict[str, float], used: list[str], noise: dict[str, float]) -> dict[str, Any]:
+    """All sources that were given: relevance, which of them were used, share of wrong labels of these."""
     return {
         "names": np.asarray(list(relevance), dtype=object),
         "relevance": np.array(list(relevance.values())),
         "used": np.array([name in used for name in relevance]),
+        "label_noise": np.array([noise.get(name, np.nan) for name in relevance]),
     }
+
+
+def _suspicious(found: dict[str, pd.DataFrame], sources: dict[str, tuple[Any, pd.Series]]) -> dict[str, Any]:
+    """Suspicious rows of all sources, rows by their names, as arrays of equal length."""
+    table = pd.concat(
+        table.assign(source=name, row=sources[name][1].index[table["row"]].astype(str))
+        for name, table in found.items()
+    )
+    texts = {k: table[k].to_numpy(dtype=str).astype(object) for k in ("source", "row", "given", "likely")}
+    return {**texts, "probability": table["probability"].to_numpy(dtype=np.float64)}
 
 
 def _transfer_record(model: TransST) -> dict[str, Any]:
