@@ -3,7 +3,9 @@
 setMethod(".graftDomains", "SingleCellExperiment", function(x, result, choice, name) {
     x[[name]] <- result$domains
     x[[paste0(name, "_confidence")]] <- result$confidence
-    x[[paste0(name, "_class")]] <- result$class
+    class <- paste0(name, "_class")
+    # NULL also takes away what an earlier run with a source wrote
+    if (!is.null(result$class) || class %in% names(colData(x))) x[[class]] <- result$class
     embedding <- structure(result$embedding, rotation = result$rotation)
     rownames(embedding) <- colnames(x)
     reducedDim(x, .embeddingName(name), withDimnames = FALSE) <- embedding
@@ -22,8 +24,10 @@ setMethod(".graftDomains", "SpatialExperiment", function(x, result, choice, name
 setMethod(".graftDomains", "Seurat", function(x, result, choice, name) {
     columns <- list(result$domains, result$confidence, result$class)
     names(columns) <- paste0(name, c("", "_confidence", "_class"))
-    x[[paste0(name, "_class")]] <- NULL
     columns <- columns[lengths(columns) > 0L]
+    # the classes of an earlier run
+    stale <- setdiff(intersect(paste0(name, "_class"), names(x[[]])), names(columns))
+    if (length(stale)) x[[stale]] <- NULL
     x <- SeuratObject::AddMetaData(x, data.frame(columns, row.names = colnames(x), check.names = FALSE))
     # The key, which starts the columns' names, may hold letters and digits only.
     key <- paste0(gsub("[^[:alnum:]]", "", name), "_")

@@ -56,7 +56,8 @@ def test_random_labels_do_no_harm(problem, n_classes):
     for seed in range(3):
         labels = np.random.default_rng(seed).integers(n_classes, size=X_s.shape[0]).astype(str)
         for transfer, found in scores.items():
-            model = TransST(3, n_factors=5, class_transfer=transfer, n_init=5, random_state=seed)
+            options = {"class_transfer": transfer, "n_init": 5, "label_noise": "ignore"}
+            model = TransST(3, n_factors=5, random_state=seed, **options)
             found.append(adjusted_rand_score(truth, model.fit(X, graph, [(X_s, labels)]).labels_))
     assert np.mean(scores["auto"]) > np.mean(scores["never"]) - 0.05
 
@@ -78,8 +79,9 @@ def test_matched_classes_are_transferred(problem):
 def test_permuted_labels_do_not_decide(problem):
     X, graph, (X_s, y_s), _ = problem
     shuffled = np.random.default_rng(0).permutation(y_s)
-    model = TransST(3, n_factors=5, n_init=3).fit(X, graph, [(X_s, shuffled)])
-    never = TransST(3, n_factors=5, n_init=3, class_transfer="never").fit(X, graph, [(X_s, shuffled)])
+    options = {"n_factors": 5, "n_init": 3, "label_noise": "ignore"}
+    model = TransST(3, **options).fit(X, graph, [(X_s, shuffled)])
+    never = TransST(3, class_transfer="never", **options).fit(X, graph, [(X_s, shuffled)])
     assert model.transferred_ == "loadings"
     assert adjusted_rand_score(model.labels_, never.labels_) > 0.9
 

@@ -138,7 +138,7 @@ def test_a_fit_goes_on_where_it_was_stopped(tissue, backed, tmp_path, monkeypatc
     assert "transst" not in backed[0].obs
     tst.tl.transst(*backed, statistics=folder, **OPTIONS)
     # The survey tells whether the data are the same; the sample of spots is not kept; scores; names, twice.
-    assert backed[0].uns["transst"]["passes"] == {"target": 5, "source": 1}
+    assert backed[0].uns["transst"]["passes"] == {"target": 6, "source": 1}
     np.testing.assert_allclose(
         backed[0].varm["transst_loadings"], in_memory.varm["transst_loadings"], rtol=0, atol=1e-8
     )

@@ -94,6 +94,7 @@ test_that("results are added to everything that is in a SpatialExperiment, and n
     after <- quick(before)
     after$transst <- NULL
     after$transst_confidence <- NULL
+    after$transst_class <- NULL
     SingleCellExperiment::reducedDim(after, "TransST") <- NULL
     S4Vectors::metadata(after)$transst <- NULL
     expect_identical(after, before)

@@ -20,7 +20,7 @@ test_that("every slot that ?TransST lists is there, in both classes", {
     spe$measured <- seq_len(ncol(spe)) %% 9L != 0L
     records <- function(name) c(sprintf("metadata(x)$%s", name), sprintf("Misc(x, '%s')", name))
     site <- c("x$array_row", "x$array_col")
-    domains <- c("x$transst", "x$transst_confidence")
+    domains <- c("x$transst", "x$transst_confidence", "x$transst_class")
     seurat <- asSeurat(spe)
     expectSlots(quick(spe), c(
         domains, "reducedDim(x, 'TransST')", "attr(reducedDim(x, 'TransST'), 'rotation')",

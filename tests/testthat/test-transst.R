@@ -43,12 +43,24 @@ test_that("everything else in the object survives identically", {
     skipWithoutPython()
     before <- decorated()
     after <- quick(before, smallTissue()$source, name = "found")
-    expect_true(all(c("found", "found_confidence") %in% names(SummarizedExperiment::colData(after))))
-    after$found <- NULL
-    after$found_confidence <- NULL
+    added <- c("found", "found_confidence", "found_class")
+    expect_true(all(added %in% names(SummarizedExperiment::colData(after))))
+    expect_true(all(lengths(tapply(as.character(after$found_class), after$found, unique)) == 1L))
+    for (column in added) after[[column]] <- NULL
     SingleCellExperiment::reducedDim(after, "TransST.found") <- NULL
     S4Vectors::metadata(after)$found <- NULL
     expect_identical(after, before)
+})
+
+test_that("classes of an earlier run with a source go when there is none", {
+    skipWithoutPython()
+    tissue <- smallTissue()
+    for (target in list(tissue$target, asSeurat(tissue$target))) {
+        with <- quick(target, tissue$source)
+        expect_s3_class(with$transst_class, "factor")
+        without <- quick(with, NULL)
+        expect_false("transst_class" %in% names(.cellData(without)))
+    }
 })
 
 test_that("images survive, also when there are none", {

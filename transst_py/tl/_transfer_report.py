@@ -29,8 +29,8 @@ class TransferReport:
     words
         One finding each.
     sources
-        `source`, `relevance` (0 chance, 1 a neighbouring slice), `used`, `label_noise` (estimated share of wrong
-        labels; NaN where nobody looked).
+        `source`, `relevance` (0 chance, 1 a neighbouring slice), `used`, `label_noise` (estimated share of
+        wrong labels; NaN where nobody looked).
     suspicious
         Rows whose label is more likely wrong than right: `source`, `row`, `given`, `likely`, `probability`.
     domains
@@ -79,7 +79,7 @@ def transfer_report(adata: AnnData | SpatialDataLike, *, key: str = "transst") -
             "label_noise": numbers(record["source"]["label_noise"]),
         }
     )
-    listed = record["source"].get("suspicious", dict.fromkeys(SUSPICIOUS, []))
+    listed = record["source"].get("suspicious", dict.fromkeys(SUSPICIOUS, ()))
     suspicious = pd.DataFrame({column: np.atleast_1d(listed[column]) for column in SUSPICIOUS})
     domains = _domains(record, adata.obs[key])
     words = [
