@@ -80,7 +80,7 @@ def assert_equal_results(one, other):
     assert one.uns["transst"]["transfer"]["penalty"] == other.uns["transst"]["transfer"]["penalty"]
 
 
-@pytest.fixture(scope="module", params=[{}, {"n_top_genes": 30}, {"n_top_genes": 30, "scaling": "joint"}])
+@pytest.fixture(scope="module", params=[{"n_top_genes": 30}, {"scaling": "joint"}])
 def in_memory(request, tissue):
     """Options, and the result in memory."""
     target, source = (part.copy() for part in tissue)
