@@ -18,11 +18,12 @@ a  simulated tissue: smoothness of the domains x noise of the genes (5)
 Unrelated: a brain slice for HER2, the HER2 sections for brain, genes matched by symbol; left out where fewer
 than `MIN_SHARED` genes are shared. A gain is the adjusted Rand index (or normalised mutual information) minus
 that of the fit without source on the same tissue with the same seed. One row per run goes to transfer.csv at
-once; runs that are there are not repeated unless `--rerun` asks for it. `penalty` is that of the loadings
-(empty without source); a fit that is refused has no score, and says why when it runs.
+once; runs that are there are not repeated unless `--rerun` asks for it. `transferred` is "nothing" where
+every source was left out, `penalty` that of the loadings, `relevance` that of every source, `used` how many
+had a part; a fit that is refused has no score, and says why when it runs.
 
 transfer_means.csv   for all tissues and every group of them: scores, gains, share of the given source's gain,
-                     the tissue that gains least, and how often the classes were taken over
+                     the tissue that gains least, how often classes were taken over, or every source left out
 transfer.png         a panel for every experiment
 """
 
@@ -306,7 +307,7 @@ def run_once(run: Run) -> dict[str, Any]:
         found, record = transst_record(tissue.target, tissue.sources, tissue.n_domains, run.seed, **options)
     except ValueError as error:  # too little is left of a thinned source
         print(f"refused, {run.tissue} with {run.setting}: {error}")
-        return {"ari": np.nan, "nmi": np.nan, "transferred": "refused", "penalty": np.nan}
+        return {"ari": np.nan, "nmi": np.nan, "transferred": "refused"}
     truth = tissue.target.obs["label"]
     scored = truth.notna().to_numpy()
     return {
@@ -314,6 +315,18 @@ def run_once(run: Run) -> dict[str, Any]:
         "nmi": normalized_mutual_info_score(truth[scored], found[scored]),
         "transferred": record["transfer"]["transferred"],
         "penalty": record["transfer"]["penalty"] if tissue.sources else np.nan,
+        **told_of_sources(record.get("source")),
+    }
+
+
+def told_of_sources(source: dict[str, Any] | None) -> dict[str, str]:
+    """Relevance of every source by name, and how many were used."""
+    if source is None:
+        return {}
+    relevance = zip(source["names"], source["relevance"], strict=True)
+    return {
+        "relevance": ", ".join(f"{name} {value:.2f}" for name, value in relevance),
+        "used": f"{source['used'].sum()} of {len(source['used'])}",
     }
 
 
@@ -353,6 +366,7 @@ def means(runs: pd.DataFrame) -> pd.DataFrame:
                 "least_gain": by_tissue["gain_ari"].min(),
                 "least_on": by_tissue["gain_ari"].idxmin(),
                 "classes_taken": (part["transferred"] == "classes").mean(),
+                "rejected": (part["transferred"] == "nothing").mean(),
                 "tissues": len(by_tissue),
                 "runs": len(part),
             }
