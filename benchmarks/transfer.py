@@ -6,7 +6,8 @@
 The experiments, in the order in which they run (the number of domains is given; seeds in brackets):
 
 b  every annotated tissue with a source: that source (5), the same with permuted labels (3 draws), with
-   permuted genes, which makes its loadings random (3 draws), an unrelated tissue (3), both together (3)
+   permuted genes, which makes its loadings random (3 draws), an unrelated tissue (3), both together (3); no source on
+   the genes shared with the unrelated one, which is what choosing genes with it costs (3)
 e  wrong labels, 10 to 40 %, any other class alike, on the matched tissues, cortex and STARmap (3 draws)
 h  HER2, every section with the other patients as sources, next to the methods of domains.csv (nothing is run)
 d  rows of the source, or their counts, thinned to 1/4, 1/16, 1/64 on the matched tissues (2 draws)
@@ -195,6 +196,8 @@ def irrelevant_sources(found: dict[str, Tissue], data: Path) -> Iterator[Run]:
             if others:
                 yield run("unrelated tissue", OURS, seed, lambda o=others: o)
                 yield run("given + unrelated", OURS, seed, lambda s=tissue.sources, o=others: s | o)
+                load = partial(on_shared_genes, tissue, others)
+                yield Run("b", tissue.name, "genes of the unrelated", NOTHING, seed, load)
 
 
 def label_noise(found: dict[str, Tissue], data: Path) -> Iterator[Run]:
@@ -262,6 +265,13 @@ def simulated_tissue(name: str, smoothness: float, noise: float, seed: int, with
 
 def with_sources(tissue: Tissue, change: Callable[[], Sources]) -> Tissue:
     return Tissue(tissue.name, tissue.target, change())
+
+
+def on_shared_genes(tissue: Tissue, sources: Sources) -> Tissue:
+    """The target without a source, on the genes that it shares with these."""
+    names = {name: source.var_names for name, source in sources.items()}
+    target = tissue.target[:, shared_genes(tissue.target.var_names, names)].copy()
+    return Tissue(tissue.name, target, {})
 
 
 def of_groups(found: dict[str, Tissue], *groups: str) -> list[Tissue]:
@@ -337,8 +347,9 @@ def gains(done: pd.DataFrame) -> pd.DataFrame:
     """Every run with its gain over the one without source, and the given source's, by tissue and seed."""
     pair = ["tissue", "seed"]
     runs = done.reset_index()
-    without = runs[runs["method"] == NOTHING].set_index(pair)[["ari", "nmi"]]
-    runs = runs[~runs["experiment"].isin(["c"]) & (runs["method"] != NOTHING)]
+    baseline = runs["setting"] == NO_SOURCE
+    without = runs[baseline].set_index(pair)[["ari", "nmi"]]
+    runs = runs[~baseline & (runs["experiment"] != "c")]
     runs = runs.join(without, on=pair, rsuffix="_without")
     for score in ("ari", "nmi"):
         runs[f"gain_{score}"] = runs[score] - runs.pop(f"{score}_without")
