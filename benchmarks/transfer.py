@@ -6,8 +6,8 @@
 The experiments, in the order in which they run (the number of domains is given; seeds in brackets):
 
 b  every annotated tissue with a source: that source (5), the same with permuted labels (3 draws), with
-   permuted genes, which makes its loadings random (3 draws), an unrelated tissue (3), both together (3); no source on
-   the genes shared with the unrelated one, which is what choosing genes with it costs (3)
+   permuted genes, which makes its loadings random (3 draws), an unrelated tissue (3), both together (3); and
+   no source on the genes shared with the unrelated one, which tells what that choice of genes costs (3)
 e  wrong labels, 10 to 40 %, any other class alike, on the matched tissues, cortex and STARmap (3 draws)
 h  HER2, every section with the other patients as sources, next to the methods of domains.csv (nothing is run)
 d  rows of the source, or their counts, thinned to 1/4, 1/16, 1/64 on the matched tissues (2 draws)
