@@ -59,6 +59,7 @@ check-quick: setup
 bench: setup .bench-venv/installed
 	.bench-venv/bin/python benchmarks/domains.py
 	.bench-venv/bin/python benchmarks/speed.py
+	$(PY) benchmarks/transfer.py
 	$(PY) benchmarks/graph_vae.py
 	$(PY) benchmarks/markers.py
 	$(PY) benchmarks/scale.py

@@ -63,9 +63,9 @@ def installed(names: list[str], methods: dict[str, Method]) -> list[str]:
 
 
 def transst_record(
-    target: ad.AnnData, sources: Sources, n_domains: int, seed: int, class_transfer: str = "auto"
+    target: ad.AnnData, sources: Sources, n_domains: int, seed: int, **options: Any
 ) -> tuple[np.ndarray, dict[str, Any]]:
-    """Labels, and the record of the run."""
+    """Labels, and the record of the run; `options` go to `tl.transst`."""
     n_shared = len(shared_genes(target.var_names, {name: s.var_names for name, s in sources.items()}))
     done = tst.tl.transst(
         target,
@@ -73,9 +73,9 @@ def transst_record(
         source_labels="label" if sources else None,
         n_domains=n_domains,
         n_factors=min(N_FACTORS, n_shared - 1),  # osmFISH has 33 genes
-        class_transfer=class_transfer,
         random_state=seed,
         copy=True,
+        **options,
     )
     return done.obs["transst"].to_numpy(), done.uns["transst"]
 
@@ -86,7 +86,7 @@ def transst(target: ad.AnnData, sources: Sources, n_domains: int, seed: int) -> 
 
 def loadings_only(target: ad.AnnData, sources: Sources, n_domains: int, seed: int) -> np.ndarray:
     """TransST without the source's classes."""
-    return transst_record(target, sources, n_domains, seed, "never")[0]
+    return transst_record(target, sources, n_domains, seed, class_transfer="never")[0]
 
 
 def no_transfer(target: ad.AnnData, sources: Sources, n_domains: int, seed: int) -> np.ndarray:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import anndata as ad
@@ -65,15 +66,26 @@ def _loaders(data: Path) -> dict[str, Callable[[], tuple[ad.AnnData, dict[str, a
 
 def _her2(section: str) -> tuple[ad.AnnData, dict[str, ad.AnnData]]:
     """One section, and those of the other patients as sources."""
-    sections = {name: _annotated(tst.datasets.her2st(name), "ST") for name in HER2}
+    sections = {name: her2_section(name) for name in HER2}
     return sections.pop(section), sections
+
+
+@cache
+def her2_section(name: str) -> ad.AnnData:
+    """One of the sections, read from text once; `tissues` says where they are."""
+    return _annotated(tst.datasets.her2st(name), "ST")
+
+
+def annotated_file(path: Path, platform: str) -> ad.AnnData:
+    """An h5ad file with its labels as in every tissue here."""
+    return _annotated(_read(path), platform)
 
 
 def _pair(
     data: Path, target: str, source: str | None, platform: str
 ) -> tuple[ad.AnnData, dict[str, ad.AnnData]]:
     def load(name: str) -> ad.AnnData:
-        return _annotated(_read(data / f"{name}.h5ad"), platform)
+        return annotated_file(data / f"{name}.h5ad", platform)
 
     return load(target), {} if source is None else {source: load(source)}
 
