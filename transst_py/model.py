@@ -124,8 +124,8 @@ class TransST(BaseEstimator):
     source_start
         `start` of `SupervisedFactorAnalysis`.
     source_selection
-        "auto": a source whose relevance (see the module `source_relevance`) is below 0.1, or below half of
-        that of the best source, is not used. "all": every source is.
+        "auto": a source whose relevance (see the module `source_relevance`) is below half of that of the best
+        source is not used, and none is if even the best is below a third. "all": every source is.
     label_noise
         What is done about wrong labels of the sources (see the module `label_noise`). "remove": where 10% or
         more of a source's seem wrong, the rows whose label is more likely wrong than right are not used by

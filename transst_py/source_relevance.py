@@ -18,8 +18,9 @@ from transst_py.transfer import ImplicitGram
 
 __all__ = ["MIN_RELEVANCE", "MIN_SHARE", "source_relevance", "worth_using"]
 
-# A source below this is rejected; beside others, one below this share of the best is.
-MIN_RELEVANCE = 0.1
+# With the best source below this, none is used; beside a better one, none below this share of the best. A third
+# keeps out other organs (at most 0.32), whose price is the genes they do not share, and lets in other patients.
+MIN_RELEVANCE = 1 / 3
 MIN_SHARE = 0.5
 # The relevance is an average over spots: this many tell it well enough.
 _SPOTS = 4000
@@ -62,7 +63,8 @@ def source_relevance(
 
 def worth_using(relevance: np.ndarray) -> np.ndarray:
     """Which sources are relevant enough, alone and beside the best of them, (S,) bool."""
-    return np.asarray(relevance >= max(MIN_RELEVANCE, MIN_SHARE * relevance.max()))
+    best = relevance.max()
+    return np.asarray((relevance >= MIN_SHARE * best) & (best >= MIN_RELEVANCE))
 
 
 def explained(X: StandardizedMatrix, U: np.ndarray) -> float:

@@ -40,8 +40,10 @@ def test_half_of_the_axes_shared_lies_between(tissue_pair):
 
 def test_the_best_decides_how_much_is_enough():
     assert worth_using(np.array([0.05])).tolist() == [False]
-    assert worth_using(np.array([0.3])).tolist() == [True]
+    assert worth_using(np.array([0.3])).tolist() == [False]
+    assert worth_using(np.array([0.4])).tolist() == [True]
     assert worth_using(np.array([1.0, 0.6, 0.3, -0.1])).tolist() == [True, True, False, False]
+    assert worth_using(np.array([0.5, 0.3])).tolist() == [True, True]
 
 
 def test_few_spots(tissue_pair):
