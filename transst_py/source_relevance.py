@@ -18,8 +18,8 @@ from transst_py.transfer import ImplicitGram
 
 __all__ = ["MIN_RELEVANCE", "MIN_SHARE", "source_relevance", "worth_using"]
 
-# With the best source below this, none is used; beside a better one, none below this share of the best. A third
-# keeps out other organs (at most 0.32), whose price is the genes they do not share, and lets in other patients.
+# With the best source below this, none is used; beside a better one, none below this share of the best. A
+# third keeps out other organs (at most 0.32), which cost the genes they do not share, not other patients.
 MIN_RELEVANCE = 1 / 3
 MIN_SHARE = 0.5
 # The relevance is an average over spots: this many tell it well enough.

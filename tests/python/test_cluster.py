@@ -29,6 +29,9 @@ def client():
     """Client of two workers, each a process of its own."""
     from distributed import Client, LocalCluster
 
+    # R, where another test has started it in this process, leaves paths there that lead to another Python.
+    without_r = pytest.MonkeyPatch()
+    without_r.delenv("LD_LIBRARY_PATH", raising=False)
     with (
         LocalCluster(
             2, threads_per_worker=1, processes=True, dashboard_address=None, silence_logs=50
@@ -36,6 +39,7 @@ def client():
         Client(cluster) as client,
     ):
         yield client
+    without_r.undo()
 
 
 @pytest.fixture(scope="module")
