@@ -89,7 +89,7 @@
     plain
 }
 
-# Where a matrix lies in an HDF5 file, if it lies there as it is; its genes x spots are spots x genes in Python.
+# Where a matrix lies in an HDF5 file, if it lies there as it is; genes x spots are spots x genes in Python.
 .fileOf <- function(m) {
     if (!is(m, "DelayedArray") || !DelayedArray::isPristine(m, ignore.dimnames = TRUE)) {
         return(NULL)
