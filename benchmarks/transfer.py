@@ -301,11 +301,11 @@ def read(path: Path) -> pd.DataFrame:
 def run_missing(runs: Sequence[Run], path: Path, rerun: bool) -> None:
     """Run what the table has not yet, first seeds first, so that it is useful early."""
     for run in sorted(runs, key=lambda r: r.seed):
-        done = read(path)
-        if run.key in done.index and not rerun:
+        if run.key in read(path).index and not rerun:
             continue
         row = pd.DataFrame(run_once(run), index=pd.MultiIndex.from_tuples([run.key], names=KEY))
-        table = pd.concat([done.drop(index=[run.key], errors="ignore"), row])
+        others = read(path).drop(index=[run.key], errors="ignore")  # other processes may have added some
+        table = pd.concat([others, row])
         table.sort_index(kind="stable").to_csv(path, float_format="%.4f")
         print(*run.key, row["ari"].round(2).item(), row["transferred"].item(), sep="  ", flush=True)
 
@@ -434,6 +434,8 @@ def draw(done: pd.DataFrame, runs: pd.DataFrame, leave_out: pd.DataFrame, path: 
     for (name, panel), ax in zip(panels.items(), axes.flat, strict=True):
         if name == "h" or name in done.index.get_level_values("experiment"):
             panel(ax)
+        else:
+            ax.set_axis_off()
         ax.set_title(f"{name}  {ax.get_title()}", loc="left", weight="bold", size=10)
         ax.set_title("")
         ax.spines[["top", "right"]].set_visible(False)
