@@ -155,7 +155,7 @@ class TransST(BaseEstimator):
     embedding_ : ndarray (n, q)
         Scores v of the spots.
     encoder_ : GraphVariationalEncoder
-        With `encoder`="graph-vae", where it takes the place of `transfer_`.
+        With `encoder="graph-vae"`, where it takes the place of `transfer_`.
     coordinates_ : Coordinates
         What the mixture was fitted to: the scores' spatial factors.
     class_coordinates_ : ClassCoordinates or None

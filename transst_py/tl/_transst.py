@@ -185,7 +185,7 @@ def transst(
       NaN for spots without any count. The domains are found in their spatial factors
     - `obsm[key + "_prob"]`: (n, K) probabilities of the domains, of the same type
     - `varm[key + "_loadings"]`: (n_vars, q) loadings of the standardised genes; NaN for genes not used;
-      not with `encoder`="graph-vae", which has none
+      not with `encoder="graph-vae"`, which has none
     - `obsp[key + "_connectivities"]`: (n, n) neighbourhood graph
     - `uns[key]["source"]`, with sources: their names, relevance and classes, the estimated share of wrong
       labels of each (`label_noise`), and which rows bear them (`suspicious`: arrays `source`, `row`, `given`,
