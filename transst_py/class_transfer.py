@@ -24,7 +24,7 @@ from transst_py.spatial_factors import SpatialFactors
 
 __all__ = ["ClassCoordinates"]
 
-_SPATIAL_STATE = ("center_", "rotation_", "weights_")
+_SPATIAL = "classes.spatial."
 
 
 @dataclass
@@ -89,20 +89,16 @@ class ClassCoordinates:
             "classes.projection": self.projection,
             "classes.means": self.means,
         }
-        if self.spatial is None:
-            return own
-        return own | {f"classes.spatial.{k}": getattr(self.spatial, k) for k in _SPATIAL_STATE}
+        fitted = {} if self.spatial is None else self.spatial.arrays()
+        return own | {_SPATIAL + k: v for k, v in fitted.items()}
 
     @classmethod
     def from_arrays(cls, arrays: Mapping[str, Any]) -> Self | None:
         """Read what `arrays` gave; None where there are none."""
         if "classes.means" not in arrays:
             return None
-        spatial = None
-        if "classes.spatial.center_" in arrays:
-            spatial = SpatialFactors()
-            for k in _SPATIAL_STATE:
-                setattr(spatial, k, arrays[f"classes.spatial.{k}"])
+        fitted = {k.removeprefix(_SPATIAL): v for k, v in arrays.items() if k.startswith(_SPATIAL)}
+        spatial = SpatialFactors.from_arrays(fitted) if fitted else None
         names, projection, means = (arrays[f"classes.{k}"] for k in ("names", "projection", "means"))
         return cls(names, projection, means, spatial)
 

@@ -14,8 +14,6 @@ from transst_py.standardize import StandardizedMatrix
 
 __all__ = ["Coordinates"]
 
-_SPATIAL_STATE = ("center_", "rotation_", "weights_")
-
 
 @dataclass
 class Coordinates:
@@ -49,15 +47,11 @@ class Coordinates:
 
     def arrays(self) -> dict[str, np.ndarray]:
         """Everything in named arrays, for a file."""
-        fitted = {} if self.spatial is None else {k: getattr(self.spatial, k) for k in _SPATIAL_STATE}
+        fitted = {} if self.spatial is None else self.spatial.arrays()
         return {"projection": self.projection} | {f"spatial.{k}": v for k, v in fitted.items()}
 
     @classmethod
     def from_arrays(cls, arrays: Mapping[str, np.ndarray]) -> Self:
         """Read what `arrays` gave."""
-        spatial = None
-        if "spatial.center_" in arrays:
-            spatial = SpatialFactors()
-            for k in _SPATIAL_STATE:
-                setattr(spatial, k, arrays[f"spatial.{k}"])
-        return cls(arrays["projection"], spatial)
+        fitted = {k.removeprefix("spatial."): v for k, v in arrays.items() if k.startswith("spatial.")}
+        return cls(arrays["projection"], SpatialFactors.from_arrays(fitted) if fitted else None)

@@ -54,6 +54,7 @@ class FactorFit:
     source_model: SupervisedFactorAnalysis | None
     transfer: AdaptiveLoadings
     relevance: np.ndarray
+    used: np.ndarray
     label_noise: list[LabelNoise] = field(default_factory=list)
 
 
@@ -404,7 +405,7 @@ class TransST(BaseEstimator):
     ) -> FactorFit:
         """Stages 1 and 2 on genes scaled in one way."""
         target, sources = standardized(X, [X_s for X_s, _ in datasets], joint=scaling == "joint")
-        model, relevance, noise = None, np.zeros(0), []
+        model, relevance, used, noise = None, np.zeros(0), np.zeros(0, dtype=bool), []
         if sources:
             rows = sum(s.shape[0] for s in sources)
             with progress.stage("source model", f"{rows} labelled rows, {X.shape[1]} genes"):
@@ -431,15 +432,12 @@ class TransST(BaseEstimator):
         with progress.stage("transfer", f"{X.shape[0]} spots, {self.n_factors} factors"):
             transfer = self._transfer(self.penalties, self.n_folds)
             transfer.fit(target, None if model is None else model.loadings_)
-        return FactorFit(scaling, target, model, transfer, relevance, noise)
+        return FactorFit(scaling, target, model, transfer, relevance, used, noise)
 
     def _note_sources(self, names: list[Any], fit: FactorFit) -> None:
         """Record how relevant the sources are, and warn of those that are not used."""
         self.source_relevance_ = dict(zip(names, map(float, fit.relevance), strict=True))
-        used = worth_using(fit.relevance) if len(names) else np.zeros(0, dtype=bool)
-        if self.source_selection == "all":
-            used[:] = True
-        self.sources_used_ = [name for name, use in zip(names, used, strict=True) if use]
+        self.sources_used_ = [name for name, use in zip(names, fit.used, strict=True) if use]
         if len(self.sources_used_) < len(names):
             left_out = ", ".join(
                 f"{name!r} ({self.source_relevance_[name]:.2f})"

@@ -14,6 +14,7 @@ factor without any spatial pattern weighs as much as the strongest. Here the sco
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from numbers import Real
 from typing import Self
 
@@ -28,6 +29,7 @@ __all__ = ["SpatialFactors"]
 # Spots from which the covariance with second neighbours is estimated.
 _LAG_TWO_ROWS = 20_000
 _MIN_SMOOTHED = 0.5
+_STATE = ("center_", "rotation_", "weights_")
 # Spots looked at together.
 _ROWS = 1 << 16
 
@@ -91,6 +93,18 @@ class SpatialFactors(BaseEstimator):
             whitened(Z, np.zeros(Z.shape[1]), vectors[:, ::-1][:, :smoothed]), connectivities
         )
         return self
+
+    def arrays(self) -> dict[str, np.ndarray]:
+        """What `transform` and `smooth` need, in named arrays, for a file."""
+        return {k: getattr(self, k) for k in _STATE}
+
+    @classmethod
+    def from_arrays(cls, arrays: Mapping[str, np.ndarray]) -> Self:
+        """Read what `arrays` gave; other names are passed over."""
+        factors = cls()
+        for k in _STATE:
+            setattr(factors, k, arrays[k])
+        return factors
 
     def rotate(self, V: np.ndarray) -> np.ndarray:
         """Return the spatial factors of each spot alone, (n, r)."""
