@@ -27,7 +27,7 @@ from transst_py.eigen import orthonormal_basis
 from transst_py.label_noise import LABEL_NOISE, LabelNoise, among_all, fit_source_model, warn_of_label_noise
 from transst_py.naming import UNKNOWN, name_domains
 from transst_py.source_model import SupervisedFactorAnalysis, class_statistics
-from transst_py.source_relevance import source_relevance, worth_using
+from transst_py.source_selection import SourceMerits
 from transst_py.spatial_factors import SpatialFactors, check_min_autocorrelation
 from transst_py.spatial_mixture import ClassEvidence, Field, SpatialGaussianMixture
 from transst_py.standardize import StandardizedMatrix, check_rows, column_moments, pooled_moments
@@ -53,7 +53,7 @@ class FactorFit:
     target: StandardizedMatrix
     source_model: SupervisedFactorAnalysis | None
     transfer: AdaptiveLoadings
-    relevance: np.ndarray
+    merits: SourceMerits
     used: np.ndarray
     label_noise: list[LabelNoise] = field(default_factory=list)
 
@@ -125,8 +125,9 @@ class TransST(BaseEstimator):
     source_start
         `start` of `SupervisedFactorAnalysis`.
     source_selection
-        "auto": a source whose relevance (see the module `source_relevance`) is below half of that of the best
-        source is not used, and none is if even the best is below a third. "all": every source is.
+        "auto": a source is not used if its labels go with its expression no better than labels in random
+        order, or if its relevance is below half of that of the best source; none is if even the best is below
+        a third (see the module `source_selection`). "all": every source is used.
     label_noise
         What is done about wrong labels of the sources (see the module `label_noise`). "remove": where 10% or
         more of a source's seem wrong, the rows whose label is more likely wrong than right are not used by
@@ -164,8 +165,9 @@ class TransST(BaseEstimator):
     transferred_ : str
         "classes" (the domains kept are those that start from them), "loadings",
         "encoder" (labels, into the network) or (without source) "nothing".
-    source_relevance_ : dict
-        Relevance of every source.
+    source_merits_ : DataFrame
+        By source, its `relevance`, the `label_dependence`, and whether its labels are as good as in random
+        order, `random_labels` (see `SourceMerits`).
     sources_used_ : list
         Sources that the model has used.
     label_noise_ : dict
@@ -333,7 +335,8 @@ class TransST(BaseEstimator):
         with progress.stage("encoder", f"{X.shape[0]} spots, {sum(map(len, labels))} labelled rows"):
             self.encoder_.fit(target, field.graph, list(zip(scaled, labels, strict=True)))
         self.embedding_, self.source_model_ = self.encoder_.embedding_, None
-        self.source_relevance_, self.sources_used_ = dict.fromkeys(sources, np.nan), list(sources)
+        self.source_merits_ = pd.DataFrame(vars(SourceMerits.unknown(len(sources))), index=list(sources))
+        self.sources_used_ = list(sources)
         self.coordinates_ = self._coordinates(np.eye(self.n_factors), field)
         return target, View(self.coordinates_, self.embedding_)
 
@@ -405,16 +408,15 @@ class TransST(BaseEstimator):
     ) -> FactorFit:
         """Stages 1 and 2 on genes scaled in one way."""
         target, sources = standardized(X, [X_s for X_s, _ in datasets], joint=scaling == "joint")
-        model, relevance, used, noise = None, np.zeros(0), np.zeros(0, dtype=bool), []
+        model, merits, used, noise = None, SourceMerits.unknown(0), np.zeros(0, dtype=bool), []
         if sources:
             rows = sum(s.shape[0] for s in sources)
             with progress.stage("source model", f"{rows} labelled rows, {X.shape[1]} genes"):
                 labels = [y for _, y in datasets]
                 classes, statistics = class_statistics(list(zip(sources, labels, strict=True)))
-                relevance = source_relevance(
-                    target, [S.total for S in statistics], self.n_factors, self.random_state
-                )
-                used = worth_using(relevance) if self.source_selection == "auto" else relevance > -np.inf
+                merits = SourceMerits.of(target, statistics, self.n_factors, self.random_state)
+                every = np.ones(len(sources), dtype=bool)
+                used = merits.worth_using() if self.source_selection == "auto" else every
                 if used.any():
                     model = SupervisedFactorAnalysis(
                         self.n_factors, start=self.source_start, random_state=self.random_state
@@ -432,23 +434,33 @@ class TransST(BaseEstimator):
         with progress.stage("transfer", f"{X.shape[0]} spots, {self.n_factors} factors"):
             transfer = self._transfer(self.penalties, self.n_folds)
             transfer.fit(target, None if model is None else model.loadings_)
-        return FactorFit(scaling, target, model, transfer, relevance, used, noise)
+        return FactorFit(scaling, target, model, transfer, merits, used, noise)
 
     def _note_sources(self, names: list[Any], fit: FactorFit) -> None:
-        """Record how relevant the sources are, and warn of those that are not used."""
-        self.source_relevance_ = dict(zip(names, map(float, fit.relevance), strict=True))
+        """Record what speaks for the sources, and warn of those that are not used."""
+        self.source_merits_ = pd.DataFrame(vars(fit.merits), index=names)
         self.sources_used_ = [name for name, use in zip(names, fit.used, strict=True) if use]
-        if len(self.sources_used_) < len(names):
-            left_out = ", ".join(
-                f"{name!r} ({self.source_relevance_[name]:.2f})"
-                for name in names
-                if name not in self.sources_used_
-            )
+        left_out = self.source_merits_.drop(index=self.sources_used_)
+        random = left_out["random_labels"]
+        self._warn_of_sources(
+            left_out.loc[random, "label_dependence"],
+            "sources whose labels go with their own expression no better than labels in random order",
+            "0 is chance; are labels and rows in the same order?",
+        )
+        self._warn_of_sources(
+            left_out.loc[~random, "relevance"],
+            "sources of too little relevance for the target",
+            "1 is a neighbouring slice, 0 chance.",
+        )
+
+    @staticmethod
+    def _warn_of_sources(merits: pd.Series, what: str, meaning: str) -> None:
+        if len(merits):
+            listed = ", ".join(f"{name!r} ({value:.2f})" for name, value in merits.items())
             warnings.warn(
-                f"sources of too little relevance for the target are not used: {left_out}; 1 is a "
-                "neighbouring slice, 0 chance. `source_selection`='all' uses every source",
+                f"{what} are not used: {listed}; {meaning} `source_selection`='all' uses every source",
                 UserWarning,
-                stacklevel=3,
+                stacklevel=4,
             )
 
     def _transfer(self, penalties: tuple[float, ...], n_folds: int) -> AdaptiveLoadings:

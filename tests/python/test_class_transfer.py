@@ -48,6 +48,10 @@ def test_low_rank_inverse_is_the_inverse():
     np.testing.assert_allclose(solve_low_rank(diagonal, F, B), expected)
 
 
+# Sources and their labels are not looked at before they are used.
+AS_GIVEN = {"source_selection": "all", "label_noise": "ignore"}
+
+
 @pytest.mark.parametrize("n_classes", [3, 10])
 def test_random_labels_do_no_harm(problem, n_classes):
     """Domains resemble none of the classes that random labels make: these have no say."""
@@ -56,7 +60,7 @@ def test_random_labels_do_no_harm(problem, n_classes):
     for seed in range(3):
         labels = np.random.default_rng(seed).integers(n_classes, size=X_s.shape[0]).astype(str)
         for transfer, found in scores.items():
-            options = {"class_transfer": transfer, "n_init": 5, "label_noise": "ignore"}
+            options = {"class_transfer": transfer, "n_init": 5, **AS_GIVEN}
             model = TransST(3, n_factors=5, random_state=seed, **options)
             found.append(adjusted_rand_score(truth, model.fit(X, graph, [(X_s, labels)]).labels_))
     assert np.mean(scores["auto"]) > np.mean(scores["never"]) - 0.05
@@ -79,7 +83,7 @@ def test_matched_classes_are_transferred(problem):
 def test_permuted_labels_do_not_decide(problem):
     X, graph, (X_s, y_s), _ = problem
     shuffled = np.random.default_rng(0).permutation(y_s)
-    options = {"n_factors": 5, "n_init": 3, "label_noise": "ignore"}
+    options = {"n_factors": 5, "n_init": 3, **AS_GIVEN}
     model = TransST(3, **options).fit(X, graph, [(X_s, shuffled)])
     never = TransST(3, class_transfer="never", **options).fit(X, graph, [(X_s, shuffled)])
     assert model.transferred_ == "loadings"

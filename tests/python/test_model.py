@@ -114,6 +114,18 @@ def test_an_unrelated_source_is_rejected(arrays):
     np.testing.assert_array_equal(unrelated.labels_, without.labels_)
 
 
+def test_a_source_with_labels_in_random_order_is_rejected(arrays):
+    X, graph, X_s, y_s, _ = arrays
+    mixed = np.random.default_rng(0).permutation(y_s)
+    without = TransST(3, n_factors=5, n_init=3).fit(X, graph)
+    with pytest.warns(UserWarning, match=r"no better than labels in random order are not used: 'mixed' \("):
+        rejected = TransST(3, n_factors=5, n_init=3).fit(X, graph, {"mixed": (X_s, mixed)})
+    assert rejected.source_merits_["relevance"]["mixed"] > 0.7
+    assert rejected.source_merits_["random_labels"]["mixed"]
+    assert rejected.transferred_ == "nothing"
+    np.testing.assert_array_equal(rejected.labels_, without.labels_)
+
+
 def test_beside_a_good_source_an_unrelated_one_changes_nothing(arrays):
     X, graph, X_s, y_s, _ = arrays
     shuffled = X_s[:, np.random.default_rng(0).permutation(X_s.shape[1])]

@@ -62,6 +62,16 @@ def test_a_rejected_source(tissue):
     assert len(left.patches) == 1
 
 
+def test_labels_in_random_order(tissue):
+    mixed = tissue[1].copy()
+    mixed.obs["label"] = np.random.default_rng(0).permutation(mixed.obs["label"])
+    with pytest.warns(UserWarning, match="are labels and rows in the same order"):
+        report = tst.tl.transfer_report(fitted(tissue, source=mixed))
+    assert report.sources["random_labels"].tolist() == [True]
+    assert report.sources["used"].tolist() == [False]
+    assert "its labels go with its expression no better than in random order" in str(report)
+
+
 def test_picture_has_a_bar_for_each(tissue):
     target = fitted(tissue)
     left, right = tst.pl.transfer_report(target)

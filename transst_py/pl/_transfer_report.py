@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 
 from transst_py._typing import SpatialDataLike
 from transst_py.naming import MIN_CORRELATION, UNKNOWN
-from transst_py.source_relevance import MIN_RELEVANCE
+from transst_py.source_selection import MIN_RELEVANCE
 from transst_py.tl._transfer_report import transfer_report as report
 
 __all__ = ["transfer_report"]

@@ -29,8 +29,9 @@ class TransferReport:
     words
         One finding each.
     sources
-        `source`, `relevance` (0 chance, 1 a neighbouring slice), `used`, `label_noise` (estimated share of
-        wrong labels; NaN where nobody looked).
+        `source`, `relevance` (0 chance, 1 a neighbouring slice), `label_dependence` (0 labels in random
+        order, 1 classes that do not overlap; NaN where too few rows can tell), `random_labels`, `used`,
+        `label_noise` (estimated share of wrong labels; NaN where nobody looked).
     suspicious
         Rows whose label is more likely wrong than right: `source`, `row`, `given`, `likely`, `probability`.
     domains
@@ -71,15 +72,18 @@ def transfer_report(adata: AnnData | SpatialDataLike, *, key: str = "transst") -
     record = fit_record(adata, key)
     if "source" not in record:
         raise KeyError(f"`key`: the fit {key!r} had no source; there is nothing to report")
+    given = record["source"]
     sources = pd.DataFrame(
         {
-            "source": np.atleast_1d(record["source"]["names"]).astype(str),
-            "relevance": numbers(record["source"]["relevance"]),
-            "used": np.atleast_1d(np.asarray(record["source"]["used"], dtype=bool)),
-            "label_noise": numbers(record["source"]["label_noise"]),
+            "source": np.atleast_1d(given["names"]).astype(str),
+            "relevance": numbers(given["relevance"]),
+            "label_dependence": numbers(given["label_dependence"]),
+            "random_labels": np.atleast_1d(np.asarray(given["random_labels"], dtype=bool)),
+            "used": np.atleast_1d(np.asarray(given["used"], dtype=bool)),
+            "label_noise": numbers(given["label_noise"]),
         }
     )
-    listed = record["source"].get("suspicious", dict.fromkeys(SUSPICIOUS, ()))
+    listed = given.get("suspicious", dict.fromkeys(SUSPICIOUS, ()))
     suspicious = pd.DataFrame({column: np.atleast_1d(listed[column]) for column in SUSPICIOUS})
     domains = _domains(record, adata.obs[key])
     words = [
@@ -107,12 +111,22 @@ def _of_sources(sources: pd.DataFrame, record: Mapping[str, Any]) -> list[str]:
         if np.isnan(row["relevance"]):
             words.append(f"Source {row['source']!r} was used; its relevance was not measured.")
             continue
-        verdict = "used" if row["used"] else "rejected: too little of the target lies along its main axes"
         words.append(
             f"Source {row['source']!r} has relevance {row['relevance']:.2f} (0 chance, 1 a neighbouring "
-            f"slice); {verdict}."
+            f"slice); {_verdict(row)}."
         )
     return words
+
+
+def _verdict(source: pd.Series) -> str:
+    if source["used"]:
+        return "used"
+    if source["random_labels"]:
+        return (
+            "rejected: its labels go with its expression no better than in random order (dependence "
+            f"{source['label_dependence']:.2f}; 0 is chance)"
+        )
+    return "rejected: too little of the target lies along its main axes"
 
 
 def _of_labels(sources: pd.DataFrame, suspicious: pd.DataFrame) -> list[str]:

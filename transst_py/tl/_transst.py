@@ -88,7 +88,8 @@ def transst(
     as far as held-out spots confirm them, and the spots' factor scores are clustered by a Gaussian mixture
     with a Markov random field over the tissue. Where the spots lie between the classes of the sources is a
     second description of them; the domains start from the classes, where that explains the target better,
-    and are named after those whose profile they have. Sources of too little relevance are not used.
+    and are named after those whose profile they have. Sources that are too unlike the target, or whose labels
+    have nothing to do with their expression, are not used.
 
     Parameters
     ----------
@@ -187,11 +188,12 @@ def transst(
     - `varm[key + "_loadings"]`: (n_vars, q) loadings of the standardised genes; NaN for genes not used;
       not with `encoder="graph-vae"`, which has none
     - `obsp[key + "_connectivities"]`: (n, n) neighbourhood graph
-    - `uns[key]["source"]`, with sources: their names, relevance and classes, the estimated share of wrong
-      labels of each (`label_noise`), and which rows bear them (`suspicious`: arrays `source`, `row`, `given`,
+    - `uns[key]["source"]`, with sources: their names and classes, what speaks for each (`relevance`,
+      `label_dependence`, `random_labels`, `used`; see `tl.transfer_report`), the estimated share of wrong
+      labels (`label_noise`), and which rows bear them (`suspicious`: arrays `source`, `row`, `given`,
       `likely`, `probability` of the likely class)
     - `uns[key]`: parameters, seed, versions, kind of graph and mean number of neighbours, penalty path,
-      relevance of the sources, names of the domains and how far they can be trusted, log-likelihoods, table
+      names of the domains and how far they can be trusted, log-likelihoods, table
       of the choice of K, warnings, seconds; how often expression that is not in memory was read
 
     Raises
@@ -263,7 +265,7 @@ def transst(
             random_state=random_state,
             verbose=verbose,
         ).fit(problem.X, problem.measured_graph, problem.sources or None)
-        relevance, used = model.source_relevance_, model.sources_used_
+        merits, used = model.source_merits_, model.sources_used_
         if len(used) < len(sources):
             # As if the others had not been given: they have had a part in the choice of the genes.
             problem = prepare({k: sources[k] for k in used}, source_labels=source_labels if used else None)
@@ -278,7 +280,7 @@ def transst(
     seconds = progress.seconds | model.seconds_
     record = _record(model, problem, options, messages, seconds)
     if sources:
-        record["source"] = _selection(relevance, used, model.label_noise_) | record.get("source", {})
+        record["source"] = _selection(merits, used, model.label_noise_) | record.get("source", {})
     _write(result, model, problem, key_added, record)
     return result if copy else None
 
@@ -581,13 +583,13 @@ def _record(
     return record
 
 
-def _selection(relevance: dict[str, float], used: list[str], noise: dict[str, float]) -> dict[str, Any]:
-    """All sources that were given: relevance, which of them were used, share of wrong labels of these."""
+def _selection(merits: pd.DataFrame, used: list[str], noise: dict[str, float]) -> dict[str, Any]:
+    """All sources that were given: what speaks for them, which were used, share of wrong labels of these."""
     return {
-        "names": np.asarray(list(relevance), dtype=object),
-        "relevance": np.array(list(relevance.values())),
-        "used": np.array([name in used for name in relevance]),
-        "label_noise": np.array([noise.get(name, np.nan) for name in relevance]),
+        "names": merits.index.to_numpy(dtype=object),
+        **{column: merits[column].to_numpy() for column in merits},
+        "used": merits.index.isin(used),
+        "label_noise": np.array([noise.get(name, np.nan) for name in merits.index]),
     }
 
 

@@ -1,0 +1,147 @@
+"""Which sources are worth using: by their relevance for the target, and by what their labels are worth.
+
+Relevance is how far a source's main axes explain the target: 0 is what they explain when their genes are
+shuffled, 1 what the target's own axes, found in one half of the spots, explain of the other. A neighbouring
+slice comes out near 1, another patient at 0.3 to 0.6, another organ at 0 to 0.3 (benchmarks/transfer.py).
+
+Label dependence is how far a source's labels go with its own expression: Pillai's trace of the classes along
+its main axes, 0 what labels in random order give on the mean, 1 classes that do not overlap. Labels that fell
+out of step with the rows show here, and nowhere else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Self
+
+import numpy as np
+from scipy.linalg import pinvh
+
+from transst_py.eigen import leading_eigenvectors
+from transst_py.source_model import ClassStatistics
+from transst_py.standardize import StandardizedMatrix, standardize
+from transst_py.transfer import ImplicitGram
+
+__all__ = ["MIN_RELEVANCE", "MIN_SHARE", "SourceMerits", "label_dependence", "source_relevance"]
+
+# With the best source below this, none is used; beside a better one, none below this share of the best. A
+# third keeps out other organs (at most 0.32), which cost the genes they do not share, not other patients.
+MIN_RELEVANCE = 1 / 3
+MIN_SHARE = 0.5
+# The relevance is an average over spots: this many tell it well enough.
+_SPOTS = 4000
+_SHUFFLES = 3
+# Smaller classes, and more axes than a tenth of the rows, would make labels in random order look dependent.
+_MIN_CLASS_ROWS = 10
+_ROWS_PER_AXIS = 10
+# Labels must go with the expression this many standard deviations better than in random order. Annotations
+# come out at 10 or more, in random order at 6.4 or less (1000 draws for each of seven sources).
+_CHANCE_SDS = 7.0
+
+
+@dataclass
+class SourceMerits:
+    """What speaks for every source, (S,) each.
+
+    Attributes
+    ----------
+    relevance
+        See `source_relevance`.
+    label_dependence
+        See `label_dependence`; NaN where there are too few rows to tell.
+    random_labels
+        Whether the labels go with the expression no more than in random order.
+    """
+
+    relevance: np.ndarray
+    label_dependence: np.ndarray
+    random_labels: np.ndarray
+
+    @classmethod
+    def of(
+        cls,
+        target: StandardizedMatrix,
+        statistics: Sequence[ClassStatistics],
+        n_factors: int,
+        random_state: int,
+    ) -> Self:
+        """Measure both, from the statistics of the sources and a sample of the target's spots."""
+        relevance = source_relevance(target, [S.total for S in statistics], n_factors, random_state)
+        labels = [label_dependence(S, n_factors, random_state) for S in statistics]
+        dependence, chance = np.array(labels).reshape(-1, 2).T
+        return cls(relevance, dependence, dependence < chance)
+
+    @classmethod
+    def unknown(cls, n_sources: int) -> Self:
+        """Nothing was measured."""
+        return cls(np.full(n_sources, np.nan), np.full(n_sources, np.nan), np.zeros(n_sources, dtype=bool))
+
+    def worth_using(self) -> np.ndarray:
+        """Sources whose labels are not random and whose relevance is enough, alone and beside the best."""
+        relevance = np.where(self.random_labels, -np.inf, self.relevance)
+        best = relevance.max(initial=-np.inf)
+        return np.asarray((relevance >= MIN_SHARE * best) & (best >= MIN_RELEVANCE))
+
+
+def source_relevance(
+    target: StandardizedMatrix, scatters: Sequence[Any], n_factors: int, random_state: int
+) -> np.ndarray:
+    """Relevance of every source, (S,).
+
+    Parameters
+    ----------
+    target
+        (n, p) spots.
+    scatters
+        Sum of x x' of every source, (p, p) or known by its products.
+    n_factors
+        Number of axes that are compared.
+    random_state
+        Seed of the spots looked at, their halves, and of the shuffled genes.
+    """
+    rng = np.random.default_rng(random_state)
+    chosen = np.sort(rng.permutation(target.shape[0])[:_SPOTS])
+    middle = len(chosen) // 2
+    sample = target.rows(chosen).toarray()[rng.permutation(len(chosen))]
+    halves = [standardize(part, center=False, scale=False) for part in (sample[:middle], sample[middle:])]
+    q = max(min(n_factors, middle - 1, target.shape[1] - 1), 1)
+    grams = [ImplicitGram(half, np.ones(half.shape[0])) for half in halves]
+    own = [leading_eigenvectors(gram, q, random_state) for gram in grams]
+    best = explained(halves[0], own[1]) + explained(halves[1], own[0])
+    relevance = []
+    for scatter in scatters:
+        U = leading_eigenvectors(scatter, q, random_state)
+        shuffled = [U[rng.permutation(len(U))] for _ in range(_SHUFFLES)]
+        found, *chance = (sum(explained(half, axes) for half in halves) for axes in (U, *shuffled))
+        relevance.append((found - np.mean(chance)) / max(best - float(np.mean(chance)), 1e-12 * best))
+    return np.array(relevance)
+
+
+def label_dependence(statistics: ClassStatistics, n_factors: int, random_state: int) -> tuple[float, float]:
+    """Dependence of a source's labels on its expression, and what labels in random order might reach.
+
+    Both are NaN where fewer than two classes have `_MIN_CLASS_ROWS` rows: the others are not looked at.
+    """
+    statistics = statistics.of_classes(np.flatnonzero(statistics.counts >= _MIN_CLASS_ROWS))
+    counts, n = statistics.counts, statistics.counts.sum()
+    n_classes = len(counts)
+    if n_classes < 2:
+        return np.nan, np.nan
+    q = int(min(n_factors, n // _ROWS_PER_AXIS, statistics.means.shape[1] - 1))
+    U = leading_eigenvectors(statistics.total, q, random_state)
+    means = statistics.means @ U
+    means -= counts @ means / n
+    between = (counts[:, None] * means).T @ means
+    within = sum(U.T @ (scatter @ U) for scatter in statistics.scatters)
+    pillai = float(np.trace(pinvh(between + within) @ between))
+    # In random order (n - 1) pillai is about chi-squared, with this many degrees of freedom.
+    freedom = q * (n_classes - 1)
+    largest, chance = min(q, n_classes - 1), freedom / (n - 1)
+    sd = np.sqrt(2 * freedom) / (n - 1)
+    return (pillai - chance) / (largest - chance), _CHANCE_SDS * sd / (largest - chance)
+
+
+def explained(X: StandardizedMatrix, U: np.ndarray) -> float:
+    """Sum of squares of the rows along orthonormal axes."""
+    return float(np.sum(X.dot(U) ** 2))
