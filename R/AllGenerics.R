@@ -45,6 +45,10 @@ setGeneric("plotMarkers", function(x, ...) standardGeneric("plotMarkers"))
 #' @export
 setGeneric("plotTransfer", function(x, ...) standardGeneric("plotTransfer"))
 
+#' @rdname transferReport
+#' @export
+setGeneric("transferReport", function(x, ...) standardGeneric("transferReport"))
+
 #' @rdname plotConvergence
 #' @export
 setGeneric("plotConvergence", function(x, ...) standardGeneric("plotConvergence"))

@@ -3,7 +3,8 @@
 #' [transst()] finds spatial domains, [domainMarkers()] their marker genes and [imputeSpots()]
 #' expression where none was measured, and [evaluateImputation()] tells how well. [plotDomains()],
 #' [plotConfidence()], [plotMarkers()], [plotTransfer()], [plotNDomains()], [plotConvergence()],
-#' [plotAgreement()] and [plotImputation()] show the results, [transstReport()] all of them.
+#' [plotAgreement()] and [plotImputation()] show the results, [transferReport()] says what was taken from the
+#' sources and why, and [transstReport()] puts all of it on a page.
 #' The computing is done by the Python package `transst_py`, which comes with this package;
 #' [transstConfig()] tells whether its Python environment is complete and [installTransst()] makes one.
 #' [TransST.process] chooses the process that it runs in.

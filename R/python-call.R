@@ -142,7 +142,7 @@ print.transst_python_error <- function(x, ...) {
 .INTERNAL <- c("source_labels", "sample_key", "key", "task", "recorded")
 
 # Sequences in Python also when there is one element; other vectors of length one become scalars.
-.SEQUENCES <- c("genes", "penalties", "candidates", "methods", "fractions", "holeFractions")
+.SEQUENCES <- c("genes", "penalties", "candidates", "methods", "fractions", "holeFractions", "domains")
 
 # What Python made, or tables: as reticulate converts them.
 .RECORDS <- c("advice", "fit", "imputation", "markers", "markerParameters")

@@ -1,4 +1,4 @@
-"""`report` on what R sends: flattened objects, and the records that AnnData keeps in `uns`."""
+"""Reports on what R sends: flattened objects, and the records that AnnData keeps in `uns`."""
 
 from __future__ import annotations
 
@@ -8,9 +8,16 @@ from typing import Any
 import pandas as pd
 from anndata import AnnData
 
+from .. import tl
 from .._report.write import report
 
-__all__ = ["write_report"]
+__all__ = ["transfer_report", "write_report"]
+
+
+def transfer_report(*, name: str, fit: Mapping[str, Any], domains: Sequence[str | None]) -> dict[str, Any]:
+    """`tl.transfer_report` of a record and the domain of every spot, as a dict of words and tables."""
+    spots = pd.DataFrame({name: pd.Categorical(domains)}, index=pd.RangeIndex(len(domains)).astype(str))
+    return vars(tl.transfer_report(AnnData(obs=spots, uns={name: fit}), key=name))
 
 
 def write_report(

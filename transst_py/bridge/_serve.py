@@ -23,7 +23,7 @@ from .._messages import DEVELOPERS_ONLY, error_message
 from .._progress import Progress
 from ._convert import from_parts, to_parts
 from ._memory import r_matrix
-from ._report import write_report
+from ._report import transfer_report, write_report
 from ._session import r_session
 
 __all__ = ["answer", "attach", "machine", "option_names"]
@@ -41,6 +41,7 @@ _FUNCTIONS: dict[str, Callable[..., Any]] = {
     "her2st": datasets.her2st,
     "write": AnnData.write_h5ad,
     "report": write_report,
+    "transfer_report": transfer_report,
 }
 # Set by the bridge itself, so not offered to R's users.
 _DATA = {"adata", "source", "source_labels", "layer", "source_layer", "spatial_key", "sample_key"}
@@ -197,4 +198,5 @@ _TASKS: dict[str, Callable[[Options], Any]] = {
     "her2st": _her2st,
     "write": _write,
     "report": _report,
+    "transfer_report": lambda options: _plain(transfer_report(**options)),
 }
