@@ -7,7 +7,7 @@ is fitted in a process of its own, which reads the counts in chunks: reported ar
 of the processor, which other work on the machine leaves alone), the peak of resident memory, how often the
 counts were read, and the adjusted Rand index. The smallest size is fitted on clusters of one and two worker
 processes, too. From the seconds of the processor and the bytes that pass between machines follows what 100
-million spots cost (`--cost`, from the table).
+million spots cost (`--cost`, from the table). Other rows of the table stay.
 """
 
 from __future__ import annotations
@@ -135,17 +135,20 @@ def main() -> None:
     args = parser.parse_args()
     if not args.cost:
         args.out.mkdir(parents=True, exist_ok=True)
+        table = args.out / "stored.csv"
+        rows = pd.read_csv(table).to_dict("records") if table.exists() else []
         runs = [(n, 0) for n in args.sizes] + [(min(args.sizes), w) for w in args.workers]
-        rows: list[dict[str, float]] = []
         for n, workers in sorted(runs):
             folder = args.folder / str(n)
             if not folder.exists():
                 folder.mkdir(parents=True)
                 apart(write, folder / "target", n, 1)
                 apart(write, folder / "source", n // 10, 2)
-            rows.append(apart(run, folder, n, workers))
-            print(pd.Series(rows[-1]).round(3).to_string(), "\n", flush=True)
-            pd.DataFrame(rows).to_csv(args.out / "stored.csv", index=False, float_format="%.4f")
+            row: dict[str, float] = apart(run, folder, n, workers)
+            print(pd.Series(row).round(3).to_string(), "\n", flush=True)
+            rows = [r for r in rows if (r["spots"], r["workers"]) != (row["spots"], workers)] + [row]
+            found = pd.DataFrame(rows).sort_values(["spots", "workers"])
+            found.to_csv(table, index=False, float_format="%.4f")
             if (n, workers) == max(r for r in runs if r[0] == n):
                 shutil.rmtree(folder)
     print(cost(pd.read_csv(args.out / "stored.csv")).round(2).to_string(index=False))
