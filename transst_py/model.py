@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import json
 import warnings
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self, TypeAlias
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 import pandas as pd
 import scipy.sparse as sp
 from sklearn.base import BaseEstimator
-from sklearn.model_selection import KFold
 from sklearn.utils.validation import check_is_fitted
 
 from transst_py._atomic import written_whole
@@ -23,14 +22,14 @@ from transst_py._validation import check_choice, list_some
 from transst_py.choice import Choice, check_candidates, check_choice_options, choose_n_domains
 from transst_py.class_transfer import ClassCoordinates
 from transst_py.coordinates import Coordinates
-from transst_py.eigen import orthonormal_basis
-from transst_py.label_noise import LABEL_NOISE, LabelNoise, among_all, fit_source_model, warn_of_label_noise
-from transst_py.naming import UNKNOWN, name_domains
-from transst_py.source_model import SupervisedFactorAnalysis, class_statistics
+from transst_py.domains import CLASS_TRANSFER, DomainSearch, View
+from transst_py.label_noise import LABEL_NOISE, among_all
+from transst_py.linear_factors import LinearFactors, standardized
+from transst_py.naming import name_domains
 from transst_py.source_selection import SourceMerits
 from transst_py.spatial_factors import SpatialFactors, check_min_autocorrelation
 from transst_py.spatial_mixture import ClassEvidence, Field, SpatialGaussianMixture
-from transst_py.standardize import StandardizedMatrix, check_rows, column_moments, pooled_moments
+from transst_py.standardize import StandardizedMatrix, check_rows
 from transst_py.transfer import DEFAULT_PENALTIES, AdaptiveLoadings
 
 if TYPE_CHECKING:
@@ -39,64 +38,6 @@ if TYPE_CHECKING:
 __all__ = ["TransST"]
 
 ENCODERS = ("linear", "graph-vae")
-CLASS_TRANSFER = ("auto", "always", "never")
-# Share of the spots whose domain, found from scratch, must resemble a class of the source before the classes
-# have a say. Sources of the same tissue: 1; of other patients: 0 to 0.7; permuted labels: at most 0.2.
-MIN_CLASS_SUPPORT = 0.5
-
-
-@dataclass
-class FactorFit:
-    """Stages 1 and 2 with the genes scaled in one way."""
-
-    scaling: str
-    target: StandardizedMatrix
-    source_model: SupervisedFactorAnalysis | None
-    transfer: AdaptiveLoadings
-    merits: SourceMerits
-    used: np.ndarray
-    label_noise: list[LabelNoise] = field(default_factory=list)
-
-
-@dataclass
-class View:
-    """Spots as the mixture sees them.
-
-    Attributes
-    ----------
-    coordinates
-        How the spatial factors come from the genes.
-    scores
-        (n, q) projection of every spot.
-    evidence
-        Where the spots lie between the source's classes, if these are used.
-    nearest
-        (n,) nearest class of every spot, if the classes are used.
-    """
-
-    coordinates: Coordinates
-    scores: np.ndarray
-    evidence: ClassEvidence | None = None
-    nearest: np.ndarray | None = None
-
-    def alone(self) -> np.ndarray:
-        """Spatial factors of every spot alone, of unit variance, (n, r)."""
-        return self.coordinates.alone(self.scores)
-
-    def fit(
-        self,
-        mixture: SpatialGaussianMixture,
-        field: Field,
-        start: np.ndarray | None = None,
-        evidence: ClassEvidence | None = None,
-    ) -> SpatialGaussianMixture:
-        """Fit the mixture to the spatial factors, predicted from every spot and those around it."""
-        embedding = self.coordinates.smooth(self.scores, field.graph)
-        owned = embedding is not self.scores
-        return mixture.fit(embedding, field, start=start, classes=evidence, overwrite=owned)
-
-
-MixtureFit: TypeAlias = tuple[SpatialGaussianMixture, list[warnings.WarningMessage]]
 
 
 class TransST(BaseEstimator):
@@ -269,76 +210,51 @@ class TransST(BaseEstimator):
         X = check_rows(X, "X")
         field = Field.of(connectivities, X.shape[0])
         named = source if isinstance(source, Mapping) else dict(enumerate(source or []))
-        datasets = [check_source(X_s, y_s, X.shape[1], f"source[{k!r}]") for k, (X_s, y_s) in named.items()]
-        scalings = self._scalings(with_source=bool(datasets))
-        n_domains = self._check(X.shape[0], [y for _, y in datasets])
+        sources = {k: check_source(*pair, X.shape[1], f"source[{k!r}]") for k, pair in named.items()}
+        n_domains = self._check(X.shape[0], [y for _, y in sources.values()])
         progress = Progress(self.verbose)
-
-        self.scaling_errors_: dict[str, float] = {}
         self.class_coordinates_: ClassCoordinates | None = None
-        self.label_noise_: dict[Any, float] = {}
-        self.suspicious_: dict[Any, pd.DataFrame] = {}
         fit_view = self._fit_encoder if self.encoder == "graph-vae" else self._fit_linear
-        target, view = fit_view(X, dict(zip(named, datasets, strict=True)), field, scalings, progress)
-        self.suspicious_ = {
+        target, view = fit_view(X, sources, field, progress)
+        self.suspicious_: dict[Any, pd.DataFrame] = {
             name: among_all(table, named[name][1]) for name, table in self.suspicious_.items()
         }
-        self.choice_: Choice | None = None
-        self.class_likelihoods_: dict[str, float] = {}
-        self.class_support_ = float("nan")
         with progress.stage("spatial mixture", f"{self.n_components} domains"):
-            self._fit_domains(target, view, field, n_domains)
+            self._fit_domains(target, view, n_domains)
         self.labels_ = self.mixture_.labels_
         self.responsibilities_ = self.mixture_.responsibilities_
-        self.domain_names_ = None
-        if self.source_model_ is not None:
-            self.domain_names_ = name_domains(target, self.labels_, self.source_model_)
         self.seconds_ = progress.seconds
         return self
 
     def _fit_linear(
-        self,
-        X: Matrix,
-        sources: dict[Any, tuple[Matrix, np.ndarray]],
-        field: Field,
-        scalings: tuple[str, ...],
-        progress: Progress,
+        self, X: Matrix, sources: dict[Any, tuple[Matrix, np.ndarray]], field: Field, progress: Progress
     ) -> tuple[StandardizedMatrix, View]:
-        """Stages 1 and 2, with the better scaling."""
-        fits = [self._fit_factors(X, list(sources.values()), scaling, progress) for scaling in scalings]
-        if len(fits) > 1:
-            with progress.stage("scaling", "held-out error of " + " and ".join(scalings)):
-                self.scaling_errors_ = {
-                    fit.scaling: self._held_out_error(fit, fits[0].target) for fit in fits
-                }
-        chosen = min(fits, key=lambda fit: self.scaling_errors_.get(fit.scaling, 0.0))
-        self.source_model_, self.transfer_ = chosen.source_model, chosen.transfer
-        self._note_sources(list(sources), chosen)
-        found = dict(zip(self.sources_used_, chosen.label_noise, strict=bool(chosen.label_noise)))
-        warn_of_label_noise(found, removed=self.label_noise == "remove")
-        self.label_noise_ = {name: noise.rate for name, noise in found.items()}
-        self.suspicious_ = {name: noise.table() for name, noise in found.items()}
-        return chosen.target, self._view(chosen.target, field)
+        """Take the factors of the loadings, and place the spots between the classes of the sources."""
+        options = {name: getattr(self, name) for name in LinearFactors(1).get_params()}
+        factors = LinearFactors(**options).fit(X, sources, progress)
+        self.source_model_, self.transfer_ = factors.source_model_, factors.transfer_
+        self.source_merits_, self.sources_used_ = factors.source_merits_, factors.sources_used_
+        self.label_noise_, self.suspicious_ = factors.label_noise_, factors.suspicious_
+        self.scaling_errors_ = factors.scaling_errors_
+        self.embedding_, evidence, nearest = self._project(factors.target_, field)
+        self.coordinates_ = self._coordinates(self.transfer_.projection(), field)
+        return factors.target_, View(field, self.coordinates_, self.embedding_, evidence, nearest)
 
     def _fit_encoder(
-        self,
-        X: Matrix,
-        sources: dict[Any, tuple[Matrix, np.ndarray]],
-        field: Field,
-        scalings: tuple[str, ...],
-        progress: Progress,
+        self, X: Matrix, sources: dict[Any, tuple[Matrix, np.ndarray]], field: Field, progress: Progress
     ) -> tuple[StandardizedMatrix, View]:
         """Take the factors of the network: one scaling, no source model, all sources are used."""
-        target, scaled = standardized(X, [M for M, _ in sources.values()], joint=scalings[0] == "joint")
+        target, scaled = standardized(X, [M for M, _ in sources.values()], joint=self.scaling == "joint")
         labels = [y for _, y in sources.values()]
         self.encoder_ = self._new_encoder()
         with progress.stage("encoder", f"{X.shape[0]} spots, {sum(map(len, labels))} labelled rows"):
             self.encoder_.fit(target, field.graph, list(zip(scaled, labels, strict=True)))
         self.embedding_, self.source_model_ = self.encoder_.embedding_, None
-        self.source_merits_ = pd.DataFrame(vars(SourceMerits.unknown(len(sources))), index=list(sources))
-        self.sources_used_ = list(sources)
+        self.source_merits_ = SourceMerits.unknown(len(sources)).table(list(sources))
+        self.sources_used_, self.label_noise_, self.suspicious_ = list(sources), {}, {}
+        self.scaling_errors_ = {}
         self.coordinates_ = self._coordinates(np.eye(self.n_factors), field)
-        return target, View(self.coordinates_, self.embedding_)
+        return target, View(field, self.coordinates_, self.embedding_)
 
     def _new_encoder(self) -> GraphVariationalEncoder:
         from transst_py.graph_vae import GraphVariationalEncoder  # it needs torch
@@ -353,6 +269,7 @@ class TransST(BaseEstimator):
         check_choice("class_transfer", self.class_transfer, CLASS_TRANSFER)
         check_choice("source_selection", self.source_selection, ("auto", "all"))
         check_choice("label_noise", self.label_noise, LABEL_NOISE)
+        check_choice("scaling", self.scaling, ("per_dataset", "joint", "auto"))
         self._check_encoder()
         if self.class_transfer == "always" and len(set().union(*labels)) < 2:
             raise ValueError("`class_transfer`='always' needs a source with at least two classes")
@@ -363,7 +280,7 @@ class TransST(BaseEstimator):
         n_domains = check_candidates(wanted, n, argument="n_components")
         if not single:
             check_choice_options(self.criterion, len(n_domains), None, self.n_subsamples)
-        self._mixture(max(n_domains)).check(n)
+        SpatialGaussianMixture(max(n_domains), **self._mixture_options()).check(n)
         return n_domains
 
     def _check_encoder(self) -> None:
@@ -397,100 +314,6 @@ class TransST(BaseEstimator):
 
         return sorted(set(GraphVariationalEncoder().get_params()) - {"n_factors", "random_state"})
 
-    def _scalings(self, *, with_source: bool) -> tuple[str, ...]:
-        check_choice("scaling", self.scaling, ("per_dataset", "joint", "auto"))
-        if self.scaling != "auto":
-            return (self.scaling,)
-        return ("per_dataset", "joint") if with_source else ("per_dataset",)
-
-    def _fit_factors(
-        self, X: Matrix, datasets: list[tuple[Matrix, np.ndarray]], scaling: str, progress: Progress
-    ) -> FactorFit:
-        """Stages 1 and 2 on genes scaled in one way."""
-        target, sources = standardized(X, [X_s for X_s, _ in datasets], joint=scaling == "joint")
-        model, merits, used, noise = None, SourceMerits.unknown(0), np.zeros(0, dtype=bool), []
-        if sources:
-            rows = sum(s.shape[0] for s in sources)
-            with progress.stage("source model", f"{rows} labelled rows, {X.shape[1]} genes"):
-                labels = [y for _, y in datasets]
-                classes, statistics = class_statistics(list(zip(sources, labels, strict=True)))
-                merits = SourceMerits.of(target, statistics, self.n_factors, self.random_state)
-                every = np.ones(len(sources), dtype=bool)
-                used = merits.worth_using() if self.source_selection == "auto" else every
-                if used.any():
-                    model = SupervisedFactorAnalysis(
-                        self.n_factors, start=self.source_start, random_state=self.random_state
-                    )
-                    parts = zip(sources, labels, statistics, used, strict=True)
-                    chosen = [((M, y), S) for M, y, S, use in parts if use]
-                    noise = fit_source_model(
-                        model,
-                        [rows for rows, _ in chosen],
-                        classes,
-                        [S for _, S in chosen],
-                        label_noise=self.label_noise,
-                        random_state=self.random_state,
-                    )
-        with progress.stage("transfer", f"{X.shape[0]} spots, {self.n_factors} factors"):
-            transfer = self._transfer(self.penalties, self.n_folds)
-            transfer.fit(target, None if model is None else model.loadings_)
-        return FactorFit(scaling, target, model, transfer, merits, used, noise)
-
-    def _note_sources(self, names: list[Any], fit: FactorFit) -> None:
-        """Record what speaks for the sources, and warn of those that are not used."""
-        self.source_merits_ = pd.DataFrame(vars(fit.merits), index=names)
-        self.sources_used_ = [name for name, use in zip(names, fit.used, strict=True) if use]
-        left_out = self.source_merits_.drop(index=self.sources_used_)
-        random = left_out["random_labels"]
-        self._warn_of_sources(
-            left_out.loc[random, "label_dependence"],
-            "sources whose labels go with their own expression no better than labels in random order",
-            "0 is chance; are labels and rows in the same order?",
-        )
-        self._warn_of_sources(
-            left_out.loc[~random, "relevance"],
-            "sources of too little relevance for the target",
-            "1 is a neighbouring slice, 0 chance.",
-        )
-
-    @staticmethod
-    def _warn_of_sources(merits: pd.Series, what: str, meaning: str) -> None:
-        if len(merits):
-            listed = ", ".join(f"{name!r} ({value:.2f})" for name, value in merits.items())
-            warnings.warn(
-                f"{what} are not used: {listed}; {meaning} `source_selection`='all' uses every source",
-                UserWarning,
-                stacklevel=4,
-            )
-
-    def _transfer(self, penalties: tuple[float, ...], n_folds: int) -> AdaptiveLoadings:
-        return AdaptiveLoadings(
-            self.n_factors,
-            penalties=penalties,
-            n_folds=n_folds,
-            penalty_rule=self.penalty_rule,
-            solver=self.solver,
-            random_state=self.random_state,
-        )
-
-    def _held_out_error(self, fit: FactorFit, own: StandardizedMatrix) -> float:
-        """Share of the target's variance that loadings found on other spots leave unexplained.
-
-        Genes count in units of their own spread in the target (`own`), however the fit has scaled them.
-        """
-        assert fit.source_model is not None
-        units = (fit.target.scale / own.scale)[:, None]
-        n = own.shape[0]
-        unexplained = 0.0
-        folds = KFold(self.n_folds, shuffle=True, random_state=self.random_state)
-        for others, held_out in folds.split(np.zeros(n)):
-            transfer = self._transfer((fit.transfer.penalty_,), 2)
-            transfer.fit(fit.target.rows(others), fit.source_model.loadings_)
-            rows = own.rows(held_out)
-            explained = np.sum(rows.dot(orthonormal_basis(units * transfer.loadings_)) ** 2)
-            unexplained += float(rows.row_squares().sum() - explained)
-        return unexplained / float(own.row_squares().sum())
-
     def _project(
         self, target: StandardizedMatrix, field: Field
     ) -> tuple[np.ndarray, ClassEvidence | None, np.ndarray | None]:
@@ -506,88 +329,32 @@ class TransST(BaseEstimator):
         U = classes.smooth(U, field.graph)
         return V, ClassEvidence(U, classes.means), classes.nearest(U)
 
-    def _fit_domains(
-        self, target: StandardizedMatrix, view: View, field: Field, n_domains: list[int]
-    ) -> None:
-        """Domains found from scratch, or started from the source's classes: those of larger likelihood."""
-        K = self._comparable_number(n_domains)
-        fits = self._candidates(target, view, field, K)
-        chosen = self._better(fits) if len(fits) > 1 else next(iter(fits))
-        self.transferred_ = "nothing" if self.source_model_ is None else chosen
+    def _fit_domains(self, target: StandardizedMatrix, view: View, n_domains: list[int]) -> None:
+        """Find the domains, how many there are, and their names."""
+        model = self.source_model_
+        names = None if model is None else partial(name_domains, target, model)
+        search = DomainSearch(view, self._mixture_options(), self.class_transfer, names)
+        search.compare(self._comparable_number(n_domains))
+        self.class_support_, self.class_likelihoods_ = search.class_support, search.class_likelihoods
+        if view.evidence is None:
+            self.class_coordinates_ = None
+        self.choice_: Choice | None = None
+        if not isinstance(self.n_components, (int, np.integer)):
+            self.choice_ = choose_n_domains(
+                view.alone(),
+                view.field,
+                n_domains,
+                criterion=self.criterion,
+                n_subsamples=self.n_subsamples,
+                **self._mixture_options(),
+            )
+        self.mixture_: SpatialGaussianMixture = search.fit(
+            n_domains[0] if self.choice_ is None else self.choice_.n_domains
+        )
+        self.domain_names_ = search.names(self.mixture_.labels_)
+        self.transferred_ = "nothing" if model is None else search.kind
         if self.encoder == "graph-vae" and len(self.encoder_.classes_):
             self.transferred_ = "encoder"
-        if len(fits) > 1:
-            self.class_likelihoods_ = {kind: likelihood(mixture)[1] for kind, (mixture, _) in fits.items()}
-        wanted = self._number_of_domains(view, field, n_domains)
-        self.mixture_, caught = fits[chosen] if wanted == K else self._refit(chosen, view, field, wanted)
-        for message in caught:
-            warnings.warn(message.message, message.category, stacklevel=3)
-
-    def _candidates(
-        self, target: StandardizedMatrix, view: View, field: Field, n_domains: int
-    ) -> dict[str, MixtureFit]:
-        """Fit the domains from scratch; from the classes too, where those from scratch resemble them.
-
-        Without that resemblance the classes are dropped from the view.
-        """
-        if self.class_transfer == "always":
-            return {"classes": self._refit("classes", view, field, n_domains)}
-        scratch = fit_silently(lambda: view.fit(self._mixture(n_domains), field))
-        if view.evidence is None:
-            return {"loadings": scratch}
-        assert self.source_model_ is not None
-        labels = scratch[0].labels_
-        names = name_domains(target, labels, self.source_model_)["name"].to_numpy()
-        self.class_support_ = float(np.mean(names[labels] != UNKNOWN))
-        if self.class_support_ < MIN_CLASS_SUPPORT:
-            self.class_coordinates_ = view.evidence = None
-            return {"loadings": scratch}
-        evidence = view.evidence
-        named = fit_silently(lambda: view.fit(self._mixture(n_domains), field, labels, evidence))
-        return {"loadings": named, "classes": self._refit("classes", view, field, n_domains)}
-
-    def _refit(self, kind: str, view: View, field: Field, n_domains: int) -> MixtureFit:
-        """Fit a mixture of the chosen kind."""
-        start = view.nearest
-        if kind == "loadings":
-            scratch = fit_silently(lambda: view.fit(self._mixture(n_domains), field))
-            if view.evidence is None:
-                return scratch
-            start = scratch[0].labels_
-        return fit_silently(lambda: view.fit(self._mixture(n_domains), field, start, view.evidence))
-
-    def _better(self, fits: dict[str, MixtureFit]) -> str:
-        """Kind of larger likelihood; the classes only where every domain bears one of its own.
-
-        A start from the classes that ends with fewer of them than domains has split what it could not tell
-        apart: another start from scratch, no evidence for the classes.
-        """
-        mixture = fits["classes"][0]
-        assert self.class_coordinates_ is not None
-        assert mixture.domain_classes_ is not None
-        expected = min(mixture.n_components, len(self.class_coordinates_.classes))
-        if len(np.unique(mixture.domain_classes_)) < expected:
-            return "loadings"
-        return max(fits, key=lambda kind: likelihood(fits[kind][0]))
-
-    def _number_of_domains(self, view: View, field: Field, n_domains: list[int]) -> int:
-        if isinstance(self.n_components, (int, np.integer)):
-            return int(self.n_components)
-        self.choice_ = choose_n_domains(
-            view.alone(),
-            field,
-            n_domains,
-            criterion=self.criterion,
-            n_subsamples=self.n_subsamples,
-            **self._mixture_options(),
-        )
-        return self.choice_.n_domains
-
-    def _view(self, target: StandardizedMatrix, field: Field) -> View:
-        """Describe the spots by their factors' spatial part, and by where they lie between the classes."""
-        self.embedding_, evidence, nearest = self._project(target, field)
-        self.coordinates_ = self._coordinates(self.transfer_.projection(), field)
-        return View(self.coordinates_, self.embedding_, evidence, nearest)
 
     def _coordinates(self, projection: np.ndarray, field: Field) -> Coordinates:
         """Return the spatial factors of the embedding, which the projection gives."""
@@ -600,9 +367,6 @@ class TransST(BaseEstimator):
         """Number of domains with which the kinds of transfer are compared: nearest to that of the classes."""
         n_classes = 0 if self.source_model_ is None else len(self.source_model_.classes_)
         return min(n_domains, key=lambda K: abs(K - n_classes))
-
-    def _mixture(self, n_components: int) -> SpatialGaussianMixture:
-        return SpatialGaussianMixture(n_components, **self._mixture_options())
 
     def _mixture_options(self) -> dict[str, Any]:
         return {
@@ -688,33 +452,6 @@ class TransST(BaseEstimator):
 _TRANSFER_STATE = ("loadings_", "mean_", "scale_", "n_features_in_")
 _MIXTURE_STATE = ("labels_", "means_", "covariances_", "smoothness_")
 _NAMED_STATE = ("domain_classes_", "class_means_", "class_spread_")
-
-
-def fit_silently(fit: Callable[[], SpatialGaussianMixture]) -> MixtureFit:
-    """Fit, and return the warnings too: only those of the fit that is kept are for the user."""
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always")
-        return fit(), caught
-
-
-def likelihood(mixture: SpatialGaussianMixture) -> tuple[int, float]:
-    """Domains that hold a spot, and the log-likelihood per spot: what mixtures are compared by."""
-    n = len(mixture.labels_)
-    return int(np.count_nonzero(np.bincount(mixture.labels_))), mixture.lower_bounds_[-1] / n
-
-
-def standardized(
-    X: Matrix, sources: list[Matrix], *, joint: bool
-) -> tuple[StandardizedMatrix, list[StandardizedMatrix]]:
-    """Centre and scale every data set by its own moments, or by those of all rows together."""
-    moments = [column_moments(M) for M in (X, *sources)]
-    if joint:
-        moments = [pooled_moments(moments, [M.shape[0] for M in (X, *sources)])] * len(moments)
-    target, *others = [
-        StandardizedMatrix(M, mean, np.where(variance > 0, np.sqrt(variance), 1.0))
-        for M, (mean, variance) in zip((X, *sources), moments, strict=True)
-    ]
-    return target, others
 
 
 def check_source(X: Any, y: Any, n_genes: int, name: str) -> tuple[Matrix, np.ndarray]:

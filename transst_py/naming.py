@@ -24,7 +24,7 @@ _QUANTILE = norm.ppf(0.975)
 
 
 def name_domains(
-    target: StandardizedMatrix, labels: np.ndarray, model: SupervisedFactorAnalysis
+    target: StandardizedMatrix, model: SupervisedFactorAnalysis, labels: np.ndarray
 ) -> pd.DataFrame:
     """Compare the domains' profiles with those of the source's classes.
 
@@ -32,10 +32,10 @@ def name_domains(
     ----------
     target
         (n, p) spots.
-    labels
-        (n,) domains 0..K-1.
     model
         Source model of the same p genes.
+    labels
+        (n,) domains 0..K-1.
 
     Returns
     -------

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from typing import Any, Self
 
 import numpy as np
+import pandas as pd
 from scipy.linalg import pinvh
 
 from transst_py.eigen import leading_eigenvectors
@@ -76,6 +77,10 @@ class SourceMerits:
     def unknown(cls, n_sources: int) -> Self:
         """Nothing was measured."""
         return cls(np.full(n_sources, np.nan), np.full(n_sources, np.nan), np.zeros(n_sources, dtype=bool))
+
+    def table(self, names: Sequence[Any]) -> pd.DataFrame:
+        """A row for every source, by name."""
+        return pd.DataFrame(vars(self), index=list(names))
 
     def worth_using(self) -> np.ndarray:
         """Sources whose labels are not random and whose relevance is enough, alone and beside the best."""

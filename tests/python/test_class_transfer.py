@@ -8,6 +8,7 @@ from sklearn.metrics import adjusted_rand_score
 from transst_py.class_transfer import ClassCoordinates, solve_low_rank
 from transst_py.graph import spatial_neighbors
 from transst_py.model import TransST
+from transst_py.naming import name_domains
 from transst_py.normalize import log_normalize
 from transst_py.source_model import SupervisedFactorAnalysis
 
@@ -88,6 +89,23 @@ def test_permuted_labels_do_not_decide(problem):
     never = TransST(3, class_transfer="never", **options).fit(X, graph, [(X_s, shuffled)])
     assert model.transferred_ == "loadings"
     assert adjusted_rand_score(model.labels_, never.labels_) > 0.9
+
+
+def test_domains_that_are_kept_are_named_once(problem, monkeypatch):
+    """Every time costs a pass over the expression."""
+    X, graph, (X_s, y_s), _ = problem
+    named = []
+
+    def name(target, model, labels):
+        named.append(labels)
+        return name_domains(target, model, labels)
+
+    monkeypatch.setattr("transst_py.model.name_domains", name)
+    shuffled = np.random.default_rng(0).permutation(y_s)
+    model = TransST(3, n_factors=5, n_init=3, **AS_GIVEN).fit(X, graph, [(X_s, shuffled)])
+    assert model.class_likelihoods_ == {}
+    assert len(named) == 1
+    np.testing.assert_array_equal(named[0], model.labels_)
 
 
 def test_class_transfer_does_not_depend_on_the_seed(problem):

@@ -9,9 +9,8 @@ from sklearn.model_selection import KFold
 
 from transst_py import AdaptiveLoadings, TransST
 from transst_py.graph import spatial_neighbors
-from transst_py.model import pooled_moments
 from transst_py.normalize import log_normalize
-from transst_py.standardize import StandardizedMatrix, column_moments, standardize
+from transst_py.standardize import StandardizedMatrix, column_moments, pooled_moments, standardize
 
 
 @pytest.fixture
@@ -124,6 +123,15 @@ def test_a_source_with_labels_in_random_order_is_rejected(arrays):
     assert rejected.source_merits_["random_labels"]["mixed"]
     assert rejected.transferred_ == "nothing"
     np.testing.assert_array_equal(rejected.labels_, without.labels_)
+
+
+def test_a_rejected_source_has_no_part_in_the_choice_of_the_scaling(arrays):
+    X, graph, X_s, y_s, _ = arrays
+    shuffled = X_s[:, np.random.default_rng(0).permutation(X_s.shape[1])]
+    with pytest.warns(UserWarning, match="too little relevance"):
+        model = TransST(3, n_factors=5, n_init=3, scaling="auto").fit(X, graph, {"other": (shuffled, y_s)})
+    assert set(model.scaling_errors_) == {"per_dataset", "joint"}
+    assert model.transferred_ == "nothing"
 
 
 def test_beside_a_good_source_an_unrelated_one_changes_nothing(arrays):

@@ -25,7 +25,7 @@ def rows_like(X):
 def test_domains_bear_the_names_of_their_classes(classes):
     X, y, model = classes
     labels = np.array([2, 0, 1])[np.searchsorted(["a", "b", "c"], y)]
-    table = name_domains(rows_like(X), labels, model)
+    table = name_domains(rows_like(X), model, labels)
     assert table["name"].tolist() == ["b", "c", "a"]
     assert (table["lower"] < table["correlation"]).all()
     assert (table["correlation"] > 0.95).all()
@@ -40,7 +40,7 @@ def test_correlation_is_that_of_numpy(classes):
     domains = profiles - profiles.mean(axis=0)
     sources = model.class_profiles_ - model.class_profiles_.mean(axis=0)
     expected = np.corrcoef(domains, sources)[:4, 4:].max(axis=1)
-    np.testing.assert_allclose(name_domains(target, labels, model)["correlation"], expected)
+    np.testing.assert_allclose(name_domains(target, model, labels)["correlation"], expected)
 
 
 def test_what_resembles_no_class_is_unknown(classes):
@@ -48,7 +48,7 @@ def test_what_resembles_no_class_is_unknown(classes):
     rng = np.random.default_rng(2)
     new = rng.normal(size=(80, 60)) + 1.5 * rng.normal(size=60)
     labels = np.r_[np.searchsorted(["a", "b", "c"], y), np.full(80, 3)]
-    table = name_domains(rows_like(np.vstack([X, new])), labels, model)
+    table = name_domains(rows_like(np.vstack([X, new])), model, labels)
     assert table["name"][3] == UNKNOWN
     assert table["lower"][3] < MIN_CORRELATION
     assert table["likely"][3] in {"a", "b", "c"}
@@ -56,15 +56,15 @@ def test_what_resembles_no_class_is_unknown(classes):
 
 def test_with_nothing_to_compare_all_are_unknown(classes):
     X, _, model = classes
-    assert name_domains(rows_like(X), np.zeros(240, dtype=int), model)["name"].tolist() == [UNKNOWN]
+    assert name_domains(rows_like(X), model, np.zeros(240, dtype=int))["name"].tolist() == [UNKNOWN]
     single = SupervisedFactorAnalysis(3, scale=True).fit(X, np.full(240, "a"))
-    assert set(name_domains(rows_like(X), np.arange(240) % 2, single)["name"]) == {UNKNOWN}
+    assert set(name_domains(rows_like(X), single, np.arange(240) % 2)["name"]) == {UNKNOWN}
 
 
 def test_a_domain_without_spots_is_unknown(classes):
     X, y, model = classes
     labels = np.where(y == "a", 0, 2)
-    table = name_domains(rows_like(X), labels, model)
+    table = name_domains(rows_like(X), model, labels)
     assert table.loc[1, ["name", "likely"]].tolist() == [UNKNOWN, UNKNOWN]
     assert table["name"][0] == "a"
 

@@ -1,0 +1,232 @@
+"""Stages 1 and 2: the sources worth using, their model, and what of its loadings the target takes over."""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import dataclass
+from typing import Any, Self
+
+import numpy as np
+import pandas as pd
+from sklearn.base import BaseEstimator
+from sklearn.model_selection import KFold
+
+from transst_py._progress import Progress
+from transst_py._typing import Matrix
+from transst_py.eigen import orthonormal_basis
+from transst_py.label_noise import LabelNoise, fit_source_model, warn_of_label_noise
+from transst_py.source_model import SupervisedFactorAnalysis, class_statistics
+from transst_py.source_selection import SourceMerits
+from transst_py.standardize import StandardizedMatrix, column_moments, pooled_moments
+from transst_py.transfer import DEFAULT_PENALTIES, AdaptiveLoadings
+
+__all__ = ["LinearFactors", "standardized"]
+
+
+@dataclass
+class SourceFit:
+    """Stage 1 with the genes scaled in one way; the model is `None` where no source is used."""
+
+    model: SupervisedFactorAnalysis | None
+    merits: SourceMerits
+    used: np.ndarray
+    label_noise: list[LabelNoise]
+
+
+@dataclass
+class FactorFit:
+    """Stages 1 and 2 with the genes scaled in one way."""
+
+    scaling: str
+    target: StandardizedMatrix
+    source: SourceFit
+    transfer: AdaptiveLoadings
+
+
+class LinearFactors(BaseEstimator):
+    """Loadings of the target's genes, with those of labelled sources as far as they help.
+
+    Parameters
+    ----------
+    n_factors, scaling, penalties, n_folds, penalty_rule, solver, source_start
+        See `TransST`.
+    source_selection, label_noise, random_state
+        See `TransST`.
+
+    Attributes
+    ----------
+    target_ : StandardizedMatrix (n, p)
+    source_model_ : SupervisedFactorAnalysis or None
+    transfer_ : AdaptiveLoadings
+    source_merits_, sources_used_, label_noise_, suspicious_, scaling_errors_
+        See `TransST`; rows of `suspicious_` are those that were given here.
+    """
+
+    def __init__(
+        self,
+        n_factors: int,
+        *,
+        scaling: str = "per_dataset",
+        penalties: tuple[float, ...] = DEFAULT_PENALTIES,
+        n_folds: int = 5,
+        penalty_rule: str = "best",
+        solver: str = "eigen",
+        source_start: str = "principal",
+        source_selection: str = "auto",
+        label_noise: str = "remove",
+        random_state: int = 0,
+    ) -> None:
+        self.n_factors = n_factors
+        self.scaling = scaling
+        self.penalties = penalties
+        self.n_folds = n_folds
+        self.penalty_rule = penalty_rule
+        self.solver = solver
+        self.source_start = source_start
+        self.source_selection = source_selection
+        self.label_noise = label_noise
+        self.random_state = random_state
+
+    def fit(self, X: Matrix, sources: dict[Any, tuple[Matrix, np.ndarray]], progress: Progress) -> Self:
+        """Fit with the given scaling, or with the one that predicts held-out spots better.
+
+        Parameters
+        ----------
+        X
+            (n, p) log expression of the target.
+        sources
+            By name, (n_s, p) log expression and (n_s,) labels, none missing.
+        progress
+            What tells of the stages.
+
+        Warns
+        -----
+        UserWarning
+            A source is not used, or many of its labels seem wrong.
+        """
+        both = self.scaling == "auto"
+        scalings = ["per_dataset", *(["joint"] if sources else [])] if both else [self.scaling]
+        fits = [self._fit_scaled(X, list(sources.values()), scaling, progress) for scaling in scalings]
+        self.scaling_errors_: dict[str, float] = {}
+        if len(fits) > 1:
+            with progress.stage("scaling", "held-out error of " + " and ".join(scalings)):
+                self.scaling_errors_ = {
+                    fit.scaling: self._held_out_error(fit, fits[0].target) for fit in fits
+                }
+        chosen = min(fits, key=lambda fit: self.scaling_errors_.get(fit.scaling, 0.0))
+        self.target_, self.transfer_ = chosen.target, chosen.transfer
+        self.source_model_ = chosen.source.model
+        self._note_sources(list(sources), chosen.source)
+        return self
+
+    def _fit_scaled(
+        self, X: Matrix, sources: list[tuple[Matrix, np.ndarray]], scaling: str, progress: Progress
+    ) -> FactorFit:
+        """Both stages on genes scaled in one way."""
+        target, scaled = standardized(X, [M for M, _ in sources], joint=scaling == "joint")
+        labels = [y for _, y in sources]
+        source = SourceFit(None, SourceMerits.unknown(0), np.zeros(0, dtype=bool), [])
+        if sources:
+            with progress.stage("source model", f"{sum(map(len, labels))} labelled rows, {X.shape[1]} genes"):
+                source = self._fit_sources(target, list(zip(scaled, labels, strict=True)))
+        with progress.stage("transfer", f"{X.shape[0]} spots, {self.n_factors} factors"):
+            transfer = self._transfer(self.penalties, self.n_folds)
+            transfer.fit(target, None if source.model is None else source.model.loadings_)
+        return FactorFit(scaling, target, source, transfer)
+
+    def _fit_sources(
+        self, target: StandardizedMatrix, datasets: list[tuple[StandardizedMatrix, np.ndarray]]
+    ) -> SourceFit:
+        """Choose the sources that are worth it, and fit their model."""
+        classes, statistics = class_statistics(datasets)
+        merits = SourceMerits.of(target, statistics, self.n_factors, self.random_state)
+        every = np.ones(len(datasets), dtype=bool)
+        used = merits.worth_using() if self.source_selection == "auto" else every
+        if not used.any():
+            return SourceFit(None, merits, used, [])
+        model = SupervisedFactorAnalysis(
+            self.n_factors, start=self.source_start, random_state=self.random_state
+        )
+        chosen = np.flatnonzero(used)
+        noise = fit_source_model(
+            model,
+            [datasets[s] for s in chosen],
+            classes,
+            [statistics[s] for s in chosen],
+            label_noise=self.label_noise,
+            random_state=self.random_state,
+        )
+        return SourceFit(model, merits, used, noise)
+
+    def _transfer(self, penalties: tuple[float, ...], n_folds: int) -> AdaptiveLoadings:
+        return AdaptiveLoadings(
+            self.n_factors,
+            penalties=penalties,
+            n_folds=n_folds,
+            penalty_rule=self.penalty_rule,
+            solver=self.solver,
+            random_state=self.random_state,
+        )
+
+    def _held_out_error(self, fit: FactorFit, own: StandardizedMatrix) -> float:
+        """Share of the target's variance that loadings found on other spots leave unexplained.
+
+        Genes count in units of their own spread in the target (`own`), however the fit has scaled them.
+        """
+        W0 = None if fit.source.model is None else fit.source.model.loadings_
+        units = (fit.target.scale / own.scale)[:, None]
+        n = own.shape[0]
+        unexplained = 0.0
+        folds = KFold(self.n_folds, shuffle=True, random_state=self.random_state)
+        for others, held_out in folds.split(np.zeros(n)):
+            transfer = self._transfer((fit.transfer.penalty_,), 2)
+            transfer.fit(fit.target.rows(others), W0)
+            rows = own.rows(held_out)
+            explained = np.sum(rows.dot(orthonormal_basis(units * transfer.loadings_)) ** 2)
+            unexplained += float(rows.row_squares().sum() - explained)
+        return unexplained / float(own.row_squares().sum())
+
+    def _note_sources(self, names: list[Any], fit: SourceFit) -> None:
+        """Record what speaks for the sources and their labels, and warn of what speaks against."""
+        self.source_merits_ = fit.merits.table(names)
+        self.sources_used_ = [name for name, use in zip(names, fit.used, strict=True) if use]
+        left_out = self.source_merits_.drop(index=self.sources_used_)
+        random = left_out["random_labels"]
+        _warn_of_sources(
+            left_out.loc[random, "label_dependence"],
+            "sources whose labels go with their own expression no better than labels in random order",
+            "0 is chance; are labels and rows in the same order?",
+        )
+        _warn_of_sources(
+            left_out.loc[~random, "relevance"],
+            "sources of too little relevance for the target",
+            "1 is a neighbouring slice, 0 chance.",
+        )
+        found = dict(zip(self.sources_used_, fit.label_noise, strict=bool(fit.label_noise)))
+        warn_of_label_noise(found, removed=self.label_noise == "remove")
+        self.label_noise_ = {name: noise.rate for name, noise in found.items()}
+        self.suspicious_ = {name: noise.table() for name, noise in found.items()}
+
+
+def _warn_of_sources(merits: pd.Series, what: str, meaning: str) -> None:
+    if len(merits):
+        listed = ", ".join(f"{name!r} ({value:.2f})" for name, value in merits.items())
+        warnings.warn(
+            f"{what} are not used: {listed}; {meaning} `source_selection`='all' uses every source",
+            UserWarning,
+            stacklevel=5,
+        )
+
+
+def standardized(
+    X: Matrix, sources: list[Matrix], *, joint: bool
+) -> tuple[StandardizedMatrix, list[StandardizedMatrix]]:
+    """Centre and scale every data set by its own moments, or by those of all rows together."""
+    moments = [column_moments(M) for M in (X, *sources)]
+    if joint:
+        moments = [pooled_moments(moments, [M.shape[0] for M in (X, *sources)])] * len(moments)
+    target, *others = [
+        StandardizedMatrix(M, mean, np.where(variance > 0, np.sqrt(variance), 1.0))
+        for M, (mean, variance) in zip((X, *sources), moments, strict=True)
+    ]
+    return target, others
