@@ -34,6 +34,7 @@ import scipy.sparse as sp
 from sklearn.metrics import adjusted_rand_score
 from sklearn.utils import check_array
 
+from transst_py._progress import Progress
 from transst_py._validation import check_choice
 from transst_py.spatial_mixture import Field, SpatialGaussianMixture
 
@@ -85,6 +86,7 @@ def choose_n_domains(
     penalty_weight: float | None = None,
     n_subsamples: int = 5,
     random_state: int = 0,
+    verbose: bool = False,
     **mixture_options: Any,
 ) -> Choice:
     """Fit the spatial mixture for every candidate K and choose one.
@@ -111,6 +113,8 @@ def choose_n_domains(
         for none.
     random_state
         Seed of the mixtures and of the subsamples.
+    verbose
+        Print a line for every candidate.
     **mixture_options
         Further options of `SpatialGaussianMixture`.
 
@@ -135,13 +139,17 @@ def choose_n_domains(
     field = Field.of(connectivities, n)
     options = {"random_state": random_state, **mixture_options}
 
+    progress = Progress(verbose)
     mixtures, complaints = {}, {}
     for K in numbers:
+        progress.say(f"  {K} of {numbers[0]} to {numbers[-1]} domains")
         with warnings.catch_warnings(record=True) as complaints[K]:
             warnings.simplefilter("always")
             mixtures[K] = SpatialGaussianMixture(K, **options).fit(V, field, start=start)
     table = _criterion_table(mixtures, n, q, weight)
-    curve = stability_curve(V, field.graph, numbers, start=start, n_subsamples=n_subsamples, **options)
+    curve = stability_curve(
+        V, field.graph, numbers, start=start, n_subsamples=n_subsamples, progress=progress, **options
+    )
     table["stability"], table["stability_sd"] = np.array([curve[K] for K in numbers]).T
     chosen = _smallest(table, criterion, mixtures)
     for w in complaints[chosen]:
@@ -288,6 +296,7 @@ def stability_curve(
     start: np.ndarray | None = None,
     n_subsamples: int,
     random_state: int,
+    progress: Progress,
     **mixture_options: Any,
 ) -> dict[int, tuple[float, float]]:
     """Agreement of repeated fits: mean and standard deviation of the adjusted Rand index, by K.
@@ -307,7 +316,8 @@ def stability_curve(
     curve = {}
     for K in numbers:
         labels = []
-        if 1 < K <= size:
+        if 1 < K <= size and n_subsamples:
+            progress.say(f"  stability of {K} domains")
             for members, field, seed in zip(subsamples, fields, seeds, strict=True):
                 mixture = SpatialGaussianMixture(K, n_init=starts, random_state=seed, **mixture_options)
                 begin = None if start is None else start[members]

@@ -346,6 +346,7 @@ class TransST(BaseEstimator):
                 n_domains,
                 criterion=self.criterion,
                 n_subsamples=self.n_subsamples,
+                verbose=self.verbose,
                 **self._mixture_options(),
             )
         self.mixture_: SpatialGaussianMixture = search.fit(
