@@ -6,6 +6,7 @@
 #' @param x An object with imputed expression, as [imputeSpots()] returns it. Places outside the tissue
 #'   (`x$in_tissue` is `FALSE`) are left out.
 #' @param genes Names of genes.
+#' @param geneNames As in [plotMarkers()].
 #' @param assay Assay to show (Seurat: `NULL` means the default assay).
 #' @param layer Layer of a Seurat assay.
 #' @param log Show log(1 + value)? Imputed values are on that scale already, counts are not.
@@ -33,9 +34,13 @@
 #' @name plotImputation
 NULL
 
-.plotImputation <- function(x, genes, choice, log, relative, tissue, flipY, alpha, truth) {
+.plotImputation <- function(x, genes, geneNames, choice, log, relative, tissue, flipY, alpha, truth) {
     .checkFlag(log, "log")
     .checkFlag(relative, "relative")
+    genes <- .findGenes(x, genes, geneNames)
+    called <- .shownNames(x, geneNames)[genes]
+    twice <- called %in% called[duplicated(called)]
+    called[twice] <- sprintf("%s (%s)", called[twice], genes[twice])
     values <- list(value = as.matrix(.expression(x, choice, genes = genes)))
     if (!is.null(truth)) values$truth <- .truthOf(x, values$value, truth)
     if (log) values <- lapply(values, log1p)
@@ -45,7 +50,7 @@ NULL
     }
     keep <- .inTissue(x)
     spots <- tissue$spots[rep(seq_len(sum(keep)), each = length(genes)), ]
-    spots$gene <- factor(rep(genes, sum(keep)), levels = genes)
+    spots$gene <- factor(rep(called, sum(keep)), levels = called)
     for (name in names(values)) spots[[name]] <- as.vector(values[[name]][, keep])
     if (!is.null(truth)) {
         spots$measured <- as.logical(.cellData(x)$measured)[keep]
@@ -139,13 +144,6 @@ NULL
     log1p(values * record$target_sum / pmax(Matrix::colSums(counts), .Machine$double.xmin))
 }
 
-.checkShownGenes <- function(genes, x) {
-    unknown <- setdiff(genes, rownames(x))
-    if (!length(genes) || length(unknown)) {
-        .stop("`genes`: not in `x`: ", .listSome(unknown))
-    }
-}
-
 .inTissue <- function(x) {
     inside <- .cellData(x)$in_tissue
     if (is.null(inside)) rep(TRUE, ncol(x)) else as.logical(inside)
@@ -155,20 +153,23 @@ NULL
 #' @export
 setMethod("plotImputation", "SingleCellExperiment", function(
     x, genes, assay = "imputed", log = FALSE, relative = FALSE, coords = NULL, sampleId = NULL,
-    spotSize = NULL, flipY = TRUE, image = FALSE, alpha = 1, truth = NULL
+    spotSize = NULL, flipY = TRUE, image = FALSE, alpha = 1, truth = NULL, geneNames = NULL
 ) {
-    .checkShownGenes(genes, x)
+    .findGenes(x, genes, geneNames)
     tissue <- .tissue(x, coords, sampleId, spotSize, image, .inTissue(x))
-    .plotImputation(x, genes, .assayChoice(x, assay, NULL), log, relative, tissue, flipY, alpha, truth)
+    choice <- .assayChoice(x, assay, NULL)
+    .plotImputation(x, genes, geneNames, choice, log, relative, tissue, flipY, alpha, truth)
 })
 
 #' @rdname plotImputation
 #' @export
 setMethod("plotImputation", "Seurat", function(
     x, genes, assay = NULL, layer = "data", log = FALSE, relative = FALSE, coords = NULL,
-    sampleId = NULL, spotSize = NULL, flipY = TRUE, image = FALSE, alpha = 1, truth = NULL
+    sampleId = NULL, spotSize = NULL, flipY = TRUE, image = FALSE, alpha = 1, truth = NULL,
+    geneNames = NULL
 ) {
-    .checkShownGenes(genes, x)
+    .findGenes(x, genes, geneNames)
     tissue <- .tissue(x, coords, sampleId, spotSize, image, .inTissue(x))
-    .plotImputation(x, genes, .assayChoice(x, assay, layer), log, relative, tissue, flipY, alpha, truth)
+    choice <- .assayChoice(x, assay, layer)
+    .plotImputation(x, genes, geneNames, choice, log, relative, tissue, flipY, alpha, truth)
 })

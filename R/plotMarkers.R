@@ -8,6 +8,9 @@
 #'   where its score is highest; where a test was against several domains, the smallest of its scores
 #'   counts.
 #' @param genes Names of genes: draw these, in this order, instead of the best of `markers`.
+#' @param geneNames Name of a column of the gene data (`rowData(x)`; Seurat: of the default assay) with what
+#'   genes are called in the picture, such as symbols where the row names are Ensembl's. `genes` may then be
+#'   given by these, too.
 #' @param kind `"dot"` or `"heatmap"`.
 #' @param domains Name of the column that holds the domains.
 #' @param assay,layer What to show, as in [transst()].
@@ -29,14 +32,14 @@
 #' @name plotMarkers
 NULL
 
-.plotMarkers <- function(x, markers, nGenes, genes, kind, domains, choice, normalization) {
+.plotMarkers <- function(x, markers, nGenes, genes, geneNames, kind, domains, choice, normalization) {
     # levels that no spot has keep their colours, but get no row
     found <- .asFactor(.cellColumn(x, domains, "domains"))
     colours <- .domainColours(levels(found))
     groups <- if (is.null(genes)) .topMarkers(markers, nGenes) else list(genes)
-    shown <- unlist(groups, use.names = FALSE)
-    .checkShownGenes(shown, x)
-    frame <- .domainProfile(x, shown, droplevels(found), choice, normalization)
+    chosen <- .findGenes(x, unlist(groups, use.names = FALSE), geneNames)
+    shown <- unname(.shownNames(x, geneNames)[chosen])
+    frame <- .domainProfile(x, chosen, droplevels(found), choice, normalization)
     rows <- levels(frame$domain)
     ggplot2::ggplot(frame, ggplot2::aes(.data$column, .data$row)) +
         (if (kind == "dot") .dots() else .tiles()) +
@@ -161,19 +164,23 @@ NULL
 #' @rdname plotMarkers
 #' @export
 setMethod("plotMarkers", "SingleCellExperiment", function(
-    x, markers = NULL, nGenes = 5, genes = NULL, kind = c("dot", "heatmap"), domains = "transst",
-    assay = "counts", normalization = c("log", "none")
+    x, markers = NULL, nGenes = 5, genes = NULL, geneNames = NULL, kind = c("dot", "heatmap"),
+    domains = "transst", assay = "counts", normalization = c("log", "none")
 ) {
     choice <- .assayChoice(x, assay, NULL)
-    .plotMarkers(x, markers, nGenes, genes, match.arg(kind), domains, choice, match.arg(normalization))
+    .plotMarkers(
+        x, markers, nGenes, genes, geneNames, match.arg(kind), domains, choice, match.arg(normalization)
+    )
 })
 
 #' @rdname plotMarkers
 #' @export
 setMethod("plotMarkers", "Seurat", function(
-    x, markers = NULL, nGenes = 5, genes = NULL, kind = c("dot", "heatmap"), domains = "transst",
-    assay = NULL, layer = "counts", normalization = c("log", "none")
+    x, markers = NULL, nGenes = 5, genes = NULL, geneNames = NULL, kind = c("dot", "heatmap"),
+    domains = "transst", assay = NULL, layer = "counts", normalization = c("log", "none")
 ) {
     choice <- .assayChoice(x, assay, layer)
-    .plotMarkers(x, markers, nGenes, genes, match.arg(kind), domains, choice, match.arg(normalization))
+    .plotMarkers(
+        x, markers, nGenes, genes, geneNames, match.arg(kind), domains, choice, match.arg(normalization)
+    )
 })

@@ -142,7 +142,9 @@ print.transst_python_error <- function(x, ...) {
 .INTERNAL <- c("source_labels", "sample_key", "key", "task", "recorded")
 
 # Sequences in Python also when there is one element; other vectors of length one become scalars.
-.SEQUENCES <- c("genes", "penalties", "candidates", "methods", "fractions", "holeFractions", "domains")
+.SEQUENCES <- c(
+    "genes", "penalties", "candidates", "methods", "fractions", "holeFractions", "domains", "geneNames"
+)
 
 # What Python made, or tables: as reticulate converts them.
 .RECORDS <- c("advice", "fit", "imputation", "markers", "markerParameters")

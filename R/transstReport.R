@@ -13,6 +13,7 @@
 #' @param imputed What [imputeSpots()] returned, if that is another object; `NULL` is `x`, if values were
 #'   imputed there.
 #' @param genes Genes to draw after imputation; `NULL` is a few of the best markers.
+#' @param geneNames As in [plotMarkers()].
 #' @param title Heading; `NULL` is a usual one.
 #' @param coords,sampleId,assay,layer As in [transst()]; `assay` and `layer` are those of the `markers`.
 #' @param ... The arguments above.
@@ -30,7 +31,7 @@
 NULL
 
 .transstReport <- function(
-    x, file, name, markers, labels, imputed, genes, title, coords, sampleId, choice
+    x, file, name, markers, labels, imputed, genes, geneNames, title, coords, sampleId, choice
 ) {
     .checkFile(file)
     fit <- .runRecord(x, name)
@@ -54,7 +55,8 @@ NULL
         name = name, advice = .ADVICE, fit = fit,
         imputation = if (!is.null(imputed)) .records(imputed)$imputation,
         sampleId = if (!is.null(samples)) .SAMPLE,
-        labels = labels, genes = genes, title = title
+        labels = labels, genes = genes, title = title,
+        geneNames = if (!is.null(geneNames)) unname(.shownNames(x, geneNames))
     )
     options <- c(options, .reportedMarkers(markers, x, name, choice))
     words <- c("`path`" = "`file`", "`key`" = "`name`", .layerWords(x))
@@ -153,18 +155,18 @@ NULL
 #' @export
 setMethod("transstReport", "SingleCellExperiment", function(
     x, file, name = "transst", markers = NULL, labels = NULL, imputed = NULL, genes = NULL, title = NULL,
-    coords = NULL, sampleId = NULL, assay = "counts"
+    geneNames = NULL, coords = NULL, sampleId = NULL, assay = "counts"
 ) {
     choice <- .assayChoice(x, assay, NULL)
-    .transstReport(x, file, name, markers, labels, imputed, genes, title, coords, sampleId, choice)
+    .transstReport(x, file, name, markers, labels, imputed, genes, geneNames, title, coords, sampleId, choice)
 })
 
 #' @rdname transstReport
 #' @export
 setMethod("transstReport", "Seurat", function(
     x, file, name = "transst", markers = NULL, labels = NULL, imputed = NULL, genes = NULL, title = NULL,
-    coords = NULL, sampleId = NULL, assay = NULL, layer = "counts"
+    geneNames = NULL, coords = NULL, sampleId = NULL, assay = NULL, layer = "counts"
 ) {
     choice <- .assayChoice(x, assay, layer)
-    .transstReport(x, file, name, markers, labels, imputed, genes, title, coords, sampleId, choice)
+    .transstReport(x, file, name, markers, labels, imputed, genes, geneNames, title, coords, sampleId, choice)
 })

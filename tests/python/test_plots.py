@@ -192,6 +192,14 @@ class TestImputation:
         with pytest.raises(ValueError, match="either `ax` or `sample_key`"):
             tst.pl.imputation(dense, "gene3", sample_key="slice", ax=Figure().subplots())
 
+    def test_symbols(self, tissue):
+        tissue.var["symbol"] = tissue.var_names.str.replace("gene", "SYM")
+        dense = tst.tl.impute(tissue, method="nearest", genes=["gene3"])
+        axes = tst.pl.imputation(dense, "SYM3", gene_symbols="symbol")
+        assert axes[0].get_title().startswith("SYM3\n")
+        plain = tst.pl.imputation(dense, "gene3")
+        assert plain[0].get_title().startswith("gene3\n")
+
     def test_bad_input(self, tissue):
         with pytest.raises(KeyError, match="no layer 'imputed'; run"):
             tst.pl.imputation(tissue, "gene3")

@@ -163,3 +163,40 @@ class TestMarkers:
         ranked.uns["label_markers"]["score"] = -1.0
         with pytest.raises(ValueError, match="no gene is higher in a domain than outside"):
             tst.pl.markers(ranked, key="label")
+
+
+class TestSymbols:
+    @pytest.fixture
+    def named(self, ranked):
+        """Symbols for all genes but gene2; gene3 and gene4 share one."""
+        symbols = ranked.var_names.to_series().str.replace("gene", "SYM").astype(object)
+        symbols[["gene2", "gene3", "gene4"]] = [None, "SAME", "SAME"]
+        ranked.var["symbol"] = symbols
+        return ranked
+
+    def test_are_shown_where_there_are_some(self, named):
+        ax = tst.pl.markers(named, key="label", genes=["gene1", "gene2"], gene_symbols="symbol")
+        assert genes_of(ax) == ["SYM1", "gene2"]
+        plain = tst.pl.markers(named, key="label", n_genes=2)
+        shown = tst.pl.markers(named, key="label", n_genes=2, gene_symbols="symbol")
+        expected = named.var["symbol"].fillna(pd.Series(named.var_names, named.var_names))
+        assert genes_of(shown) == list(expected[genes_of(plain)])
+
+    def test_name_genes(self, named):
+        by_symbol = tst.pl.markers(named, key="label", genes=["SYM1", "gene5"], gene_symbols="symbol")
+        by_name = tst.pl.markers(named, key="label", genes=["gene1", "gene5"], gene_symbols="symbol")
+        assert genes_of(by_symbol) == ["SYM1", "SYM5"]
+        np.testing.assert_array_equal(
+            by_symbol.collections[0].get_array(), by_name.collections[0].get_array()
+        )
+
+    def test_bad_input(self, named):
+        with pytest.raises(KeyError, match=r"`gene_symbols`: adata\.var has no column 'nope'; it has"):
+            tst.pl.markers(named, key="label", gene_symbols="nope")
+        with pytest.raises(ValueError, match="'SAME' is the symbol of 'gene3', 'gene4'; name one of them"):
+            tst.pl.markers(named, key="label", genes=["SAME"], gene_symbols="symbol")
+        with pytest.raises(KeyError, match="`genes`: adata has no gene 'SYM1'"):
+            tst.pl.markers(named, key="label", genes=["SYM1"])
+        named.var["symbol"] = pd.Categorical(named.var["symbol"])
+        ax = tst.pl.markers(named, key="label", genes=["SYM1"], gene_symbols="symbol")
+        assert genes_of(ax) == ["SYM1"]

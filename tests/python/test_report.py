@@ -343,6 +343,22 @@ class TestBadInput:
             tst.report(bare, path, key="mine", image=True)
         assert not path.exists()
 
+    def test_gene_symbols(self, full, imputed, tmp_path):
+        path = tmp_path / "r.html"
+        with pytest.raises(KeyError, match=r"`gene_symbols`: adata\.var has no column 'nope'"):
+            tst.report(full, path, gene_symbols="nope")
+        full.var["symbol"] = full.var_names.str.replace("gene", "SYM")
+        options = {"imputed": imputed, "gene_symbols": "symbol"}
+        with pytest.raises(KeyError, match="nothing was imputed for 'SYM5'"):
+            tst.report(full, path, genes=["SYM5"], **options)  # the finer lattice has no symbols
+        finer = imputed.copy()
+        finer.var["symbol"] = full.var["symbol"]
+        text = tst.report(full, path, genes=["SYM5"], **options | {"imputed": finer}).read_text("utf-8")
+        assert "maps of SYM5" in text
+        best = full.uns["transst_markers"].sort_values("score")["gene"].iloc[-1]
+        assert f">{full.var['symbol'][best]}<" in text
+        assert f">{best}<" not in text
+
     def test_imputed(self, bare, tmp_path):
         path = tmp_path / "r.html"
         with pytest.raises(KeyError, match="`imputed`: its uns has no record"):

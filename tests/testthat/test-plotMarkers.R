@@ -75,3 +75,39 @@ test_that("plotMarkers() says what is missing", {
     low$score <- -1
     expect_error(plotMarkers(spe, low), "no gene is higher")
 })
+
+# Symbols for all genes but gene2; gene3 and gene4 share one.
+withSymbols <- function() {
+    spe <- domained()
+    symbols <- sub("gene", "SYM", rownames(spe))
+    symbols[2:4] <- c(NA, "SAME", "SAME")
+    SummarizedExperiment::rowData(spe)$symbol <- symbols
+    spe
+}
+
+test_that("genes are called by their symbols, and found by them", {
+    spe <- withSymbols()
+    plot <- plotMarkers(spe, genes = c("SYM5", "gene1", "gene2"), geneNames = "symbol")
+    plain <- plotMarkers(spe, genes = c("gene5", "gene1", "gene2"))
+    expect_identical(plot$data, plain$data)
+    labels <- function(plot) ggplot2::ggplot_build(plot)$layout$panel_params[[1L]]$x$get_labels()
+    expect_identical(labels(plain), c("gene5", "gene1", "gene2"))
+    expect_identical(labels(plot), c("SYM5", "SYM1", "gene2"))
+    seurat <- asSeurat(spe)
+    symbols <- as.data.frame(SummarizedExperiment::rowData(spe))
+    seurat[["RNA"]] <- SeuratObject::AddMetaData(seurat[["RNA"]], symbols)
+    expect_identical(labels(plotMarkers(seurat, genes = "SYM5", geneNames = "symbol")), "SYM5")
+    expect_error(plotMarkers(spe, genes = "SYM5"), "`genes`: not in `x`: 'SYM5'")
+    expect_error(
+        plotMarkers(spe, genes = "SAME", geneNames = "symbol"), "'SAME' is the name of 'gene3', 'gene4'; give"
+    )
+    expect_error(plotMarkers(spe, table, geneNames = "nope"), "column of the gene data, which has 'symbol'")
+})
+
+test_that("maps of imputed genes are called by their symbols", {
+    spe <- withSymbols()
+    plot <- plotImputation(
+        spe, c("gene3", "gene4", "SYM1"), assay = "counts", coords = NULL, geneNames = "symbol"
+    )
+    expect_identical(levels(plot$data$gene), c("SAME (gene3)", "SAME (gene4)", "SYM1"))
+})

@@ -81,3 +81,17 @@ test_that("a report that cannot be written leaves no file", {
     expect_false(file.exists(file))
     expect_error(transstReport(spe, tempdir()), "`file` is a folder")
 })
+
+test_that("a report calls genes by a column of the object", {
+    skipWithoutPython()
+    spe <- fittedTissue()
+    SummarizedExperiment::rowData(spe)$symbol <- sub("gene", "SYM", rownames(spe))
+    finer <- imputeSpots(spe, method = "nearest", genes = rownames(spe)[1:3])
+    html <- reportOf(
+        spe, markers = domainMarkers(spe), imputed = finer, genes = "SYM2", geneNames = "symbol"
+    )
+    expect_match(html, "maps of SYM2", fixed = TRUE)
+    expect_match(html, ">SYM\\d+<")
+    expect_no_match(html, ">gene\\d+<")
+    expect_error(reportOf(spe, geneNames = "nope"), "`geneNames` must be the name of a column")
+})

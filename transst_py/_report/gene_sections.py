@@ -12,6 +12,7 @@ from anndata import AnnData
 from transst_py import pl
 from transst_py._report.page import Picture, Row, Section, Table, draw, number
 from transst_py._report.subject import Subject
+from transst_py.pl._genes import find_genes, shown_names
 from transst_py.pl._markers import marker_table, top_markers
 
 __all__ = ["imputation", "markers"]
@@ -38,11 +39,13 @@ def markers(subject: Subject) -> Section:
     pictures = []
     if any(top_markers(table, 1).values()):
         picture = draw(
-            lambda: pl.markers(subject.adata, key=subject.key),
+            lambda: pl.markers(subject.adata, key=subject.key, gene_symbols=subject.gene_symbols),
             "Dot plot of the best marker genes of every domain in all domains.",
             vector=True,
         )
         pictures.append(picture)
+    names = pd.Series(shown_names(subject.adata, subject.gene_symbols), index=subject.adata.var_names)
+    shown = table.assign(name=names.reindex(table["gene"].astype(str)).to_numpy())
     facts = {
         "Test": str(params["method"]),
         "Against": str(params["reference"]),
@@ -56,7 +59,7 @@ def markers(subject: Subject) -> Section:
         warnings=[DOUBLE_DIPPING] if params["independent_counts"] == "no" else [],
         facts=facts,
         pictures=pictures,
-        tables=[_table_of(table, name, color) for name, color in subject.colors.items()],
+        tables=[_table_of(shown, name, color) for name, color in subject.colors.items()],
     )
 
 
@@ -72,7 +75,7 @@ def _table_of(table: pd.DataFrame, name: str, color: str) -> Table:
     best = worst.sort_values("score", ascending=False, kind="stable").head(N_MARKERS)
     rows = [
         Row(
-            str(gene["gene"]),
+            str(gene["name"]),
             [
                 f"{gene['log_fold_change']:.2f}",
                 f"{gene['score']:.1f}",
@@ -125,7 +128,7 @@ def _candidates(record: Mapping[str, Any]) -> Table:
 def _shown_genes(subject: Subject, adata: AnnData) -> list[str]:
     """Take the genes asked for, else the best markers, else the gene with the most expression."""
     if subject.genes is not None:
-        return list(subject.genes)
+        return find_genes(adata, subject.genes, subject.symbols_of(adata))
     imputed = {str(gene) for gene in np.atleast_1d(adata.uns["imputation"]["genes"])}
     if _ranked(subject):
         best = top_markers(marker_table(subject.adata, subject.key), N_MARKERS).values()
@@ -138,9 +141,12 @@ def _shown_genes(subject: Subject, adata: AnnData) -> list[str]:
 
 
 def _panel(subject: Subject, adata: AnnData, gene: str) -> Picture:
-    sample_key = adata.uns["imputation"].get("sample_key")
+    sample_key, symbols = adata.uns["imputation"].get("sample_key"), subject.symbols_of(adata)
+    name = shown_names(adata, symbols)[adata.var_names.get_loc(gene)]
     return draw(
-        lambda: pl.imputation(adata, gene, spatial_key=subject.spatial_key, sample_key=sample_key),
-        f"Two maps of {gene}{'' if sample_key is None else ' for each sample'}: at the measured spots, and "
+        lambda: pl.imputation(
+            adata, gene, gene_symbols=symbols, spatial_key=subject.spatial_key, sample_key=sample_key
+        ),
+        f"Two maps of {name}{'' if sample_key is None else ' for each sample'}: at the measured spots, and "
         "at all spots after imputation.",
     )

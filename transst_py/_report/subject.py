@@ -22,6 +22,8 @@ class Subject:
     ----------
     fit
         Record of the fit in `adata.uns[key]`; None if there was none.
+    gene_symbols
+        Column of `var` with the names of genes to show; None shows `var_names`.
     imputed
         The AnnData with imputed values; None if there is none.
     advice
@@ -35,6 +37,7 @@ class Subject:
     sample_key: str | None
     labels: str | None
     genes: Sequence[str] | None
+    gene_symbols: str | None
     image: bool | str | None
     imputed: AnnData | None
     advice: Mapping[str, str]
@@ -53,6 +56,10 @@ class Subject:
     def colors(self) -> dict[str, str]:
         """Colour of every domain, as in the maps."""
         return domain_colors(self.names)
+
+    def symbols_of(self, adata: AnnData) -> str | None:
+        """Column with the names of genes, where this AnnData has it: a finer lattice need not."""
+        return self.gene_symbols if self.gene_symbols in adata.var else None
 
     @property
     def has_positions(self) -> bool:

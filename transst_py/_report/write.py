@@ -17,6 +17,7 @@ from transst_py._report.page import render
 from transst_py._report.subject import Subject
 from transst_py._typing import SpatialDataLike
 from transst_py._validation import check_anndata, check_not_text, check_obs_column, list_some
+from transst_py.pl._genes import shown_names
 from transst_py.pl._images import find_images
 from transst_py.pl._panels import find_samples
 
@@ -59,6 +60,7 @@ def report(
     sample_key: str | None = None,
     labels: str | None = None,
     genes: Sequence[str] | None = None,
+    gene_symbols: str | None = None,
     imputed: AnnData | SpatialDataLike | None = None,
     image: bool | str | None = None,
     title: str | None = None,
@@ -84,7 +86,9 @@ def report(
     labels
         Column of `adata.obs` to compare the domains with.
     genes
-        Genes to draw after imputation; None is a few of the best markers.
+        Genes to draw after imputation, by name or symbol; None is a few of the best markers.
+    gene_symbols
+        Column of `adata.var` with the names of genes to show; None shows `var_names`.
     imputed
         What `tl.impute` returned, if that is another AnnData; None is `adata`, if values were imputed there.
     image
@@ -107,7 +111,9 @@ def report(
         cases.
     """
     path = _check_path(path)
-    subject = _check(adata, key, spatial_key, sample_key, labels, genes, imputed, image, {**ADVICE, **advice})
+    subject = _check(
+        adata, key, spatial_key, sample_key, labels, genes, gene_symbols, imputed, image, {**ADVICE, **advice}
+    )
     page = render(
         _usual_title(subject) if title is None else title,
         f"{subject.adata.n_obs:,} spots; TransST {transst_py.__version__}, {date.today().isoformat()}",
@@ -137,6 +143,7 @@ def _check(
     sample_key: str | None,
     labels: str | None,
     genes: Sequence[str] | None,
+    gene_symbols: str | None,
     imputed: AnnData | SpatialDataLike | None,
     image: bool | str | None,
     advice: Mapping[str, str],
@@ -160,7 +167,9 @@ def _check(
     find_images(adata, image, [name for name, _ in find_samples(adata, sample_key, None)])
     if labels is not None:
         check_obs_column(adata, labels, argument="labels")
-    _check_imputed(imputed, genes)
+    shown_names(adata, gene_symbols)
+    check_not_text("genes", genes)
+    _check_imputed(imputed, genes, gene_symbols)
     return Subject(
         adata,
         key,
@@ -169,21 +178,24 @@ def _check(
         sample_key,
         labels,
         genes,
+        gene_symbols,
         image,
         imputed,
         advice,
     )
 
 
-def _check_imputed(imputed: AnnData | None, genes: Sequence[str] | None) -> None:
+def _check_imputed(imputed: AnnData | None, genes: Sequence[str] | None, gene_symbols: str | None) -> None:
     if imputed is None:
         if genes is not None:
             raise ValueError("`genes` are drawn after imputation, and nothing was imputed; leave them out")
         return
     if "imputation" not in imputed.uns:
         raise KeyError("`imputed`: its uns has no record of an imputation; give what `tl.impute` returned")
-    check_not_text("genes", genes)
     known = {str(gene) for gene in np.atleast_1d(imputed.uns["imputation"]["genes"])}
+    if gene_symbols in imputed.var:
+        names = shown_names(imputed, gene_symbols)
+        known |= set(names[imputed.var_names.isin(known)])
     unknown = [gene for gene in genes or () if gene not in known]
     if unknown:
         raise KeyError(f"`genes`: nothing was imputed for {list_some(unknown)}")

@@ -34,6 +34,7 @@ def write_report(
     sample_key: str | None = None,
     labels: str | None = None,
     genes: Sequence[str] | None = None,
+    gene_names: Sequence[str] | None = None,
     title: str | None = None,
 ) -> None:
     """Put the records to where AnnData keeps them, and write the report.
@@ -50,6 +51,8 @@ def write_report(
         Records of `tl.transst` and of `tl.impute`, where they were run.
     markers, marker_parameters
         Table of `tl.rank_domain_genes`, and how it was made.
+    gene_names
+        What the genes of `adata` are to be called.
     advice, sample_key, labels, genes, title
         As in `report`.
     """
@@ -63,6 +66,11 @@ def write_report(
     if imputed is not None:
         imputed.layers["imputed"] = imputed.X
         imputed.uns["imputation"] = imputation
+    symbols = None if gene_names is None else "symbol"
+    if symbols is not None:
+        adata.var[symbols] = gene_names
+        if imputed is not None:
+            imputed.var[symbols] = adata.var[symbols].reindex(imputed.var_names)
     report(
         adata,
         path,
@@ -70,6 +78,7 @@ def write_report(
         sample_key=sample_key,
         labels=labels,
         genes=genes,
+        gene_symbols=symbols,
         imputed=imputed,
         title=title,
         advice=advice,

@@ -12,6 +12,7 @@ from matplotlib.colors import Normalize
 
 from transst_py._typing import SpatialDataLike
 from transst_py._validation import check_anndata, check_coordinates, check_obs_column
+from transst_py.pl._genes import find_genes, shown_names
 from transst_py.pl._images import draw_image, find_images
 from transst_py.pl._panels import find_samples, shown_diameter
 from transst_py.pl._spots import draw_spots, new_axes
@@ -23,6 +24,7 @@ def imputation(
     adata: AnnData | SpatialDataLike,
     gene: str,
     *,
+    gene_symbols: str | None = None,
     layer: str = "imputed",
     truth: str | np.ndarray | None = None,
     spatial_key: str = "spatial",
@@ -43,7 +45,9 @@ def imputation(
     adata
         Result of `transst_py.tl.impute`, with `obs["measured"]`. Of a SpatialData: its only table.
     gene
-        Name of the gene.
+        Name or symbol of the gene.
+    gene_symbols
+        Column of `adata.var` with the names to show; None shows `var_names`.
     layer
         Layer with the imputed values.
     truth
@@ -79,6 +83,8 @@ def imputation(
     adata = check_anndata(adata)
     if truth is not None and ax is not None:
         raise ValueError("`ax` takes one panel, `truth` makes four: give one of them")
+    (gene,) = find_genes(adata, [gene], gene_symbols, argument="gene")
+    name = shown_names(adata, gene_symbols)[adata.var_names.get_loc(gene)]
     columns = _columns(adata, _gene_values(adata, gene, layer), gene, truth, cmap)[ax is not None :]
     samples = find_samples(adata, sample_key, ax)
     images = find_images(adata, image, [name for name, _ in samples])
@@ -89,7 +95,7 @@ def imputation(
     else:
         axes = np.array([[ax]])
     for panels, (sample, rows), background in zip(axes, samples, images, strict=True):
-        heading = gene if sample is None else f"{gene}, {sample}"
+        heading = name if sample is None else f"{name}, {sample}"
         for panel, column in zip(panels, columns, strict=True):
             over_image = background is not None
             column.draw(panel, heading, xy, rows, spot_size=spot_size, over_image=over_image, alpha=alpha)
@@ -204,8 +210,6 @@ def _true_values(adata: AnnData, gene: str, truth: str | np.ndarray, measured: n
 
 
 def _gene_values(adata: AnnData, gene: str, layer: str) -> np.ndarray:
-    if gene not in adata.var_names:
-        raise KeyError(f"`gene`: adata has no gene {gene!r}")
     if layer not in adata.layers:
         raise KeyError(f"`layer`: adata has no layer {layer!r}; run transst_py.tl.impute first")
     values = np.asarray(adata.obs_vector(gene, layer=layer), dtype=np.float64)

@@ -23,10 +23,10 @@ from transst_py._validation import (
     check_not_text,
     check_obs_column,
     check_whole_number,
-    list_some,
 )
 from transst_py.normalize import log_expression
 from transst_py.pl._colors import domain_colors
+from transst_py.pl._genes import find_genes, shown_names
 from transst_py.pl._legend import dot, legend_beside, text_width
 
 __all__ = ["marker_table", "markers", "top_markers"]
@@ -42,6 +42,7 @@ def markers(
     key: str = "transst",
     n_genes: int = 5,
     genes: Sequence[str] | None = None,
+    gene_symbols: str | None = None,
     kind: str = "dot",
     cmap: str = "viridis",
     ax: Axes | None = None,
@@ -62,7 +63,9 @@ def markers(
         How many genes of every domain. A gene that is a marker of several is shown for the domain where its
         score is highest; where a test was against several domains, the smallest of its scores counts.
     genes
-        Draw these, in this order; None takes the best.
+        Draw these, in this order; None takes the best. Names or symbols.
+    gene_symbols
+        Column of `adata.var` with the names to show; None shows `var_names`.
     kind
         "dot" or "heatmap".
     cmap
@@ -79,15 +82,18 @@ def markers(
     KeyError
         The genes were not ranked, or there is no such column, layer or gene.
     TypeError, ValueError
-        Unknown `kind`, no gene, `genes` is a single text, or `n_genes` is no whole number from 1 on.
+        Unknown `kind`, no gene, `genes` is a single text or has a symbol of several genes, or `n_genes` is no
+        whole number from 1 on.
     """
     adata = check_anndata(adata)
     check_choice("kind", kind, KINDS)
     check_not_text("genes", genes)
     groups = {"": list(genes)} if genes is not None else top_markers(marker_table(adata, key), n_genes)
-    shown = [gene for names in groups.values() for gene in names]
-    _check_genes(adata, shown)
-    profile = _profile(adata, key, shown)
+    chosen = find_genes(adata, [gene for names in groups.values() for gene in names], gene_symbols)
+    if not chosen:
+        raise ValueError("`genes`: there is no gene to draw; no gene is higher in a domain than outside")
+    profile = _profile(adata, key, chosen)
+    shown = list(shown_names(adata, gene_symbols)[adata.var_names.get_indexer(chosen)])
     own_figure = ax is None
     if ax is None:
         # Room for the names at the left, below and, where they are long, above.
@@ -105,7 +111,7 @@ def markers(
         ax.imshow(profile.scaled, cmap=cmap, norm=norm, aspect="auto")
     colors = ScalarMappable(norm, cmap)
     ax.figure.colorbar(colors, ax=ax, label="mean expression\n(scaled for each gene)", shrink=0.8)
-    _label(ax, profile, groups, domain_colors(_names(adata.obs[key])))
+    _label(ax, profile.domains, shown, groups, domain_colors(_names(adata.obs[key])))
     return ax
 
 
@@ -144,21 +150,13 @@ def top_markers(table: pd.DataFrame, n_genes: int) -> dict[str, list[str]]:
     }
 
 
-def _check_genes(adata: AnnData, genes: Sequence[str]) -> None:
-    if not genes:
-        raise ValueError("`genes`: there is no gene to draw; no gene is higher in a domain than outside")
-    unknown = [gene for gene in genes if gene not in adata.var_names]
-    if unknown:
-        raise KeyError(f"`genes`: adata has no gene {list_some(unknown)}")
-
-
 @dataclass(frozen=True)
 class _Profile:
     """Genes in domains; arrays are float64 (domains, genes).
 
     Attributes
     ----------
-    domains, genes
+    domains
         Their names.
     scaled
         Mean log-normalised expression, from 0 to 1 in each gene.
@@ -167,7 +165,6 @@ class _Profile:
     """
 
     domains: list[str]
-    genes: list[str]
     scaled: np.ndarray
     fraction: np.ndarray
 
@@ -186,7 +183,6 @@ def _profile(adata: AnnData, key: str, genes: list[str]) -> _Profile:
     low, high = mean.min(axis=0), mean.max(axis=0)
     return _Profile(
         domains=_names(labels),
-        genes=genes,
         scaled=np.divide(mean - low, high - low, out=np.zeros_like(mean), where=high > low),
         fraction=np.asarray((members @ (X > 0).astype(np.float64)).todense()),
     )
@@ -210,7 +206,8 @@ def _draw_dots(ax: Axes, profile: _Profile, cmap: str, norm: Normalize) -> None:
         edgecolors="#777777",
         linewidths=0.4,
     )
-    ax.set(xlim=(-0.7, len(profile.genes) - 0.3), ylim=(len(profile.domains) - 0.3, -0.7))
+    n_domains, n_genes = profile.scaled.shape
+    ax.set(xlim=(-0.7, n_genes - 0.3), ylim=(n_domains - 0.3, -0.7))
 
 
 def _names(labels: pd.Series) -> list[str]:
@@ -218,10 +215,12 @@ def _names(labels: pd.Series) -> list[str]:
     return [str(name) for name in labels.astype("category").cat.categories]
 
 
-def _label(ax: Axes, profile: _Profile, groups: dict[str, list[str]], colors: dict[str, str]) -> None:
+def _label(
+    ax: Axes, domains: list[str], genes: list[str], groups: dict[str, list[str]], colors: dict[str, str]
+) -> None:
     """Name genes and domains, and mark whose markers the genes are."""
-    ax.set_xticks(range(len(profile.genes)), profile.genes, rotation=90, fontstyle="italic")
-    ax.set_yticks(range(len(profile.domains)), profile.domains)
+    ax.set_xticks(range(len(genes)), genes, rotation=90, fontstyle="italic")
+    ax.set_yticks(range(len(domains)), domains)
     ax.tick_params(length=0)
     ax.spines[:].set_visible(False)
     ax.set_ylabel("domain")
