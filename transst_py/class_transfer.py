@@ -80,7 +80,7 @@ class ClassCoordinates:
 
     def nearest(self, U: np.ndarray) -> np.ndarray:
         """Nearest class of coordinates U (n, d), (n,)."""
-        return np.asarray(pairwise_distances_argmin(U, self.means))
+        return np.asarray(pairwise_distances_argmin(U, self.means), dtype=np.int32)
 
     def arrays(self) -> dict[str, np.ndarray]:
         """Everything in named arrays, for a file."""

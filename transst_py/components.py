@@ -3,17 +3,56 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Self
+from typing import Self, TypeAlias
 
 import numpy as np
 from sklearn.metrics import pairwise_distances_argmin
 from sklearn.utils import gen_batches
 
-__all__ = ["DEFAULT_COVARIANCE_PRIOR", "Components", "NamedComponents"]
+__all__ = [
+    "DEFAULT_COVARIANCE_PRIOR",
+    "Components",
+    "NamedComponents",
+    "Spots",
+    "TwoDescriptions",
+    "scores_of",
+]
 
 DEFAULT_COVARIANCE_PRIOR = 20.0
 # Spots whose products with all classes are formed at a time: they stay in the processor's cache.
 _BATCH = 1024
+# Spots whose energies in the second description are added at a time.
+_ROWS = 1 << 16
+
+
+@dataclass
+class TwoDescriptions:
+    """Spots by their scores (n, q), and by their coordinates between the classes of a source (n, d)."""
+
+    scores: np.ndarray
+    coordinates: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.scores)
+
+    def __getitem__(self, spots: np.ndarray) -> Self:
+        """Some of the spots."""
+        return type(self)(self.scores[spots], self.coordinates[spots])
+
+
+Spots: TypeAlias = np.ndarray | TwoDescriptions
+
+
+def scores_of(Z: Spots) -> np.ndarray:
+    """Scores of the spots, (n, q)."""
+    return Z.scores if isinstance(Z, TwoDescriptions) else Z
+
+
+def coordinates_of(Z: Spots) -> np.ndarray:
+    """Coordinates of the spots between the classes of the source, (n, d)."""
+    if not isinstance(Z, TwoDescriptions):
+        raise TypeError("spots without coordinates between classes cannot be compared with these")
+    return Z.coordinates
 
 
 @dataclass
@@ -26,12 +65,13 @@ class Components:
     @classmethod
     def estimate(
         cls,
-        Z: np.ndarray,
+        Z: Spots,
         R: np.ndarray,
         prior: float = DEFAULT_COVARIANCE_PRIOR,
         covariance_type: str = "full",
     ) -> Self:
-        """Moments of centred scores Z of unit variance, weighted by the responsibilities R (n, K)."""
+        """Moments of centred scores of unit variance, weighted by the responsibilities R (n, K)."""
+        Z = scores_of(Z)
         K, q = R.shape[1], Z.shape[1]
         N, sums, moments = np.full(K, 10 * np.finfo(float).eps), np.zeros((K, q)), np.zeros((K * q, q))
         for batch in gen_batches(len(Z), _BATCH):
@@ -52,7 +92,7 @@ class Components:
         # Z has unit variance, so the floor is relative; it only matters for duplicated spots.
         return cls(means, covariances + 1e-6 * np.eye(q))
 
-    def update(self, Z: np.ndarray, R: np.ndarray, prior: float, covariance_type: str) -> Self:
+    def update(self, Z: Spots, R: np.ndarray, prior: float, covariance_type: str) -> Self:
         """Estimate the same kind of classes anew (the M-step)."""
         return type(self).estimate(Z, R, prior, covariance_type)
 
@@ -65,13 +105,13 @@ class Components:
         order = [*range(len(self.means)), k]
         return replace(self, means=self.means[order], covariances=self.covariances[order])
 
-    def energies(self, V: np.ndarray) -> np.ndarray:
-        """u_ik = ½ log|Σ_k| + ½ (v_i - m_k)'Σ_k⁻¹(v_i - m_k), (n, K)."""
-        K, q = self.means.shape
+    def energies(self, Z: Spots, out: np.ndarray | None = None) -> np.ndarray:
+        """u_ik = ½ log|Σ_k| + ½ (v_i - m_k)'Σ_k⁻¹(v_i - m_k), (n, K), for scores v; into `out`, if given."""
+        V, (K, q) = scores_of(Z), self.means.shape
         factors = np.linalg.cholesky(self.covariances)
         inverse = np.linalg.inv(factors)
         A, offset = inverse.reshape(K * q, q).T, np.einsum("kqr,kr->kq", inverse, self.means)
-        u = np.empty((len(V), K), dtype=V.dtype)
+        u = np.empty((len(V), K), dtype=V.dtype) if out is None else out
         for batch in gen_batches(len(V), _BATCH) if len(V) else ():
             Y = (V[batch] @ A).reshape(-1, K, q) - offset
             u[batch] = np.einsum("ikq,ikq->ik", Y, Y)
@@ -84,9 +124,10 @@ class Components:
 class NamedComponents(Components):
     """Domains of which each is named after a class of the source, seen in two descriptions of every spot.
 
-    Rows hold q scores, then d coordinates between the classes. A domain's Gaussian is free in the scores; in
-    the coordinates it lies where its class lies, with one covariance for all domains. The two descriptions
-    overlap, so their log-densities are averaged, not added (a logarithmic opinion pool, Genest & Zidek 1986).
+    Spots are `TwoDescriptions`: q scores, and d coordinates between the classes. A domain's Gaussian is free
+    in the scores; in the coordinates it lies where its class lies, with one covariance for all domains. The
+    two descriptions overlap, so their log-densities are averaged, not added (a logarithmic opinion pool,
+    Genest & Zidek 1986).
 
     Attributes
     ----------
@@ -103,20 +144,19 @@ class NamedComponents(Components):
     spread: np.ndarray
 
     @classmethod
-    def name(cls, Z: np.ndarray, R: np.ndarray, class_means: np.ndarray) -> Self:
+    def name(cls, Z: Spots, R: np.ndarray, class_means: np.ndarray) -> Self:
         """Name domains, given by responsibilities R (n, K), after the class nearest to their mean."""
-        q = Z.shape[1] - class_means.shape[1]
-        free = Components.estimate(Z[:, :q], R, covariance_type="tied")
-        centers = (R.T @ Z[:, q:]) / np.maximum(R.sum(axis=0), 1e-12)[:, None]
+        free = Components.estimate(Z, R, covariance_type="tied")
+        U = coordinates_of(Z)
+        centers = (R.T @ U) / np.maximum(R.sum(axis=0), 1e-12)[:, None]
         classes = pairwise_distances_argmin(centers, class_means)
-        spread = class_spread(Z[:, q:], R, class_means[classes])
+        spread = class_spread(U, R, class_means[classes])
         return cls(free.means, free.covariances, classes, class_means, spread)
 
-    def update(self, Z: np.ndarray, R: np.ndarray, prior: float, covariance_type: str) -> Self:
+    def update(self, Z: Spots, R: np.ndarray, prior: float, covariance_type: str) -> Self:
         """Estimate the free Gaussians and the spread about the classes anew; the names stay."""
-        q = self.means.shape[1]
-        free = Components.estimate(Z[:, :q], R, prior, covariance_type)
-        spread = class_spread(Z[:, q:], R, self.class_means[self.classes])
+        free = Components.estimate(Z, R, prior, covariance_type)
+        spread = class_spread(coordinates_of(Z), R, self.class_means[self.classes])
         return replace(self, means=free.means, covariances=free.covariances, spread=spread)
 
     def without(self, k: int) -> Self:
@@ -127,13 +167,13 @@ class NamedComponents(Components):
         """Return the domains and, as the last, the k-th once more, of the same class."""
         return replace(super().with_twin(k), classes=np.append(self.classes, self.classes[k]))
 
-    def energies(self, V: np.ndarray) -> np.ndarray:
-        """Mean of the energies in scores and in class coordinates, V (n, q + d), (n, K)."""
-        q = self.means.shape[1]
+    def energies(self, Z: Spots, out: np.ndarray | None = None) -> np.ndarray:
+        """Mean of the energies in scores and in class coordinates, (n, K); into `out`, if given."""
         tied = np.repeat(self.spread[None], len(self.classes), axis=0)
         between = Components(self.class_means[self.classes], tied)
-        u = Components(self.means, self.covariances).energies(V[:, :q])
-        u += between.energies(V[:, q:])
+        u, U = super().energies(Z, out), coordinates_of(Z)
+        for batch in gen_batches(len(U), _ROWS) if len(U) else ():
+            u[batch] += between.energies(U[batch])
         u *= 0.5
         return u
 

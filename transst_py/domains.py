@@ -52,17 +52,21 @@ class View:
         """Spatial factors of every spot alone, of unit variance, (n, r)."""
         return self.coordinates.alone(self.scores)
 
+    def embedding(self) -> np.ndarray:
+        """Spatial factors, predicted from every spot and those around it, (n, r)."""
+        return self.coordinates.smooth(self.scores, self.field.graph)
+
     def fit(
         self,
         mixture: SpatialGaussianMixture,
         start: np.ndarray | None = None,
         evidence: ClassEvidence | None = None,
     ) -> MixtureFit:
-        """Fit the mixture to the spatial factors, predicted from every spot and those around it.
+        """Fit the mixture to the embedding.
 
         Its warnings are returned: only those of the fit that is kept are for the user.
         """
-        embedding = self.coordinates.smooth(self.scores, self.field.graph)
+        embedding = self.embedding()
         owned = embedding is not self.scores
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
@@ -118,6 +122,9 @@ class DomainSearch:
         """Return the mixture of the kind that is kept, with its warnings."""
         again = n_domains != self._n_domains
         mixture, caught = self._fit(self.kind, n_domains) if again else self._fits[self.kind]
+        self._fits.clear()
+        if not hasattr(mixture, "responsibilities_"):
+            mixture.recall(self.view.embedding(), self.view.field, self.view.evidence)
         for message in caught:
             warnings.warn(message.message, message.category, stacklevel=3)
         return mixture
@@ -151,7 +158,9 @@ class DomainSearch:
         if self.class_support < MIN_CLASS_SUPPORT:
             view.evidence = None
             return {"loadings": scratch}
+        del scratch  # probabilities of all spots
         named = view.fit(self._mixture(n_domains), labels, view.evidence)
+        named[0].forget()
         return {"loadings": named, "classes": self._fit("classes", n_domains)}
 
     def _fit(self, kind: str, n_domains: int) -> MixtureFit:

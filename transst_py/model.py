@@ -326,7 +326,7 @@ class TransST(BaseEstimator):
         V, U = both[:, :q], both[:, q:]  # views: a copy of either is a large part of all memory
         if self.min_autocorrelation is not None:
             classes.fit(U, field.graph)
-        U = classes.smooth(U, field.graph)
+        U[...] = classes.smooth(U, field.graph)
         return V, ClassEvidence(U, classes.means), classes.nearest(U)
 
     def _fit_domains(self, target: StandardizedMatrix, view: View, n_domains: list[int]) -> None:

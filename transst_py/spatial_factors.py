@@ -30,8 +30,9 @@ __all__ = ["SpatialFactors"]
 _LAG_TWO_ROWS = 20_000
 _MIN_SMOOTHED = 0.5
 _STATE = ("center_", "rotation_", "weights_")
-# Spots looked at together.
+# Spots, and factors, looked at together: of more than so many factors at a time there is never a copy.
 _ROWS = 1 << 16
+_COLUMNS = 5
 
 
 class SpatialFactors(BaseEstimator):
@@ -76,12 +77,7 @@ class SpatialFactors(BaseEstimator):
         if connectivities.nnz == 0:
             raise ValueError("`connectivities` has no edge; without neighbours there are no spatial factors")
         self.center_, whitening = whiten(V)
-        Z = whitened(V, self.center_, whitening)
-        covariance = sum(
-            Z[batch].T.astype(np.float64) @ (connectivities[batch] @ Z)
-            for batch in gen_batches(len(Z), _ROWS)
-        )
-        covariance = covariance / connectivities.nnz
+        covariance = whitening.T @ neighbour_covariance(V, self.center_, connectivities) @ whitening
         values, vectors = np.linalg.eigh((covariance + covariance.T) / 2)
         self.autocorrelations_ = values[::-1]
         needed = max(self.min_autocorrelation * values[-1], 0.0)
@@ -89,9 +85,9 @@ class SpatialFactors(BaseEstimator):
         self.rotation_ = whitening @ vectors[:, ::-1][:, :kept]
         smoothed = int(np.sum(self.autocorrelations_[:kept] >= _MIN_SMOOTHED))
         self.weights_ = np.tile([[1.0], [0.0], [0.0]], kept)
-        self.weights_[:, :smoothed] = kriging_weights(
-            whitened(Z, np.zeros(Z.shape[1]), vectors[:, ::-1][:, :smoothed]), connectivities
-        )
+        for block in gen_batches(smoothed, _COLUMNS) if smoothed else ():
+            factors = whitened(V, self.center_, self.rotation_[:, block])
+            self.weights_[:, block] = kriging_weights(factors, connectivities)
         return self
 
     def arrays(self) -> dict[str, np.ndarray]:
@@ -129,13 +125,14 @@ class SpatialFactors(BaseEstimator):
 
     def _predict(self, Z: np.ndarray, connectivities: sp.csr_matrix, weights: np.ndarray) -> np.ndarray:
         """Predict the factors from those of spots alone, Z (n, r), which is overwritten."""
-        around = average_around(Z, connectivities)
-        own, first, second = weights
-        for batch in gen_batches(len(Z), _ROWS):
-            graph = connectivities[batch]
-            joined = np.diff(graph.indptr)[:, None] > 0
-            predicted = own * Z[batch] + first * around[batch] + second * (neighbour_average(graph) @ around)
-            Z[batch] = np.where(joined, predicted, Z[batch])
+        for block in gen_batches(Z.shape[1], _COLUMNS):
+            around = average_around(Z[:, block], connectivities)
+            own, first, second = weights[:, block]
+            for batch in gen_batches(len(Z), _ROWS):
+                graph, z = connectivities[batch], Z[batch, block]
+                joined = np.diff(graph.indptr)[:, None] > 0
+                predicted = own * z + first * around[batch] + second * (neighbour_average(graph) @ around)
+                Z[batch, block] = np.where(joined, predicted, z)
         return Z
 
     def fit_transform(self, V: np.ndarray, connectivities: sp.csr_matrix) -> np.ndarray:
@@ -154,6 +151,17 @@ def neighbour_average(graph: sp.csr_matrix) -> sp.csr_matrix:
     degrees = np.asarray(graph.sum(axis=1)).ravel()
     shares = (1 / np.maximum(degrees, 1)).astype(graph.dtype, copy=False)
     return sp.csr_matrix(sp.diags_array(shares) @ graph)
+
+
+def neighbour_covariance(V: np.ndarray, center: np.ndarray, graph: sp.csr_matrix) -> np.ndarray:
+    """Mean product of neighbouring spots' deviations from the centre, (q, q)."""
+    total = np.zeros((V.shape[1], V.shape[1]))
+    for batch in gen_batches(len(V), _ROWS):
+        rows = graph[batch]
+        others = np.unique(rows.indices)
+        deviations = rows[:, others] @ (V[others] - center)
+        total += (V[batch] - center).T @ deviations
+    return np.asarray(total / graph.nnz)
 
 
 def kriging_weights(Z: np.ndarray, graph: sp.csr_matrix) -> np.ndarray:

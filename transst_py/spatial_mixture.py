@@ -31,7 +31,14 @@ from sklearn.utils.validation import check_is_fitted
 from threadpoolctl import threadpool_limits
 
 from transst_py._validation import check_choice, check_seed
-from transst_py.components import DEFAULT_COVARIANCE_PRIOR, Components, NamedComponents
+from transst_py.components import (
+    DEFAULT_COVARIANCE_PRIOR,
+    Components,
+    NamedComponents,
+    Spots,
+    TwoDescriptions,
+    scores_of,
+)
 from transst_py.graph import check_connectivities
 from transst_py.spatial_factors import whiten, whitened
 
@@ -43,6 +50,8 @@ _START_SPOTS = 30_000
 _PATCH_SPOTS = 500
 # Spots whose neighbours are looked at together.
 _ROWS = 1 << 16
+# Of labels: there are several for every spot.
+_LABEL = np.int32
 COVARIANCE_TYPES = ("full", "tied", "diag")
 
 
@@ -58,7 +67,7 @@ class Field:
     def from_graph(cls, graph: sp.csr_matrix, random_state: int = 0) -> Self:
         """Colour a symmetric graph; the same graph always alike, so that only restarts depend on a seed."""
         colour = colour_classes(graph, np.random.default_rng(random_state))
-        members = [np.flatnonzero(colour == c) for c in range(colour.max() + 1)]
+        members = [np.flatnonzero(colour == c).astype(np.int32) for c in range(colour.max() + 1)]
         return cls(graph, members, np.diff(graph.indptr))
 
     @classmethod
@@ -259,11 +268,11 @@ class ClassEvidence:
     coordinates: np.ndarray
     means: np.ndarray
 
-    def beside(self, Z: np.ndarray) -> np.ndarray:
-        """Return the scores Z (n, q) and the coordinates in one array."""
+    def beside(self, Z: np.ndarray) -> TwoDescriptions:
+        """Return the spots by their scores Z (n, q) and by the coordinates."""
         if len(self.coordinates) != len(Z):
             raise ValueError(f"`classes` has coordinates of {len(self.coordinates)} spots, `V` of {len(Z)}")
-        return np.hstack([Z, self.coordinates.astype(Z.dtype, copy=False)])
+        return TwoDescriptions(Z, self.coordinates)
 
 
 @dataclass
@@ -423,13 +432,12 @@ class SpatialGaussianMixture(BaseEstimator):
         field = Field.of(connectivities, len(V))
         center, whitening = whiten(V)
         Z = whitened(V, center, whitening, out=V if overwrite else None)
-        class_means = None
-        if classes is not None:
-            Z, class_means = classes.beside(Z), classes.means
+        spots = Z if classes is None else classes.beside(Z)
         # The products are too narrow for threads to pay, and one thread makes them repeatable.
         with threadpool_limits(1):
             if start is not None:
-                best = self._run_from_labels(Z, field, np.asarray(start, dtype=np.intp), class_means)
+                class_means = None if classes is None else classes.means
+                best = self._run_from_labels(spots, field, np.asarray(start, dtype=_LABEL), class_means)
             elif len(Z) <= _START_SPOTS:
                 best = self._best_run(Z, field)
             else:
@@ -459,9 +467,24 @@ class SpatialGaussianMixture(BaseEstimator):
         if isinstance(components, NamedComponents):
             if class_coordinates is None:
                 raise ValueError("`class_coordinates` are missing: the mixture was fitted with `classes`")
-            V = np.hstack([V, class_coordinates])
-        u = components.energies(V)
+            u = components.energies(TwoDescriptions(V, class_coordinates))
+        else:
+            u = components.energies(V)
         return field.icm(u.argmin(axis=1), u, self.smoothness_)
+
+    def forget(self) -> None:
+        """Drop `responsibilities_`, which are a lot of memory, until `recall`."""
+        del self.responsibilities_
+
+    def recall(
+        self, V: np.ndarray, connectivities: sp.csr_matrix | Field, classes: ClassEvidence | None = None
+    ) -> None:
+        """Compute the `responsibilities_` anew, from what `fit` was given; V stays as it is."""
+        field = Field.of(connectivities, len(V))
+        spots = V if classes is None else classes.beside(V)
+        disagreement = field.disagreement(self.labels_, self.n_components)
+        energies = self._components().energies(spots)
+        self.responsibilities_, _ = posterior(energies, disagreement, self.smoothness_)
 
     def _components(self) -> Components:
         """Return the fitted classes, in the units of the scores."""
@@ -507,12 +530,13 @@ class SpatialGaussianMixture(BaseEstimator):
         return self._run(Z, field, labels, best.components, best.smoothness)
 
     def _run(
-        self, Z: np.ndarray, field: Field, labels: np.ndarray, components: Components, smoothness: float
+        self, Z: Spots, field: Field, labels: np.ndarray, components: Components, smoothness: float
     ) -> Run:
-        K = len(components.means)
+        K, labels = len(components.means), labels.astype(_LABEL, copy=False)
         bounds: list[float] = []
+        u = np.empty((len(Z), K), dtype=scores_of(Z).dtype)  # one for all iterations: it is a lot of memory
         for _ in range(self.max_iter):
-            u = components.energies(Z)
+            components.energies(Z, out=u)
             labels = field.icm(labels, u, smoothness)
             disagreement = field.disagreement(labels, K)
             rows, counts = distinct_rows(disagreement)
@@ -529,10 +553,10 @@ class SpatialGaussianMixture(BaseEstimator):
         return Run(labels, responsibilities, components, smoothness, bounds, converged)
 
     def _run_from_labels(
-        self, Z: np.ndarray, field: Field, labels: np.ndarray, class_means: np.ndarray | None
+        self, Z: Spots, field: Field, labels: np.ndarray, class_means: np.ndarray | None
     ) -> Run:
         """Fit the classes that the labels hold, then give up or split classes until their number is right."""
-        labels = (np.cumsum(np.bincount(labels) > 0) - 1)[labels]  # 0, 1, ... without gaps
+        labels = (np.cumsum(np.bincount(labels) > 0) - 1).astype(_LABEL)[labels]  # 0, 1, ... without gaps
         run = self._run(Z, field, *self._from_labels(Z, labels, class_means))
         while len(run.components.means) > self.n_components:
             run = self._run(Z, field, *self._without_smallest(Z, run))
@@ -540,7 +564,7 @@ class SpatialGaussianMixture(BaseEstimator):
             run = self._run(Z, field, *self._with_widest_split(Z, run))
         return self._refilled(Z, field, run)
 
-    def _refilled(self, Z: np.ndarray, field: Field, run: Run) -> Run:
+    def _refilled(self, Z: Spots, field: Field, run: Run) -> Run:
         """Split the widest class in place of an empty one, as long as that leaves fewer of them empty."""
         while run.n_occupied < self.n_components:
             labels, components, smoothness = self._without_smallest(Z, run)
@@ -551,7 +575,7 @@ class SpatialGaussianMixture(BaseEstimator):
             run = other
         return run
 
-    def _without_smallest(self, Z: np.ndarray, run: Run) -> tuple[np.ndarray, Components, float]:
+    def _without_smallest(self, Z: Spots, run: Run) -> tuple[np.ndarray, Components, float]:
         smallest = int(np.bincount(run.labels, minlength=len(run.components.means)).argmin())
         components = run.components.without(smallest)
         moved = run.labels == smallest
@@ -559,16 +583,17 @@ class SpatialGaussianMixture(BaseEstimator):
         labels[moved] = components.energies(Z[moved]).argmin(axis=1)
         return labels, components, run.smoothness
 
-    def _with_widest_split(self, Z: np.ndarray, run: Run) -> tuple[np.ndarray, Components, float]:
+    def _with_widest_split(self, Z: Spots, run: Run) -> tuple[np.ndarray, Components, float]:
         """Cut the class with the largest scatter along one direction in two, at its mean."""
         sizes = np.bincount(run.labels, minlength=len(run.components.means))
         variances, axes = np.linalg.eigh(run.components.covariances)
         widest = int(np.argmax(sizes * variances[:, -1]))
-        axis = axes[widest, :, -1]
-        beyond = Z[:, : len(axis)] @ axis.astype(Z.dtype) > run.components.means[widest] @ axis
+        axis, scores = axes[widest, :, -1], scores_of(Z)
+        beyond = scores @ axis.astype(scores.dtype) > run.components.means[widest] @ axis
         labels = np.where((run.labels == widest) & beyond, len(sizes), run.labels)
         components = run.components.with_twin(widest)
-        return labels, self._m_step(components, Z, one_hot(labels, len(sizes) + 1, Z.dtype)), run.smoothness
+        R = one_hot(labels, len(sizes) + 1, scores.dtype)
+        return labels, self._m_step(components, Z, R), run.smoothness
 
     def _start(self, Z: np.ndarray, field: Field, seed: int) -> tuple[np.ndarray, Components, float]:
         """k-means on scores averaged over neighbours, and one covariance for all classes.
@@ -579,22 +604,22 @@ class SpatialGaussianMixture(BaseEstimator):
         return self._from_labels(Z, labels)
 
     def _from_labels(
-        self, Z: np.ndarray, labels: np.ndarray, class_means: np.ndarray | None = None
+        self, Z: Spots, labels: np.ndarray, class_means: np.ndarray | None = None
     ) -> tuple[np.ndarray, Components, float]:
-        R = one_hot(labels, labels.max() + 1, Z.dtype)
+        R = one_hot(labels, labels.max() + 1, scores_of(Z).dtype)
         if class_means is None:
             components = Components.estimate(Z, R, covariance_type="tied")
         else:
             components = NamedComponents.name(Z, R, class_means)
         return labels, components, 1.0 if self.smoothness == "auto" else float(self.smoothness)
 
-    def _m_step(self, components: Components, Z: np.ndarray, R: np.ndarray) -> Components:
+    def _m_step(self, components: Components, Z: Spots, R: np.ndarray) -> Components:
         return components.update(Z, R, self.covariance_prior, self.covariance_type)
 
     def _store(self, run: Run, center: np.ndarray, whitening: np.ndarray) -> None:
         order = np.argsort(-np.bincount(run.labels, minlength=self.n_components), kind="stable")
         back = np.linalg.inv(whitening)
-        self.labels_ = np.argsort(order)[run.labels]
+        self.labels_ = np.argsort(order).astype(_LABEL)[run.labels]
         self.responsibilities_ = run.responsibilities[:, order]
         self.means_ = run.components.means[order] @ back + center
         self.covariances_ = back.T @ run.components.covariances[order] @ back
@@ -605,7 +630,7 @@ class SpatialGaussianMixture(BaseEstimator):
             self.domain_classes_ = run.components.classes[order]
             self.class_means_ = run.components.class_means
             self.class_spread_ = run.components.spread
-        self.smoothness_ = run.smoothness
+        self.smoothness_: float = run.smoothness
         self.lower_bounds_ = run.bounds
         self.n_iter_ = len(run.bounds)
         self.converged_ = run.converged

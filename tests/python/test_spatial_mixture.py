@@ -447,6 +447,18 @@ def test_domains_bear_the_classes_of_their_start(beside_classes):
         assert len(other.domain_classes_) == n_domains
 
 
+def test_forgotten_responsibilities_are_recalled(beside_classes):
+    V, graph, y, evidence = beside_classes
+    for classes in (None, evidence):
+        model = SpatialGaussianMixture(3).fit(V, graph, start=y, classes=classes)
+        known = model.responsibilities_
+        model.forget()
+        before = V.copy()
+        model.recall(V, graph, classes)
+        np.testing.assert_allclose(model.responsibilities_, known, atol=1e-9)
+        np.testing.assert_array_equal(V, before)
+
+
 def test_classes_are_checked(beside_classes):
     V, graph, y, evidence = beside_classes
     with pytest.raises(ValueError, match="`classes` needs `start`"):
