@@ -49,14 +49,15 @@ class ClassCoordinates:
     spatial: SpatialFactors | None = None
 
     @classmethod
-    def from_model(cls, model: SupervisedFactorAnalysis) -> Self:
+    def from_model(cls, model: SupervisedFactorAnalysis, profiles: np.ndarray | None = None) -> Self:
         """Directions with the largest ratio of variance between classes to variance within.
 
         Within is what the model says, Λ + WΣW' (Σ pooled over the classes), and as much again as the genes
         vary on the mean: without that ridge the directions follow small differences that another tissue does
-        not share. Between are the classes' mean profiles themselves, not only what of them the factors span.
+        not share. Between are the classes' mean profiles themselves, not only what of them the factors span;
+        `profiles` (L, p) take their place, if given.
         """
-        W, profiles = model.loadings_, model.class_profiles_
+        W, profiles = model.loadings_, model.class_profiles_ if profiles is None else profiles
         share = model.class_counts_ / model.class_counts_.sum()
         covariance = np.einsum("k,kqr->qr", share, model.class_covariances_)
         spread = W @ cholesky_with_ridge(covariance)  # WΣW' = spread spread'

@@ -193,7 +193,7 @@ def fit_source_model(
     *,
     label_noise: str,
     random_state: int = 0,
-) -> list[LabelNoise]:
+) -> tuple[list[LabelNoise], list[tuple[StandardizedMatrix, np.ndarray]]]:
     """Fit the model to sources, with `label_noise` "remove" without the rows whose labels seem wrong.
 
     Parameters
@@ -211,23 +211,29 @@ def fit_source_model(
 
     Returns
     -------
-    One for each source, of the model fitted to all rows; none for "ignore".
+    One for each source, of the model fitted to all rows; none for "ignore". And the rows, with their labels,
+    that the model is of in the end.
     """
     model.fit_statistics(classes, statistics)
     if label_noise == "ignore":
-        return []
+        return [], list(datasets)
     noise = [estimate_label_noise(model, X, y, random_state=random_state) for X, y in datasets]
     kept = [rows_to_keep(one) for one in noise]
     few = sum(rows.sum() for rows in kept) <= model.n_factors
-    if label_noise == "remove" and not few and not all(rows.all() for rows in kept):
-        model.fit_statistics(
-            classes,
-            [
-                old if rows.all() else _statistics_of(X.rows(np.flatnonzero(rows)), y[rows], classes)
-                for old, (X, y), rows in zip(statistics, datasets, kept, strict=True)
-            ],
-        )
-    return noise
+    if label_noise != "remove" or few or all(rows.all() for rows in kept):
+        return noise, list(datasets)
+    rest = [
+        (X, y) if rows.all() else (X.rows(np.flatnonzero(rows)), y[rows])
+        for (X, y), rows in zip(datasets, kept, strict=True)
+    ]
+    model.fit_statistics(
+        classes,
+        [
+            old if rows.all() else _statistics_of(X, y, classes)
+            for old, (X, y), rows in zip(statistics, rest, kept, strict=True)
+        ],
+    )
+    return noise, rest
 
 
 def _statistics_of(X: StandardizedMatrix, y: np.ndarray, classes: np.ndarray) -> ClassStatistics:

@@ -31,6 +31,7 @@ class SourceFit:
     merits: SourceMerits
     used: np.ndarray
     label_noise: list[LabelNoise]
+    datasets: list[tuple[StandardizedMatrix, np.ndarray]]
 
 
 @dataclass
@@ -57,6 +58,8 @@ class LinearFactors(BaseEstimator):
     ----------
     target_ : StandardizedMatrix (n, p)
     source_model_ : SupervisedFactorAnalysis or None
+    sources_ : list
+        Rows and labels that this is a model of.
     transfer_ : AdaptiveLoadings
     source_merits_, sources_used_, label_noise_, suspicious_, scaling_errors_
         See `TransST`; rows of `suspicious_` are those that were given here.
@@ -115,7 +118,7 @@ class LinearFactors(BaseEstimator):
                 }
         chosen = min(fits, key=lambda fit: self.scaling_errors_.get(fit.scaling, 0.0))
         self.target_, self.transfer_ = chosen.target, chosen.transfer
-        self.source_model_ = chosen.source.model
+        self.source_model_, self.sources_ = chosen.source.model, chosen.source.datasets
         self._note_sources(list(sources), chosen.source)
         return self
 
@@ -125,7 +128,7 @@ class LinearFactors(BaseEstimator):
         """Both stages on genes scaled in one way."""
         target, scaled = standardized(X, [M for M, _ in sources], joint=scaling == "joint")
         labels = [y for _, y in sources]
-        source = SourceFit(None, SourceMerits.unknown(0), np.zeros(0, dtype=bool), [])
+        source = SourceFit(None, SourceMerits.unknown(0), np.zeros(0, dtype=bool), [], [])
         if sources:
             with progress.stage("source model", f"{sum(map(len, labels))} labelled rows, {X.shape[1]} genes"):
                 source = self._fit_sources(target, list(zip(scaled, labels, strict=True)))
@@ -143,12 +146,12 @@ class LinearFactors(BaseEstimator):
         every = np.ones(len(datasets), dtype=bool)
         used = merits.worth_using() if self.source_selection == "auto" else every
         if not used.any():
-            return SourceFit(None, merits, used, [])
+            return SourceFit(None, merits, used, [], [])
         model = SupervisedFactorAnalysis(
             self.n_factors, start=self.source_start, random_state=self.random_state
         )
         chosen = np.flatnonzero(used)
-        noise = fit_source_model(
+        noise, rest = fit_source_model(
             model,
             [datasets[s] for s in chosen],
             classes,
@@ -156,7 +159,7 @@ class LinearFactors(BaseEstimator):
             label_noise=self.label_noise,
             random_state=self.random_state,
         )
-        return SourceFit(model, merits, used, noise)
+        return SourceFit(model, merits, used, noise, rest)
 
     def _transfer(self, penalties: tuple[float, ...], n_folds: int) -> AdaptiveLoadings:
         return AdaptiveLoadings(

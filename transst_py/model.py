@@ -20,6 +20,7 @@ from transst_py._progress import Progress
 from transst_py._typing import Matrix
 from transst_py._validation import check_choice, list_some
 from transst_py.choice import Choice, check_candidates, check_choice_options, choose_n_domains
+from transst_py.class_profiles import believed_profiles
 from transst_py.class_transfer import ClassCoordinates
 from transst_py.coordinates import Coordinates
 from transst_py.domains import CLASS_TRANSFER, DomainSearch, View
@@ -120,6 +121,8 @@ class TransST(BaseEstimator):
         Which class of the source every domain is, if any (see `name_domains`).
     scaling_errors_ : dict
         Held-out error with every scaling, if the scaling was chosen.
+    class_shrinkage_ : float
+        Shrinkage of the classes' mean profiles (see the module `class_profiles`); NaN where they have none.
     class_support_ : float
         Share of the spots whose domain, found from scratch, resembles a class (see `name_domains`); NaN where
         that was not asked.
@@ -214,6 +217,7 @@ class TransST(BaseEstimator):
         n_domains = self._check(X.shape[0], [y for _, y in sources.values()])
         progress = Progress(self.verbose)
         self.class_coordinates_: ClassCoordinates | None = None
+        self.class_shrinkage_ = float("nan")
         fit_view = self._fit_encoder if self.encoder == "graph-vae" else self._fit_linear
         target, view = fit_view(X, sources, field, progress)
         self.suspicious_: dict[Any, pd.DataFrame] = {
@@ -236,7 +240,7 @@ class TransST(BaseEstimator):
         self.source_merits_, self.sources_used_ = factors.source_merits_, factors.sources_used_
         self.label_noise_, self.suspicious_ = factors.label_noise_, factors.suspicious_
         self.scaling_errors_ = factors.scaling_errors_
-        self.embedding_, evidence, nearest = self._project(factors.target_, field)
+        self.embedding_, evidence, nearest = self._project(factors, field)
         self.coordinates_ = self._coordinates(self.transfer_.projection(), field)
         return factors.target_, View(field, self.coordinates_, self.embedding_, evidence, nearest)
 
@@ -315,13 +319,14 @@ class TransST(BaseEstimator):
         return sorted(set(GraphVariationalEncoder().get_params()) - {"n_factors", "random_state"})
 
     def _project(
-        self, target: StandardizedMatrix, field: Field
+        self, factors: LinearFactors, field: Field
     ) -> tuple[np.ndarray, ClassEvidence | None, np.ndarray | None]:
         """Scores of the spots; and where they lie between the source's classes, if that is used."""
-        model, projection = self.source_model_, self.transfer_.projection()
+        target, model, projection = factors.target_, factors.source_model_, factors.transfer_.projection()
         if model is None or len(model.classes_) < 2 or self.class_transfer == "never":
             return target.dot(projection), None, None
-        self.class_coordinates_ = classes = ClassCoordinates.from_model(model)
+        profiles, self.class_shrinkage_ = believed_profiles(model, factors.sources_, self.random_state)
+        self.class_coordinates_ = classes = ClassCoordinates.from_model(model, profiles)
         both, q = target.dot(np.hstack([projection, classes.projection])), projection.shape[1]
         V, U = both[:, :q], both[:, q:]  # views: a copy of either is a large part of all memory
         if self.min_autocorrelation is not None:

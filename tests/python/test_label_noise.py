@@ -56,7 +56,7 @@ def noise_of(X, y):
 
 def fit_to(model, X, y, label_noise):
     classes, statistics = class_statistics([(X, y)])
-    return fit_source_model(model, [(X, y)], classes, statistics, label_noise=label_noise)
+    return fit_source_model(model, [(X, y)], classes, statistics, label_noise=label_noise)[0]
 
 
 @pytest.mark.parametrize("kind", ["any", "next"])

@@ -609,6 +609,7 @@ def _transfer_record(model: TransST) -> dict[str, Any]:
         "encoder": model.encoder,
         "transferred": model.transferred_,
         "scaling_errors": model.scaling_errors_,
+        "class_shrinkage": model.class_shrinkage_,
         "class_support": model.class_support_,
         "class_likelihoods": model.class_likelihoods_,
     }
