@@ -10,6 +10,7 @@ their class than the model says they are.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 
 import numpy as np
 
@@ -47,21 +48,38 @@ def believed_profiles(
     codes = [np.searchsorted(model.classes_, y) for _, y in datasets]
     folds = np.random.default_rng(random_state).permutation(n) % N_FOLDS
     fold_of = np.split(folds, np.cumsum([len(y) for _, y in datasets])[:-1])
-    excess = np.zeros(len(SHRINKAGES))
     means, counts = fold_means(datasets, codes, fold_of, len(model.classes_))
-    for fold in range(N_FOLDS):
-        others = np.arange(N_FOLDS) != fold
-        total = np.maximum(counts[others].sum(axis=0), 1.0)
-        profiles = np.einsum("fl,flp->lp", counts[others], means[others]) / total[:, None]
-        tried = [ClassCoordinates.from_model(model, shrunken(model, profiles, total, c)) for c in SHRINKAGES]
-        ends = np.cumsum([one.projection.shape[1] for one in tried])[:-1]
-        for (X, _), of_class, of_fold in zip(datasets, codes, fold_of, strict=True):
-            rows = np.flatnonzero(of_fold == fold)
-            places = X.rows(rows).dot(np.hstack([one.projection for one in tried]))
-            for i, U in enumerate(np.split(places, ends, axis=1)):
-                excess[i] += np.sum((U - tried[i].means[of_class[rows]]) ** 2) / U.shape[1] - len(rows)
-    c = next((c for c, more in zip(SHRINKAGES, excess, strict=True) if more <= 0), SHRINKAGES[-1])
+    for c in SHRINKAGES:
+        held_out = [coordinates_without(model, means, counts, fold, c) for fold in range(N_FOLDS)]
+        if sum(map(partial(excess, held_out), datasets, codes, fold_of)) <= 0:
+            break
     return shrunken(model, model.class_profiles_, model.class_counts_, c), c
+
+
+def coordinates_without(
+    model: SupervisedFactorAnalysis, means: np.ndarray, counts: np.ndarray, fold: int, c: float
+) -> ClassCoordinates:
+    """Coordinates from all folds but one, of which `fold_means` gives means and counts."""
+    others = np.arange(N_FOLDS) != fold
+    rows = np.maximum(counts[others].sum(axis=0), 1.0)
+    profiles = np.einsum("fl,flp->lp", counts[others], means[others]) / rows[:, None]
+    return ClassCoordinates.from_model(model, shrunken(model, profiles, rows, c))
+
+
+def excess(
+    held_out: Sequence[ClassCoordinates],
+    dataset: tuple[StandardizedMatrix, np.ndarray],
+    codes: np.ndarray,
+    fold_of: np.ndarray,
+) -> float:
+    """Squared distance of a source's rows from their class, beyond the one that the model says; one pass."""
+    places = dataset[0].dot(np.hstack([one.projection for one in held_out]))
+    ends = np.cumsum([one.projection.shape[1] for one in held_out])[:-1]
+    total = 0.0
+    for fold, (one, U) in enumerate(zip(held_out, np.split(places, ends, axis=1), strict=True)):
+        rows = fold_of == fold
+        total += float(np.sum((U[rows] - one.means[codes[rows]]) ** 2) / U.shape[1] - rows.sum())
+    return total
 
 
 def fold_means(

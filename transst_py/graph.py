@@ -223,7 +223,8 @@ def _symmetric(i: np.ndarray, j: np.ndarray, n: int) -> sp.csr_matrix:
     graph = one_way + one_way.T.tocsr()
     graph.sort_indices()
     ones = np.ones(graph.nnz, dtype=working_dtype(n))
-    return sp.csr_matrix((ones, graph.indices, graph.indptr), shape=(n, n))
+    # The sum has room for the edges of both: a copy has none to spare.
+    return sp.csr_matrix((ones, graph.indices.copy(), graph.indptr), shape=(n, n))
 
 
 def _nearest(xy: np.ndarray, k: int) -> np.ndarray:

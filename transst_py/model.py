@@ -190,7 +190,7 @@ class TransST(BaseEstimator):
     def fit(
         self,
         X: Any,
-        connectivities: sp.csr_matrix | None = None,
+        connectivities: sp.csr_matrix | Field | None = None,
         source: Sequence[tuple[Any, Any]] | Mapping[str, tuple[Any, Any]] | None = None,
     ) -> Self:
         """Run the three stages.
@@ -200,7 +200,7 @@ class TransST(BaseEstimator):
         X
             (n, p) log-normalised target expression, dense or csr.
         connectivities
-            (n, n) sparse neighbourhood graph of the target's spots.
+            (n, n) sparse neighbourhood graph of the target's spots, or a `Field` of it.
         source
             Pairs (X_s, y_s) of (n_s, p) expression and (n_s,) labels, or a dict of them by name; rows whose
             label is missing are left out, with a warning. `None` fits the same model without transfer.

@@ -14,6 +14,7 @@ import transst_py as tst
 from transst_py import _stores
 from transst_py._validation import as_float_matrix, check_survey
 from transst_py.chunks import open_rows
+from transst_py.class_profiles import SHRINKAGES
 from transst_py.genes import morans_i, n_detected
 from transst_py.graph import spatial_neighbors
 from transst_py.normalize import log_normalize, median_total
@@ -104,7 +105,7 @@ def test_fit_does_not_depend_on_where_the_expression_is(
     passes = target.uns["transst"]["passes"]
     # One of them for the relevance of the source, two to name domains.
     assert passes["target"] <= 8 + ("n_top_genes" in options)
-    assert passes["source"] <= 4
+    assert passes["source"] <= 5 + shrinkages_tried(target)
 
 
 @pytest.mark.parametrize("kind", ["h5ad dense", "dask dense"])
@@ -117,12 +118,16 @@ def test_fit_of_dense_expression(kind, tissue, tmp_path, monkeypatch):
     assert_equal_results(fit(target, source), fit(*expected))
 
 
+def shrinkages_tried(target):
+    return SHRINKAGES.index(target.uns["transst"]["transfer"]["class_shrinkage"]) + 1
+
+
 def test_one_side_on_disk(tissue, tmp_path):
     target, source = (part.copy() for part in tissue)
     fit(target, source)
     other = fit(tissue[0].copy(), stored(tissue[1], "h5ad csr", tmp_path))
     assert_equal_results(other, target)
-    assert other.uns["transst"]["passes"] == {"source": 4}
+    assert other.uns["transst"]["passes"] == {"source": 5 + shrinkages_tried(other)}
 
 
 @pytest.mark.parametrize(

@@ -26,7 +26,7 @@ from transst_py.chunks import RowChunks
 from transst_py.genes import GENE_SELECTIONS, n_detected, select_genes, shared_genes
 from transst_py.model import TransST
 from transst_py.normalize import NORMALIZATIONS, log_normalize, median_total, row_totals
-from transst_py.spatial_mixture import infer_from_neighbors
+from transst_py.spatial_mixture import Field, infer_from_neighbors
 from transst_py.tl._graph import N_NEIGHBORS, neighborhood_graph
 from transst_py.tl._views import own_data
 from transst_py.transfer import DEFAULT_PENALTIES
@@ -264,13 +264,13 @@ def transst(
             n_subsamples=n_subsamples,
             random_state=random_state,
             verbose=verbose,
-        ).fit(problem.X, problem.measured_graph, problem.sources or None)
+        ).fit(problem.X, Field.from_graph(problem.measured_graph), problem.sources or None)
         merits, used = model.source_merits_, model.sources_used_
         if len(used) < len(sources):
             # As if the others had not been given: they have had a part in the choice of the genes.
             problem = prepare({k: sources[k] for k in used}, source_labels=source_labels if used else None)
             model.set_params(source_selection="all").fit(
-                problem.X, problem.measured_graph, problem.sources or None
+                problem.X, Field.from_graph(problem.measured_graph), problem.sources or None
             )
     messages = list(dict.fromkeys(str(w.message) for w in caught))
     for w in {str(w.message): w for w in caught}.values():
