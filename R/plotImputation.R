@@ -37,7 +37,6 @@ NULL
 .plotImputation <- function(x, genes, geneNames, choice, log, relative, tissue, flipY, alpha, truth) {
     .checkFlag(log, "log")
     .checkFlag(relative, "relative")
-    genes <- .findGenes(x, genes, geneNames)
     called <- .shownNames(x, geneNames)[genes]
     twice <- called %in% called[duplicated(called)]
     called[twice] <- sprintf("%s (%s)", called[twice], genes[twice])
@@ -155,7 +154,7 @@ setMethod("plotImputation", "SingleCellExperiment", function(
     x, genes, assay = "imputed", log = FALSE, relative = FALSE, coords = NULL, sampleId = NULL,
     spotSize = NULL, flipY = TRUE, image = FALSE, alpha = 1, truth = NULL, geneNames = NULL
 ) {
-    .findGenes(x, genes, geneNames)
+    genes <- .findGenes(x, genes, geneNames)
     tissue <- .tissue(x, coords, sampleId, spotSize, image, .inTissue(x))
     choice <- .assayChoice(x, assay, NULL)
     .plotImputation(x, genes, geneNames, choice, log, relative, tissue, flipY, alpha, truth)
@@ -168,7 +167,7 @@ setMethod("plotImputation", "Seurat", function(
     sampleId = NULL, spotSize = NULL, flipY = TRUE, image = FALSE, alpha = 1, truth = NULL,
     geneNames = NULL
 ) {
-    .findGenes(x, genes, geneNames)
+    genes <- .findGenes(x, genes, geneNames)
     tissue <- .tissue(x, coords, sampleId, spotSize, image, .inTissue(x))
     choice <- .assayChoice(x, assay, layer)
     .plotImputation(x, genes, geneNames, choice, log, relative, tissue, flipY, alpha, truth)

@@ -518,14 +518,20 @@ def draw_thinned(runs: pd.DataFrame, ax: plt.Axes) -> None:
     ax.legend(frameon=False)
 
 
-def draw_noise(runs: pd.DataFrame, ax: plt.Axes) -> None:
-    part = ours(runs, "e", setting="0 % wrong labels")
-    part = part.assign(percent=number(part["setting"]))
-    lines = part.groupby(["percent", "tissue"])["gain_ari"].mean().unstack()
+def draw_tissues(lines: pd.DataFrame, ax: plt.Axes) -> pd.Series:
+    """A line for each column, a tissue, and their mean, which is returned."""
     for i, tissue in enumerate(lines):
         ax.plot(lines.index, lines[tissue], "o-", ms=3, lw=0.8, color=f"C{i}", label=tissue)
     mean = lines.mean(axis=1)
     ax.plot(mean.index, mean, "o-", color="black", lw=2, label="mean")
+    return mean
+
+
+def draw_noise(runs: pd.DataFrame, ax: plt.Axes) -> None:
+    part = ours(runs, "e", setting="0 % wrong labels")
+    part = part.assign(percent=number(part["setting"]))
+    lines = part.groupby(["percent", "tissue"])["gain_ari"].mean().unstack()
+    mean = draw_tissues(lines, ax)
     ax.axhline(0.8 * mean[0], color="black", ls=":", lw=1)
     ax.text(40, 0.8 * mean[0], "80 % of the clean gain", ha="right", va="bottom", size=8)
     ax.axhline(0, color="0.7", lw=0.8, zorder=0)
@@ -537,9 +543,7 @@ def draw_several(runs: pd.DataFrame, ax: plt.Axes) -> None:
     part = ours(runs, "f", setting="sources: 5")
     part = part.assign(n=number(part["setting"]))
     lines = part.groupby(["n", "tissue"])["gain_ari"].mean().unstack()
-    for i, tissue in enumerate(lines):
-        ax.plot(lines.index, lines[tissue], "o-", ms=3, lw=0.8, color=f"C{i}", label=tissue)
-    ax.plot(lines.index, lines.mean(axis=1), "o-", color="black", lw=2, label="mean")
+    draw_tissues(lines, ax)
     ax.axhline(0, color="0.7", lw=0.8, zorder=0)
     ax.set_xticks([*N_SOURCES, 5])
     ax.set(title="other patients as sources (HER2)", xlabel="number of them", ylabel="gain in ARI")
