@@ -6,7 +6,7 @@
     if (is.null(geneNames)) {
         return(stats::setNames(genes, genes))
     }
-    table <- if (is(x, "Seurat")) x[[SeuratObject::DefaultAssay(x)]][[]] else rowData(x)
+    table <- if (is(x, "Seurat")) x[[SeuratObject::DefaultAssay(x)]][[]] else SummarizedExperiment::rowData(x)
     if (!is.character(geneNames) || length(geneNames) != 1L || !geneNames %in% names(table)) {
         .stop(
             "`geneNames` must be the name of a column of the gene data, which has ",

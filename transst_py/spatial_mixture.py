@@ -57,7 +57,7 @@ COVARIANCE_TYPES = ("full", "tied", "diag")
 
 @dataclass
 class Field:
-    """The labels' graph, cut into colour classes with no edge inside."""
+    """The labels' graph, cut into sets of spots (`colours`) with no edge inside."""
 
     graph: sp.csr_matrix
     colours: list[np.ndarray]
@@ -68,7 +68,9 @@ class Field:
         """Colour a symmetric graph; the same graph always alike, so that only restarts depend on a seed."""
         colour = colour_classes(graph, np.random.default_rng(random_state))
         members = [np.flatnonzero(colour == c).astype(np.int32) for c in range(colour.max() + 1)]
-        return cls(graph, members, np.diff(graph.indptr))
+        # Spots of a colour are no neighbours: in any batches, they move as they would all at once.
+        batches = [of[batch] for of in members for batch in gen_batches(len(of), _ROWS)]
+        return cls(graph, batches, np.diff(graph.indptr))
 
     @classmethod
     def of(cls, connectivities: sp.csr_matrix | Self | None, n: int) -> Self:
@@ -120,9 +122,8 @@ class Field:
             if not stale.any():
                 break
             for members in self.colours:
-                # Spots of a colour are no neighbours: in any batches, they move as they would all at once.
-                for batch in gen_batches(len(members), _ROWS):
-                    spots = members[batch][stale[members[batch]]]
+                spots = members[stale[members]]
+                if spots.size:
                     stale[spots] = False
                     self._move(spots, labels, agreement, stale, u, smoothness)
         return labels

@@ -142,6 +142,7 @@ def test_sources_of_one_name_are_told_apart_by_their_folders(folder):
         ({"--n-factors": "many"}, 2, "argument --n-factors: 'many' is no integer"),
         ({"--n-top-genes": "all"}, 2, "argument --n-top-genes: 'all' is no integer and not 'none'"),
         ({"--graph": "delaunay"}, 1, "--graph: unknown value 'delaunay'"),
+        ({"--n-domains": "2 3 4"}, 2, "unrecognized arguments: 3 4; several numbers of domains are"),
         ({"--n-fact": "3"}, 2, "unrecognized arguments: --n-fact 3"),
     ],
 )
@@ -152,7 +153,7 @@ def test_fit_refuses(change, code, message, folder, capsys):
     target = options.pop("TARGET")
     refused(
         capsys,
-        *("fit", target, "--quiet", *(word for pair in options.items() for word in pair)),
+        *("fit", target, "--quiet", *" ".join(f"{name} {value}" for name, value in options.items()).split()),
         code=code,
         message=message,
     )

@@ -59,7 +59,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     argv = sys.argv[1:] if argv is None else list(argv)
     args = argparse.Namespace(words={}, traceback=False)
     try:
-        _parser(argv).parse_args(argv, args)
+        _, unknown = _parser(argv).parse_known_args(argv, args)
+        _refuse(unknown)
         with _cleaning_up(), _shown_warnings(args.words), redirect_stdout(sys.stderr):
             text = args.run(args)
         return _print(text) if text else 0
@@ -79,6 +80,16 @@ def main(argv: Sequence[str] | None = None) -> int:
             traceback.print_exc()
         _say("error", _described(error), args.words)
         return FAILED
+
+
+def _refuse(unknown: list[str]) -> None:
+    """Say of arguments that no option takes what may have been meant."""
+    if not unknown:
+        return
+    message = f"unrecognized arguments: {' '.join(unknown)}"
+    if all(word.isdigit() for word in unknown):
+        message += "; several numbers of domains are one word: --n-domains 2,4,6 or 2:10"
+    raise UsageError(message)
 
 
 def _described(error: Exception) -> str:
