@@ -15,9 +15,11 @@ from transst_py._typing import Matrix
 from transst_py.chunks import RowChunks
 from transst_py.standardize import column_moments
 
-__all__ = ["morans_i", "n_detected", "select_genes", "shared_genes"]
+__all__ = ["model_genes", "morans_i", "n_detected", "select_genes", "shared_genes"]
 
 GENE_SELECTIONS = ("spatial", "variable")
+# Share of the target's genes that the sources must have for the model to do without the others.
+MIN_SHARED = 0.25
 _CHUNK_NUMBERS = 1 << 22  # numbers held densely at a time
 
 
@@ -28,11 +30,6 @@ def shared_genes(target: pd.Index, sources: Mapping[str, pd.Index]) -> pd.Index:
     ------
     ValueError
         There is none.
-
-    Warns
-    -----
-    UserWarning
-        Fewer than a tenth of the target's genes are shared.
     """
     shared = target
     for name, genes in sources.items():
@@ -43,13 +40,28 @@ def shared_genes(target: pd.Index, sources: Mapping[str, pd.Index]) -> pd.Index:
                 f"source: {', '.join(genes[:3])}, ...); use the same kind of gene names in both"
             )
         shared = common
-    if len(shared) < 0.1 * len(target):
-        warnings.warn(
-            f"only {len(shared)} of the target's {len(target)} genes are shared with the source",
-            UserWarning,
-            stacklevel=3,
-        )
     return shared
+
+
+def model_genes(target: pd.Index, shared: pd.Index, *, own: bool) -> pd.Index:
+    """Genes of the model: the shared ones; all of the target's where few are shared (`own`: if it can be).
+
+    Genes that the sources have, too, are the better ones (less noise) as long as there are enough of them.
+
+    Warns
+    -----
+    UserWarning
+        Few are shared.
+    """
+    if len(shared) >= MIN_SHARED * len(target):
+        return shared
+    consequence = "; the loadings of the others are the target's own" if own else ""
+    warnings.warn(
+        f"only {len(shared)} of the target's {len(target)} genes are shared with the source{consequence}",
+        UserWarning,
+        stacklevel=3,
+    )
+    return target if own else shared
 
 
 def morans_i(X: Matrix, graph: sp.csr_matrix) -> np.ndarray:
@@ -181,6 +193,7 @@ def select_genes(
     *,
     by: str = "spatial",
     sources: Sequence[Matrix] = (),
+    first: np.ndarray | None = None,
 ) -> np.ndarray:
     """Return the sorted positions of the genes that vary most.
 
@@ -199,6 +212,8 @@ def select_genes(
         mean rank over target and sources.
     sources
         (n_s, p) log-normalised expression of the sources.
+    first
+        (p,) bool: genes that are taken before all others.
 
     Warns
     -----
@@ -216,4 +231,5 @@ def select_genes(
         )
         by = "variable"
     score = (morans_i(X, graph) if by == "spatial" else variability([X, *sources]))[positions]
-    return np.sort(positions[np.argsort(-score, kind="stable")[:n_top_genes]])
+    later = np.zeros(len(positions), dtype=bool) if first is None else ~first[positions]
+    return np.sort(positions[np.lexsort((-score, later))[:n_top_genes]])

@@ -57,6 +57,8 @@ class LinearFactors(BaseEstimator):
     Attributes
     ----------
     target_ : StandardizedMatrix (n, p)
+    shared_ : ndarray (p_s,)
+        Which of the p genes the sources have: those of the source model.
     source_model_ : SupervisedFactorAnalysis or None
     sources_ : list
         Rows and labels that this is a model of.
@@ -90,7 +92,13 @@ class LinearFactors(BaseEstimator):
         self.label_noise = label_noise
         self.random_state = random_state
 
-    def fit(self, X: Matrix, sources: dict[Any, tuple[Matrix, np.ndarray]], progress: Progress) -> Self:
+    def fit(
+        self,
+        X: Matrix,
+        sources: dict[Any, tuple[Matrix, np.ndarray]],
+        progress: Progress,
+        shared: np.ndarray | None = None,
+    ) -> Self:
         """Fit with the given scaling, or with the one that predicts held-out spots better.
 
         Parameters
@@ -98,15 +106,18 @@ class LinearFactors(BaseEstimator):
         X
             (n, p) log expression of the target.
         sources
-            By name, (n_s, p) log expression and (n_s,) labels, none missing.
+            By name, (n_s, p_s) log expression and (n_s,) labels, none missing.
         progress
             What tells of the stages.
+        shared
+            (p_s,) which of the target's genes those of the sources are; `None`: all, p_s = p.
 
         Warns
         -----
         UserWarning
             A source is not used, or many of its labels seem wrong.
         """
+        self.shared_ = np.arange(X.shape[1]) if shared is None else shared
         both = self.scaling == "auto"
         scalings = ["per_dataset", *(["joint"] if sources else [])] if both else [self.scaling]
         fits = [self._fit_scaled(X, list(sources.values()), scaling, progress) for scaling in scalings]
@@ -126,15 +137,17 @@ class LinearFactors(BaseEstimator):
         self, X: Matrix, sources: list[tuple[Matrix, np.ndarray]], scaling: str, progress: Progress
     ) -> FactorFit:
         """Both stages on genes scaled in one way."""
-        target, scaled = standardized(X, [M for M, _ in sources], joint=scaling == "joint")
+        joint = scaling == "joint"
+        target, scaled = standardized(X, [M for M, _ in sources], joint=joint, shared=self.shared_)
         labels = [y for _, y in sources]
         source = SourceFit(None, SourceMerits.unknown(0), np.zeros(0, dtype=bool), [], [])
         if sources:
             with progress.stage("source model", f"{sum(map(len, labels))} labelled rows, {X.shape[1]} genes"):
-                source = self._fit_sources(target, list(zip(scaled, labels, strict=True)))
+                pairs = list(zip(scaled, labels, strict=True))
+                source = self._fit_sources(target.columns(self.shared_), pairs)
         with progress.stage("transfer", f"{X.shape[0]} spots, {self.n_factors} factors"):
             transfer = self._transfer(self.penalties, self.n_folds)
-            transfer.fit(target, None if source.model is None else source.model.loadings_)
+            transfer.fit(target, self._source_loadings(source.model, X.shape[1]))
         return FactorFit(scaling, target, source, transfer)
 
     def _fit_sources(
@@ -161,6 +174,10 @@ class LinearFactors(BaseEstimator):
         )
         return SourceFit(model, merits, used, noise, rest)
 
+    def _source_loadings(self, model: SupervisedFactorAnalysis | None, n_genes: int) -> np.ndarray | None:
+        """Loadings of the target's genes in the source, (p, q); 0 for those that it has not."""
+        return None if model is None else spread(model.loadings_, self.shared_, n_genes)
+
     def _transfer(self, penalties: tuple[float, ...], n_folds: int) -> AdaptiveLoadings:
         return AdaptiveLoadings(
             self.n_factors,
@@ -176,7 +193,7 @@ class LinearFactors(BaseEstimator):
 
         Genes count in units of their own spread in the target (`own`), however the fit has scaled them.
         """
-        W0 = None if fit.source.model is None else fit.source.model.loadings_
+        W0 = self._source_loadings(fit.source.model, own.shape[1])
         units = (fit.target.scale / own.scale)[:, None]
         n = own.shape[0]
         unexplained = 0.0
@@ -221,13 +238,30 @@ def _warn_of_sources(merits: pd.Series, what: str, meaning: str) -> None:
         )
 
 
+def spread(A: np.ndarray, shared: np.ndarray, n_genes: int) -> np.ndarray:
+    """Rows of A (p_s, r) at the positions of the shared genes, (p, r); 0 for the others."""
+    if len(shared) == n_genes:
+        return A
+    rows = np.zeros((n_genes, A.shape[1]))
+    rows[shared] = A
+    return rows
+
+
 def standardized(
-    X: Matrix, sources: list[Matrix], *, joint: bool
+    X: Matrix, sources: list[Matrix], *, joint: bool, shared: np.ndarray | None = None
 ) -> tuple[StandardizedMatrix, list[StandardizedMatrix]]:
-    """Centre and scale every data set by its own moments, or by those of all rows together."""
+    """Centre and scale every data set by its own moments, or by those of all rows together.
+
+    The sources have the genes `shared` of the target, or all.
+    """
     moments = [column_moments(M) for M in (X, *sources)]
-    if joint:
-        moments = [pooled_moments(moments, [M.shape[0] for M in (X, *sources)])] * len(moments)
+    if joint and sources:
+        mean, variance = moments[0]
+        index = np.arange(len(mean)) if shared is None else shared
+        theirs = [(mean[index], variance[index]), *moments[1:]]
+        pooled = pooled_moments(theirs, [M.shape[0] for M in (X, *sources)])
+        moments = [(mean.copy(), variance.copy()), *[pooled] * len(sources)]
+        moments[0][0][index], moments[0][1][index] = pooled
     target, *others = [
         StandardizedMatrix(M, mean, np.where(variance > 0, np.sqrt(variance), 1.0))
         for M, (mean, variance) in zip((X, *sources), moments, strict=True)

@@ -25,7 +25,7 @@ from transst_py.class_transfer import ClassCoordinates
 from transst_py.coordinates import Coordinates
 from transst_py.domains import CLASS_TRANSFER, DomainSearch, View
 from transst_py.label_noise import LABEL_NOISE, among_all
-from transst_py.linear_factors import LinearFactors, standardized
+from transst_py.linear_factors import LinearFactors, spread, standardized
 from transst_py.naming import name_domains
 from transst_py.source_selection import SourceMerits
 from transst_py.spatial_factors import SpatialFactors, check_min_autocorrelation
@@ -192,6 +192,7 @@ class TransST(BaseEstimator):
         X: Any,
         connectivities: sp.csr_matrix | Field | None = None,
         source: Sequence[tuple[Any, Any]] | Mapping[str, tuple[Any, Any]] | None = None,
+        shared: np.ndarray | None = None,
     ) -> Self:
         """Run the three stages.
 
@@ -202,8 +203,11 @@ class TransST(BaseEstimator):
         connectivities
             (n, n) sparse neighbourhood graph of the target's spots, or a `Field` of it.
         source
-            Pairs (X_s, y_s) of (n_s, p) expression and (n_s,) labels, or a dict of them by name; rows whose
+            Pairs (X_s, y_s) of (n_s, p_s) expression and (n_s,) labels, or a dict of them by name; rows whose
             label is missing are left out, with a warning. `None` fits the same model without transfer.
+        shared
+            (p_s,) ascending positions of the sources' genes among the target's; `None`: p_s = p, the same
+            genes in the same order. The loadings of the other genes are the target's own.
 
         Raises
         ------
@@ -213,13 +217,18 @@ class TransST(BaseEstimator):
         X = check_rows(X, "X")
         field = Field.of(connectivities, X.shape[0])
         named = source if isinstance(source, Mapping) else dict(enumerate(source or []))
-        sources = {k: check_source(*pair, X.shape[1], f"source[{k!r}]") for k, pair in named.items()}
+        shared = check_shared(shared, X.shape[1])
+        sources = {k: check_source(*pair, len(shared), f"source[{k!r}]") for k, pair in named.items()}
+        if self.encoder == "graph-vae" and len(shared) < X.shape[1]:
+            raise ValueError("`encoder`='graph-vae' needs the same genes in target and sources")
         n_domains = self._check(X.shape[0], [y for _, y in sources.values()])
         progress = Progress(self.verbose)
         self.class_coordinates_: ClassCoordinates | None = None
         self.class_shrinkage_ = float("nan")
-        fit_view = self._fit_encoder if self.encoder == "graph-vae" else self._fit_linear
-        target, view = fit_view(X, sources, field, progress)
+        if self.encoder == "graph-vae":
+            target, view = self._fit_encoder(X, sources, field, progress)
+        else:
+            target, view = self._fit_linear(X, sources, shared, field, progress)
         self.suspicious_: dict[Any, pd.DataFrame] = {
             name: among_all(table, named[name][1]) for name, table in self.suspicious_.items()
         }
@@ -231,18 +240,27 @@ class TransST(BaseEstimator):
         return self
 
     def _fit_linear(
-        self, X: Matrix, sources: dict[Any, tuple[Matrix, np.ndarray]], field: Field, progress: Progress
+        self,
+        X: Matrix,
+        sources: dict[Any, tuple[Matrix, np.ndarray]],
+        shared: np.ndarray,
+        field: Field,
+        progress: Progress,
     ) -> tuple[StandardizedMatrix, View]:
-        """Take the factors of the loadings, and place the spots between the classes of the sources."""
+        """Take the factors of the loadings, and place the spots between the classes of the sources.
+
+        Of the target, the genes that the sources have are returned: those that can name domains.
+        """
         options = {name: getattr(self, name) for name in LinearFactors(1).get_params()}
-        factors = LinearFactors(**options).fit(X, sources, progress)
+        factors = LinearFactors(**options).fit(X, sources, progress, shared)
         self.source_model_, self.transfer_ = factors.source_model_, factors.transfer_
         self.source_merits_, self.sources_used_ = factors.source_merits_, factors.sources_used_
         self.label_noise_, self.suspicious_ = factors.label_noise_, factors.suspicious_
         self.scaling_errors_ = factors.scaling_errors_
         self.embedding_, evidence, nearest = self._project(factors, field)
         self.coordinates_ = self._coordinates(self.transfer_.projection(), field)
-        return factors.target_, View(field, self.coordinates_, self.embedding_, evidence, nearest)
+        view = View(field, self.coordinates_, self.embedding_, evidence, nearest)
+        return factors.target_.columns(shared), view
 
     def _fit_encoder(
         self, X: Matrix, sources: dict[Any, tuple[Matrix, np.ndarray]], field: Field, progress: Progress
@@ -327,6 +345,7 @@ class TransST(BaseEstimator):
             return target.dot(projection), None, None
         profiles, self.class_shrinkage_ = believed_profiles(model, factors.sources_, self.random_state)
         self.class_coordinates_ = classes = ClassCoordinates.from_model(model, profiles)
+        classes.projection = spread(classes.projection, factors.shared_, len(projection))
         both, q = target.dot(np.hstack([projection, classes.projection])), projection.shape[1]
         V, U = both[:, :q], both[:, q:]  # views: a copy of either is a large part of all memory
         if self.min_autocorrelation is not None:
@@ -458,6 +477,23 @@ class TransST(BaseEstimator):
 _TRANSFER_STATE = ("loadings_", "mean_", "scale_", "n_features_in_")
 _MIXTURE_STATE = ("labels_", "means_", "covariances_", "smoothness_")
 _NAMED_STATE = ("domain_classes_", "class_means_", "class_spread_")
+
+
+def check_shared(shared: Any, n_genes: int) -> np.ndarray:
+    """Return the positions of the sources' genes among the target's.
+
+    Raises
+    ------
+    ValueError
+        They are no ascending positions.
+    """
+    if shared is None:
+        return np.arange(n_genes)
+    index: np.ndarray = np.asarray(shared)
+    whole = index.ndim == 1 and index.dtype.kind in "iu" and len(index) > 0
+    if not whole or index[0] < 0 or index[-1] >= n_genes or np.any(np.diff(index) <= 0):
+        raise ValueError(f"`shared` must hold ascending positions of the {n_genes} genes of the target")
+    return index
 
 
 def check_source(X: Any, y: Any, n_genes: int, name: str) -> tuple[Matrix, np.ndarray]:

@@ -1,8 +1,9 @@
 """Which sources are worth using: by their relevance for the target, and by what their labels are worth.
 
 Relevance is how far a source's main axes explain the target: 0 is what they explain when their genes are
-shuffled, 1 what the target's own axes, found in one half of the spots, explain of the other. A neighbouring
-slice comes out near 1, another patient at 0.3 to 0.6, another organ at 0 to 0.3 (benchmarks/transfer.py).
+shuffled, 1 what the best axes do, those of a source or the target's own, found in one half of the spots and
+tried on the other. A neighbouring slice comes out near 1, another patient at 0.3 to 0.6, another organ at 0
+to 0.3 (benchmarks/transfer.py).
 
 Label dependence is how far a source's labels go with its own expression: Pillai's trace of the classes along
 its main axes, 0 what labels in random order give on the mean, 1 classes that do not overlap. Labels that fell
@@ -32,7 +33,9 @@ MIN_RELEVANCE = 1 / 3
 MIN_SHARE = 0.5
 # The relevance is an average over spots: this many tell it well enough.
 _SPOTS = 4000
-_SHUFFLES = 3
+# Axes must explain more than with shuffled genes by this many standard deviations of these.
+_SHUFFLES = 20
+_SHUFFLED_SDS = 3.0
 # Smaller classes, and more axes than a tenth of the rows, would make labels in random order look dependent.
 _MIN_CLASS_ROWS = 10
 _ROWS_PER_AXIS = 10
@@ -113,14 +116,24 @@ def source_relevance(
     q = max(min(n_factors, middle - 1, target.shape[1] - 1), 1)
     grams = [ImplicitGram(half, np.ones(half.shape[0])) for half in halves]
     own = [leading_eigenvectors(gram, q, random_state) for gram in grams]
-    best = explained(halves[0], own[1]) + explained(halves[1], own[0])
-    relevance = []
-    for scatter in scatters:
-        U = leading_eigenvectors(scatter, q, random_state)
-        shuffled = [U[rng.permutation(len(U))] for _ in range(_SHUFFLES)]
-        found, *chance = (sum(explained(half, axes) for half in halves) for axes in (U, *shuffled))
-        relevance.append((found - np.mean(chance)) / max(best - float(np.mean(chance)), 1e-12 * best))
-    return np.array(relevance)
+    gains = [_gain(halves, leading_eigenvectors(scatter, q, random_state), rng) for scatter in scatters]
+    chance = np.mean([_shuffled(halves, axes, rng).mean() for axes in own])
+    best = explained(halves[0], own[1]) + explained(halves[1], own[0]) - chance
+    return np.asarray(gains) / float(max(best, *gains, np.finfo(float).tiny))
+
+
+def _gain(halves: Sequence[StandardizedMatrix], axes: np.ndarray, rng: np.random.Generator) -> float:
+    """Sum of squares along the axes beyond that with shuffled genes; 0 where that may be chance."""
+    chance = _shuffled(halves, axes, rng)
+    gain = float(sum(explained(half, axes) for half in halves) - chance.mean())
+    return gain if gain > _SHUFFLED_SDS * chance.std(ddof=1) else 0.0
+
+
+def _shuffled(halves: Sequence[StandardizedMatrix], axes: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Sums of squares along the axes with their genes shuffled, (_SHUFFLES,)."""
+    shuffled = np.hstack([axes[rng.permutation(len(axes))] for _ in range(_SHUFFLES)])
+    squares = sum(np.sum(half.dot(shuffled) ** 2, axis=0) for half in halves)
+    return np.asarray(np.reshape(squares, (_SHUFFLES, -1)).sum(axis=1))
 
 
 def label_dependence(statistics: ClassStatistics, n_factors: int, random_state: int) -> tuple[float, float]:

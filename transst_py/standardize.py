@@ -114,6 +114,12 @@ class StandardizedMatrix:
         """Return the chosen rows, standardised by the same mean and scale."""
         return StandardizedMatrix(self.X[index], self.mean, self.scale)
 
+    def columns(self, index: np.ndarray) -> StandardizedMatrix:
+        """Return the chosen genes; all of them without a copy."""
+        if np.array_equal(index, np.arange(self.shape[1])):
+            return self
+        return StandardizedMatrix(self.X[:, index], self.mean[index], self.scale[index])
+
     def of_chunk(self, operation: str, *arguments: Any) -> partial[Any]:
         """Promise one of the methods, for the rows of a chunk."""
         return partial(_of_chunk, self.mean, self.scale, operation, arguments)

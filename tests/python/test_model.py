@@ -170,8 +170,47 @@ def test_number_of_components_is_chosen_and_saved(arrays, tmp_path):
     np.testing.assert_array_equal(loaded.predict(X, graph), model.predict(X, graph))
 
 
+@pytest.mark.parametrize("scaling", ["per_dataset", "joint", "auto"])
+def test_a_source_of_some_of_the_genes(arrays, scaling):
+    X, graph, X_s, y_s, y = arrays
+    shared = np.flatnonzero(np.arange(120) % 3 != 1)
+    options = {"n_factors": 5, "n_init": 3, "scaling": scaling}
+    model = TransST(3, **options).fit(X, graph, [(X_s[:, shared], y_s)], shared)
+    assert adjusted_rand_score(y, model.labels_) > 0.8
+    assert model.transfer_.loadings_.shape == (120, 5)
+    assert model.source_model_.loadings_.shape == (len(shared), 5)
+    np.testing.assert_array_equal(model.predict(X, graph), model.labels_)
+
+
+def test_a_strong_penalty_leaves_the_other_genes_without_loadings(arrays):
+    X, graph, X_s, y_s, _ = arrays
+    shared = np.flatnonzero(np.arange(120) % 3 != 1)
+    others = np.setdiff1d(np.arange(120), shared)
+    options = {"n_factors": 5, "n_init": 3, "penalties": (1e6,)}
+    padded = TransST(3, **options).fit(X, graph, [(X_s[:, shared], y_s)], shared)
+    narrow = TransST(3, **options).fit(X[:, shared], graph, [(X_s[:, shared], y_s)])
+    np.testing.assert_allclose(padded.transfer_.loadings_[others], 0, atol=1e-4)
+    found = padded.transfer_.loadings_[shared]
+    assert subspace_angles(found, narrow.transfer_.loadings_).max() < 1e-4
+
+
+def test_all_genes_shared_is_the_default(arrays):
+    X, graph, X_s, y_s, _ = arrays
+    model = TransST(3, n_factors=5, n_init=3).fit(X, graph, [(X_s, y_s)], np.arange(120))
+    np.testing.assert_array_equal(model.transfer_.loadings_, fit(arrays).transfer_.loadings_)
+
+
+@pytest.mark.parametrize("shared", [[0, 0], [1, 0], [-1, 3], [5, 120], [0.0, 1.0], []])
+def test_positions_of_shared_genes_must_ascend(arrays, shared):
+    X, graph, X_s, y_s, _ = arrays
+    with pytest.raises(ValueError, match="`shared` must hold ascending positions of the 120 genes"):
+        TransST(3).fit(X, graph, [(X_s[:, :2], y_s)], shared)
+
+
 def test_bad_input(arrays):
     X, graph, X_s, y_s, _ = arrays
+    with pytest.raises(ValueError, match="needs the same genes"):
+        TransST(3, encoder="graph-vae").fit(X, graph, [(X_s[:, :100], y_s)], np.arange(100))
     with pytest.raises(ValueError, match=r"`source\[0\]` has 100 genes, the target 120"):
         TransST(3).fit(X, graph, [(X_s[:, :100], y_s)])
     with pytest.raises(ValueError, match="has 10 labels for 400 rows"):

@@ -39,6 +39,22 @@ def test_half_of_the_axes_shared_lies_between(tissue_pair):
     assert 0.4 < relevance < 0.8
 
 
+def test_noise_has_no_relevance(tissue_pair):
+    """Not even where the target's own axes explain no more than chance, so that all is alike."""
+    rng = np.random.default_rng(5)
+    noise, other = (standardize(rng.normal(size=(60, 80)), center=True, scale=True) for _ in range(2))
+    assert source_relevance(noise, [other.scatter(), tissue_pair[1].scatter()], 4, 0).tolist() == [0, 0]
+
+
+def test_a_source_may_know_the_axes_better_than_the_target(tissue_pair):
+    """From 20 spots the target's own axes are poor; the best source is what others are measured by."""
+    target, source = tissue_pair
+    few = target.rows(np.arange(20))
+    relevance = source_relevance(few, [source.scatter(), np.diag(np.arange(80.0))], 4, 0)
+    assert relevance[0] == 1
+    assert relevance[1] < 0.3
+
+
 def used(relevance, random_labels=False):
     n = len(relevance)
     return SourceMerits(np.array(relevance), np.ones(n), np.full(n, random_labels)).worth_using().tolist()

@@ -342,10 +342,53 @@ def test_number_of_domains_is_chosen(tissue):
     assert tst.pl.n_domains(target) is not None
 
 
-def test_few_shared_genes(tissue):
+def test_genes_that_the_source_lacks_have_loadings_of_the_targets_own(tissue):
     target, source = tissue
-    with pytest.warns(UserWarning, match="only 10 of the target's 120 genes are shared"):
-        run(target, source[:, :10].copy())
+    panel = source[:, 5:33].copy()
+    with pytest.warns(UserWarning, match="only 28 of the target's 120 genes are shared.*target's own"):
+        run(target, panel)
+    record = target.uns["transst"]
+    detected = np.asarray((target.X > 0).sum(axis=0)).ravel() >= 3
+    np.testing.assert_array_equal(record["genes"], target.var_names[detected])
+    assert np.isfinite(target.varm["transst_loadings"][detected]).all()
+    assert record["source"]["n_shared_genes"] == 28
+    assert adjusted_rand_score(target.obs["label"], target.obs["transst"]) > 0.8
+    assert "the sources have only 28 of them" in str(tst.tl.transfer_report(target))
+
+
+def test_shared_genes_come_first(tissue):
+    target, source = tissue
+    panel = source[:, 5:33].copy()
+    with pytest.warns(UserWarning, match="only 28 of"):
+        run(target, panel, n_top_genes=40)
+    genes = target.uns["transst"]["genes"]
+    assert len(genes) == 40
+    assert set(panel.var_names) < set(genes)
+
+
+def test_a_source_of_few_genes_does_not_narrow_the_others(tissue):
+    target, source = tissue
+    alone, both = target.copy(), target.copy()
+    run(alone, {"wide": source})
+    sources = {"panel": source[:, 5:33].copy(), "wide": source}
+    with pytest.warns(UserWarning, match=r"share few genes with the target are not used: 'panel' \(28\)"):
+        run(both, sources)
+    assert (alone.obs["transst"] == both.obs["transst"]).all()
+    np.testing.assert_array_equal(alone.varm["transst_loadings"], both.varm["transst_loadings"])
+    report = tst.tl.transfer_report(both)
+    assert report.sources["shared_genes"].tolist() == [28, 120]
+    assert report.sources["used"].tolist() == [False, True]
+    assert "'panel' was rejected: it has only 28 of the target's genes" in str(report)
+    with pytest.warns(UserWarning, match="only 28 of the target's 120 genes are shared"):
+        run(target, sources, source_selection="all")
+    assert target.uns["transst"]["source"]["used"].tolist() == [True, True]
+
+
+def test_the_network_needs_shared_genes(tissue):
+    target, source = tissue
+    with pytest.warns(UserWarning, match="only 28 of the target's 120 genes are shared with the source$"):
+        run(target, source[:, 5:33].copy(), encoder="graph-vae", encoder_options={"n_epochs": 2})
+    assert len(target.uns["transst"]["genes"]) == 28
 
 
 def test_conventions():

@@ -29,9 +29,10 @@ class TransferReport:
     words
         One finding each.
     sources
-        `source`, `relevance` (0 chance, 1 a neighbouring slice), `label_dependence` (0 labels in random
-        order, 1 classes that do not overlap; NaN where too few rows can tell), `random_labels`, `used`,
-        `label_noise` (estimated share of wrong labels; NaN where nobody looked).
+        `source`, `shared_genes` (how many of the target's it has), `relevance` (0 chance, 1 a neighbouring
+        slice), `label_dependence` (0 labels in random order, 1 classes that do not overlap; NaN where too few
+        rows can tell), `random_labels`, `used`, `label_noise` (estimated share of wrong labels; NaN where
+        nobody looked).
     suspicious
         Rows whose label is more likely wrong than right: `source`, `row`, `given`, `likely`, `probability`.
     domains
@@ -76,6 +77,7 @@ def transfer_report(adata: AnnData | SpatialDataLike, *, key: str = "transst") -
     sources = pd.DataFrame(
         {
             "source": np.atleast_1d(given["names"]).astype(str),
+            "shared_genes": np.atleast_1d(np.asarray(given["shared_genes"], dtype=np.int64)),
             "relevance": numbers(given["relevance"]),
             "label_dependence": numbers(given["label_dependence"]),
             "random_labels": np.atleast_1d(np.asarray(given["random_labels"], dtype=bool)),
@@ -106,8 +108,14 @@ def _domains(record: Mapping[str, Any], labels: pd.Series) -> pd.DataFrame:
 
 
 def _of_sources(sources: pd.DataFrame, record: Mapping[str, Any]) -> list[str]:
-    words = [f"{np.size(record['genes']):,} genes that target and sources share are in the model."]
+    words = [_of_genes(np.size(record["genes"]), int(record["source"]["n_shared_genes"]))]
     for _, row in sources.iterrows():
+        if np.isnan(row["relevance"]) and not row["used"]:
+            words.append(
+                f"Source {row['source']!r} was rejected: it has only {row['shared_genes']:,} of the target's "
+                f"genes, others up to {sources['shared_genes'].max():,}."
+            )
+            continue
         if np.isnan(row["relevance"]):
             words.append(f"Source {row['source']!r} was used; its relevance was not measured.")
             continue
@@ -116,6 +124,17 @@ def _of_sources(sources: pd.DataFrame, record: Mapping[str, Any]) -> list[str]:
             f"slice); {_verdict(row)}."
         )
     return words
+
+
+def _of_genes(n: int, n_shared: int) -> str:
+    if n_shared == n:
+        return f"{n:,} genes that target and sources share are in the model."
+    if not n_shared:
+        return f"{n:,} genes of the target are in the model."
+    return (
+        f"{n:,} genes are in the model; the sources have only {n_shared:,} of them, the loadings of the "
+        "others are the target's own."
+    )
 
 
 def _verdict(source: pd.Series) -> str:

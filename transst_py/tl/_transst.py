@@ -23,7 +23,7 @@ from transst_py._saved import SavedPasses
 from transst_py._typing import SpatialDataLike
 from transst_py.choice import check_candidates, choice_record
 from transst_py.chunks import RowChunks
-from transst_py.genes import GENE_SELECTIONS, n_detected, select_genes, shared_genes
+from transst_py.genes import GENE_SELECTIONS, model_genes, n_detected, select_genes, shared_genes
 from transst_py.model import TransST
 from transst_py.normalize import NORMALIZATIONS, log_normalize, median_total, row_totals
 from transst_py.spatial_mixture import Field, infer_from_neighbors
@@ -35,6 +35,9 @@ __all__ = ["transst"]
 
 # A gene seen in fewer spots of the target, or rows of all sources together, says nothing of factors.
 MIN_DETECTED = 3
+# Beside a source that shares more genes with the target, one that shares less than this part of them is not
+# worth the genes that it lacks.
+MIN_SHARE_OF_GENES = 0.5
 
 Sources: TypeAlias = (
     AnnData | SpatialDataLike | Sequence[AnnData | SpatialDataLike] | Mapping[str, AnnData | SpatialDataLike]
@@ -100,7 +103,9 @@ def transst(
         cluster where a `distributed.Client` is active.
     source
         Labelled references (spots or cells; raw counts; no positions needed): one AnnData, a list, or a dict
-        by name. `None` fits the same model without transfer.
+        by name. `None` fits the same model without transfer. The model has the genes that target and sources
+        share; where these are less than a quarter of the target's, all of the target's, those that the
+        sources lack with loadings of the target's own (not with `encoder="graph-vae"`).
     source_labels
         Column of every source's `obs` with the labels; rows whose label is missing are left out.
     n_domains
@@ -114,7 +119,7 @@ def transst(
     encoder_options
         Options of the network by name.
     n_top_genes
-        How many of the shared genes to keep; `None` keeps all.
+        How many genes to keep, of those that the sources have, too, first; `None` keeps all.
     gene_selection
         "spatial": the genes with the largest Moran's I in the target. "variable": those with the largest
         dispersion for their mean, by mean rank over the target and the sources.
@@ -154,7 +159,8 @@ def transst(
     source_start
         Start of the source model, "principal" or "weighted"; see `SupervisedFactorAnalysis`.
     source_selection
-        "auto" leaves out sources that tell little of the target, with a warning; "all" uses every source.
+        "auto" leaves out sources that tell little of the target, or have less than half of the genes that
+        another one shares with it, with a warning; "all" uses every source.
     label_noise
         "remove": wrong labels of the sources are looked for, and where 10% or more of a source's seem wrong,
         those rows are left out. "report": they are listed only. "ignore": not looked for (which saves a pass
@@ -188,10 +194,11 @@ def transst(
     - `varm[key + "_loadings"]`: (n_vars, q) loadings of the standardised genes; NaN for genes not used;
       not with `encoder="graph-vae"`, which has none
     - `obsp[key + "_connectivities"]`: (n, n) neighbourhood graph
-    - `uns[key]["source"]`, with sources: their names and classes, what speaks for each (`relevance`,
-      `label_dependence`, `random_labels`, `used`; see `tl.transfer_report`), the estimated share of wrong
-      labels (`label_noise`), and which rows bear them (`suspicious`: arrays `source`, `row`, `given`,
-      `likely`, `probability` of the likely class)
+    - `uns[key]["source"]`, with sources: their names and classes, how many of the model's genes they have
+      (`n_shared_genes`), what speaks for each (`shared_genes`, `relevance`, `label_dependence`,
+      `random_labels`, `used`; see `tl.transfer_report`), the estimated share of wrong labels
+      (`label_noise`), and which rows bear them (`suspicious`: arrays `source`, `row`, `given`, `likely`,
+      `probability` of the likely class)
     - `uns[key]`: parameters, seed, versions, kind of graph and mean number of neighbours, penalty path,
       names of the domains and how far they can be trusted, log-likelihoods, table
       of the choice of K, warnings, seconds; how often expression that is not in memory was read
@@ -237,10 +244,13 @@ def transst(
             radius=radius,
             random_state=random_state,
             statistics=statistics,
+            own_genes=encoder == "linear",
         )
         sources = _named_sources(source)
+        n_shared = {name: int(adata.var_names.isin(S.var_names).sum()) for name, S in sources.items()}
+        wide = _wide_sources(n_shared) if source_selection == "auto" else list(sources)
         with progress.stage("input"):
-            problem = prepare(sources, source_labels=source_labels)
+            problem = prepare({k: sources[k] for k in wide}, source_labels=source_labels)
         model = TransST(
             problem.n_domains,
             n_factors=n_factors,
@@ -264,13 +274,13 @@ def transst(
             n_subsamples=n_subsamples,
             random_state=random_state,
             verbose=verbose,
-        ).fit(problem.X, Field.from_graph(problem.measured_graph), problem.sources or None)
+        ).fit(problem.X, Field.from_graph(problem.measured_graph), problem.sources or None, problem.shared)
         merits, used = model.source_merits_, model.sources_used_
-        if len(used) < len(sources):
+        if len(used) < len(wide):
             # As if the others had not been given: they have had a part in the choice of the genes.
             problem = prepare({k: sources[k] for k in used}, source_labels=source_labels if used else None)
             model.set_params(source_selection="all").fit(
-                problem.X, Field.from_graph(problem.measured_graph), problem.sources or None
+                problem.X, Field.from_graph(problem.measured_graph), problem.sources or None, problem.shared
             )
     messages = list(dict.fromkeys(str(w.message) for w in caught))
     for w in {str(w.message): w for w in caught}.values():
@@ -280,7 +290,9 @@ def transst(
     seconds = progress.seconds | model.seconds_
     record = _record(model, problem, options, messages, seconds)
     if sources:
-        record["source"] = _selection(merits, used, model.label_noise_) | record.get("source", {})
+        selection = _selection(n_shared, merits, used, model.label_noise_)
+        selection["n_shared_genes"] = len(problem.shared) if used else 0
+        record["source"] = selection | record.get("source", {})
     _write(result, model, problem, key_added, record)
     return result if copy else None
 
@@ -309,7 +321,8 @@ class _Problem:
     """What the model gets: log expression of the chosen genes, the graph, and the sources.
 
     Spots without any count say nothing, but would be extremes of every factor: `measured` is false for
-    them, and neither X nor `measured_graph` has rows of theirs.
+    them, and neither X nor `measured_graph` has rows of theirs. The sources have the genes at the positions
+    `shared`.
     """
 
     n_domains: int | list[int]
@@ -319,6 +332,7 @@ class _Problem:
     measured: np.ndarray
     measured_graph: sp.csr_matrix
     genes: pd.Index
+    shared: np.ndarray
     sources: dict[str, tuple[Any, pd.Series]]
 
 
@@ -360,6 +374,7 @@ def _prepare(
     radius: float | None,
     random_state: int,
     statistics: str | Path | None,
+    own_genes: bool,
 ) -> _Problem:
     """Check everything that can be checked, then normalise and choose genes."""
     check.check_choice("normalization", normalization, NORMALIZATIONS)
@@ -381,7 +396,9 @@ def _prepare(
         name: _expression(source, source_layer, normalization, f"source {name!r}")
         for name, source in sources.items()
     }
-    genes = shared_genes(adata.var_names, {name: source.var_names for name, source in sources.items()})
+    shared = shared_genes(adata.var_names, {name: source.var_names for name, source in sources.items()})
+    genes = model_genes(adata.var_names, shared, own=own_genes)
+    is_shared = genes.isin(shared)
     neighbors, graph_record = neighborhood_graph(
         adata, graph, spatial_key=spatial_key, samples=samples, n_neighbors=n_neighbors, radius=radius
     )
@@ -391,7 +408,7 @@ def _prepare(
     X = _looked_at(X, "adata", counts_expected, adata.raw is not None, folder)
     labelled = {}
     for name, C in source_counts.items():
-        M = _columns(C, sources[name].var_names.get_indexer(genes))
+        M = _columns(C, sources[name].var_names.get_indexer(shared))
         raw = sources[name].raw is not None
         labelled[name] = _looked_at(M, f"source {name!r}", counts_expected, raw, folder), labels[name]
     measured = np.ones(adata.n_obs, dtype=bool)
@@ -400,15 +417,21 @@ def _prepare(
     # Of all rows: those without counts, which are left out, detect nothing.
     detected = n_detected(X) >= min(MIN_DETECTED, int(measured.sum()))
     if labelled:
-        detected &= sum(n_detected(M) for M, _ in labelled.values()) >= MIN_DETECTED
+        detected[is_shared] &= sum(n_detected(M) for M, _ in labelled.values()) >= MIN_DETECTED
     if normalization == "log":
         target_sum = median_total(X)
         X = log_normalize(_rows(X, measured), target_sum=target_sum)
-        labelled = {name: _normalized_source(*parts, name, target_sum) for name, parts in labelled.items()}
+        # Totals of other genes are no measure for the sources.
+        common = target_sum if is_shared.all() else None
+        labelled = {name: _normalized_source(*parts, name, common) for name, parts in labelled.items()}
     measured_graph = _rows(neighbors, measured, both=True)
-    expression = [M for M, _ in labelled.values()]
-    chosen = select_genes(X, measured_graph, detected, n_top_genes, by=gene_selection, sources=expression)
-    _check_size(X.shape[0], len(chosen), max(candidates), n_factors)
+    expression = [M for M, _ in labelled.values()] if is_shared.all() else []
+    chosen = select_genes(
+        X, measured_graph, detected, n_top_genes, by=gene_selection, sources=expression, first=is_shared
+    )
+    shared_chosen = np.flatnonzero(is_shared[chosen])
+    of_sources = np.cumsum(is_shared)[chosen[shared_chosen]] - 1
+    _check_size(X.shape[0], len(shared_chosen), max(candidates), n_factors)
     return _Problem(
         n_domains=candidates if isinstance(n_domains, Iterable) else candidates[0],
         X=_columns(X, chosen),
@@ -417,7 +440,8 @@ def _prepare(
         measured=measured,
         measured_graph=measured_graph,
         genes=genes[chosen],
-        sources={name: (_columns(M, chosen), y) for name, (M, y) in labelled.items()},
+        shared=shared_chosen,
+        sources={name: (_columns(M, of_sources), y) for name, (M, y) in labelled.items()},
     )
 
 
@@ -471,7 +495,9 @@ def _looked_at(X: Any, what: str, counts: bool, raw: bool, folder: Path | None) 
 def _check_size(n_spots: int, n_genes: int, n_domains: int, n_factors: int) -> None:
     """Refuse more domains or factors than what is left after empty spots and undetected genes allow."""
     if n_domains > n_spots:
-        raise ValueError(f"`n_domains`={n_domains}, but only {n_spots} spots have counts in the shared genes")
+        raise ValueError(
+            f"`n_domains`={n_domains}, but only {n_spots} spots have counts in the genes of the model"
+        )
     if n_factors >= min(n_genes, n_spots):
         raise ValueError(
             f"`n_factors`={n_factors} must be below the number of detected shared genes ({n_genes}) "
@@ -483,19 +509,25 @@ def _has_counts(X: Any, rows: str, consequence: str) -> np.ndarray:
     """Which rows have a count at all, (n,) bool; warns of those that have none."""
     found = row_totals(X) > 0
     if not found.any():
-        raise ValueError(f"none of the {len(found)} {rows} has a count in the shared genes; see `layer`")
+        raise ValueError(
+            f"none of the {len(found)} {rows} has a count in the genes of the model; see `layer`"
+        )
     if not found.all():
         warnings.warn(
-            f"{(~found).sum()} of {len(found)} {rows} have no count in the shared genes; {consequence}",
+            f"{(~found).sum()} of {len(found)} {rows} have no count in the genes of the model; {consequence}",
             UserWarning,
             stacklevel=4,
         )
     return found
 
 
-def _normalized_source(X: Any, labels: pd.Series, name: str, target_sum: float) -> tuple[Any, pd.Series]:
+def _normalized_source(
+    X: Any, labels: pd.Series, name: str, target_sum: float | None
+) -> tuple[Any, pd.Series]:
+    """Rows with counts, scaled to `target_sum` (None: to their own median total), and their labels."""
     found = _has_counts(X, f"rows of source {name!r}", "they are left out")
-    return log_normalize(_rows(X, found), target_sum=target_sum), labels[found]
+    total = median_total(X) if target_sum is None else target_sum
+    return log_normalize(_rows(X, found), target_sum=total), labels[found]
 
 
 def _expression(adata: Any, layer: str | None, normalization: str, what: str) -> Any:
@@ -583,11 +615,38 @@ def _record(
     return record
 
 
-def _selection(merits: pd.DataFrame, used: list[str], noise: dict[str, float]) -> dict[str, Any]:
+def _wide_sources(n_shared: dict[str, int]) -> list[str]:
+    """Sources that share enough genes not to take those of the others out of the model.
+
+    Warns
+    -----
+    UserWarning
+        There are others.
+    """
+    most = max(n_shared.values(), default=0)
+    narrow = {name: n for name, n in n_shared.items() if n < MIN_SHARE_OF_GENES * most}
+    if narrow:
+        listed = ", ".join(f"{name!r} ({n})" for name, n in narrow.items())
+        warnings.warn(
+            f"sources that share few genes with the target are not used: {listed}; another shares {most}, "
+            "and all would lose those. `source_selection`='all' uses every source",
+            UserWarning,
+            stacklevel=3,
+        )
+    return [name for name in n_shared if name not in narrow]
+
+
+def _selection(
+    n_shared: dict[str, int], merits: pd.DataFrame, used: list[str], noise: dict[str, float]
+) -> dict[str, Any]:
     """All sources that were given: what speaks for them, which were used, share of wrong labels of these."""
+    merits = merits.reindex(list(n_shared))
     return {
         "names": merits.index.to_numpy(dtype=object),
-        **{column: merits[column].to_numpy() for column in merits},
+        "shared_genes": np.array(list(n_shared.values())),
+        "relevance": merits["relevance"].to_numpy(),
+        "label_dependence": merits["label_dependence"].to_numpy(),
+        "random_labels": merits["random_labels"].eq(True).to_numpy(),
         "used": merits.index.isin(used),
         "label_noise": np.array([noise.get(name, np.nan) for name in merits.index]),
     }
