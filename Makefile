@@ -61,6 +61,7 @@ bench: setup .bench-venv/installed
 	.bench-venv/bin/python benchmarks/speed.py
 	$(PY) benchmarks/transfer.py
 	$(PY) benchmarks/several_sources.py
+	$(PY) benchmarks/ceiling.py
 	$(PY) benchmarks/graph_vae.py
 	$(PY) benchmarks/markers.py
 	$(PY) benchmarks/scale.py

@@ -10,7 +10,8 @@
 #'
 #' @return A list of class `transferReport`, which prints the words:
 #' * `words`: a sentence for each finding.
-#' * `sources`: a [S4Vectors::DataFrame] with `source`, `relevance` (0 chance, 1 a neighbouring slice),
+#' * `sources`: a [S4Vectors::DataFrame] with `source`, `sharedGenes` (how many of those of `x` it has),
+#'   `relevance` (0 chance, 1 a neighbouring slice),
 #'   `labelDependence` (0 labels in random order, 1 classes that do not overlap), `randomLabels` (whether the
 #'   labels might be in random order), `used` and `labelNoise` (estimated share of wrong labels).
 #' * `suspicious`: rows whose label is more likely wrong than right, the surest first: `source`, `row`, label

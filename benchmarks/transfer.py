@@ -13,6 +13,7 @@ h  HER2, every section with the other patients as sources, next to the methods o
 d  rows of the source, or their counts, thinned to 1/4, 1/16, 1/64 on the matched tissues (2 draws)
 f  HER2 with 1, 2, 3 or all 5 other patients as sources, as they are (3 draws of them)
 g  single cells as the source: CID4465 for HER2 (3), Zeisel for osmFISH (that of b)
+i  sources of 100, 300 or 1000 genes, drawn at random, on the tissues of many genes, HER2 and cortex (3 draws)
 c  penalty x smoothness on DLPFC 151676, loadings only (1)
 a  simulated tissue: smoothness of the domains x noise of the genes (5)
 
@@ -65,6 +66,7 @@ MIN_SHARED = 30
 WRONG_LABELS = (10, 20, 30, 40)
 THINNED = (4, 16, 64)
 N_SOURCES = (1, 2, 3)
+PANELS = (100, 300, 1000)
 GRID_TISSUE = "DLPFC 151676"
 PENALTIES = (0.0, 0.1, 1.0, 10.0, 100.0, float("inf"))
 SMOOTHNESS = (0.0, 0.5, 1.0, 2.0, 3.0)
@@ -144,6 +146,13 @@ def shallower(sources: Sources, factor: int, seed: int) -> Sources:
         counts.eliminate_zeros()
         copy.X = counts
     return copies
+
+
+def panels(target: ad.AnnData, sources: Sources, n_genes: int, seed: int) -> Sources:
+    """The sources with the same few genes, drawn from those that all share with the target."""
+    shared = shared_genes(target.var_names, {name: source.var_names for name, source in sources.items()})
+    chosen = np.random.default_rng(seed).choice(shared, n_genes, replace=False)
+    return {name: source[:, chosen].copy() for name, source in sources.items()}
 
 
 def in_names_of(target: ad.AnnData, source: ad.AnnData) -> ad.AnnData:
@@ -236,6 +245,15 @@ def single_cells(found: dict[str, Tissue], data: Path) -> Iterator[Run]:
             yield Run("g", tissue.name, "single cells", OURS, seed, load)
 
 
+def few_genes(found: dict[str, Tissue], data: Path) -> Iterator[Run]:
+    for tissue in of_groups(found, "HER2", "DLPFC"):
+        for seed in range(3):
+            for n_genes in PANELS:
+                change = partial(panels, tissue.target, tissue.sources, n_genes, seed)
+                load = partial(with_sources, tissue, change)
+                yield Run("i", tissue.name, f"{n_genes} genes", OURS, seed, load)
+
+
 def grid(found: dict[str, Tissue], data: Path) -> Iterator[Run]:
     for tissue in of_groups(found, GRID_TISSUE):
         load = partial(with_sources, tissue, lambda s=tissue.sources: s)
@@ -284,6 +302,7 @@ EXPERIMENTS = {
     "d": thinned_sources,
     "f": several_sources,
     "g": single_cells,
+    "i": few_genes,
     "c": grid,
     "a": simulated,
 }
@@ -429,8 +448,9 @@ def draw(done: pd.DataFrame, runs: pd.DataFrame, leave_out: pd.DataFrame, path: 
         "f": partial(draw_several, runs),
         "g": partial(draw_cells, runs),
         "h": partial(draw_patients, leave_out),
+        "i": partial(draw_panels, runs),
     }
-    fig, axes = plt.subplots(2, 4, figsize=(19, 8.5), layout="constrained")
+    fig, axes = plt.subplots(3, 3, figsize=(15, 12.5), layout="constrained")
     for (name, panel), ax in zip(panels.items(), axes.flat, strict=True):
         if name == "h" or name in done.index.get_level_values("experiment"):
             panel(ax)
@@ -562,6 +582,18 @@ def draw_cells(runs: pd.DataFrame, ax: plt.Axes) -> None:
     ax.set_xticks(range(len(names)), names, rotation=40, ha="right")
     ax.set(title="single cells as the source", ylabel="gain in ARI")
     ax.legend(frameon=False)
+
+
+def draw_panels(runs: pd.DataFrame, ax: plt.Axes) -> None:
+    part = runs[runs["experiment"] == "i"]
+    part = part.assign(n=number(part["setting"]))
+    draw_tissues(part.groupby(["n", "tissue"])["gain_ari"].mean().unstack(), ax)
+    ax.axhline(0, color="0.7", lw=0.8, zorder=0)
+    ax.set_xscale("log")
+    ax.set_xticks(PANELS, [str(n) for n in PANELS])
+    ax.minorticks_off()
+    ax.set(title="sources of few genes", xlabel="genes of the source, at random", ylabel="gain in ARI")
+    ax.legend(frameon=False, fontsize=8)
 
 
 def draw_patients(leave_out: pd.DataFrame, ax: plt.Axes) -> None:

@@ -256,12 +256,12 @@ def standardized(
     """
     moments = [column_moments(M) for M in (X, *sources)]
     if joint and sources:
-        mean, variance = moments[0]
-        index = np.arange(len(mean)) if shared is None else shared
-        theirs = [(mean[index], variance[index]), *moments[1:]]
-        pooled = pooled_moments(theirs, [M.shape[0] for M in (X, *sources)])
-        moments = [(mean.copy(), variance.copy()), *[pooled] * len(sources)]
-        moments[0][0][index], moments[0][1][index] = pooled
+        index = np.arange(X.shape[1]) if shared is None else shared
+        mean, variance = (own.copy() for own in moments[0])
+        of_shared = [(mean[index], variance[index]), *moments[1:]]
+        pooled = pooled_moments(of_shared, [M.shape[0] for M in (X, *sources)])
+        mean[index], variance[index] = pooled
+        moments = [(mean, variance), *[pooled] * len(sources)]
     target, *others = [
         StandardizedMatrix(M, mean, np.where(variance > 0, np.sqrt(variance), 1.0))
         for M, (mean, variance) in zip((X, *sources), moments, strict=True)

@@ -379,6 +379,10 @@ def test_a_source_of_few_genes_does_not_narrow_the_others(tissue):
     assert report.sources["shared_genes"].tolist() == [28, 120]
     assert report.sources["used"].tolist() == [False, True]
     assert "'panel' was rejected: it has only 28 of the target's genes" in str(report)
+    foreign = source.copy()
+    foreign.var_names = "ENSG" + foreign.var_names
+    with pytest.raises(ValueError, match="no gene is shared with source 'foreign'"):
+        run(target, {"wide": source, "foreign": foreign})
     with pytest.warns(UserWarning, match="only 28 of the target's 120 genes are shared"):
         run(target, sources, source_selection="all")
     assert target.uns["transst"]["source"]["used"].tolist() == [True, True]

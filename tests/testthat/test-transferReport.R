@@ -8,7 +8,7 @@ test_that("transferReport() has words and tables in R's names", {
     expect_output(print(report), "* Source 'source' has relevance", fixed = TRUE)
     expect_named(
         report$sources,
-        c("source", "relevance", "labelDependence", "randomLabels", "used", "labelNoise")
+        c("source", "sharedGenes", "relevance", "labelDependence", "randomLabels", "used", "labelNoise")
     )
     expect_identical(report$sources$used, TRUE)
     expect_named(report$suspicious, c("source", "row", "given", "likely", "probability"))

@@ -624,7 +624,8 @@ def _wide_sources(n_shared: dict[str, int]) -> list[str]:
         There are others.
     """
     most = max(n_shared.values(), default=0)
-    narrow = {name: n for name, n in n_shared.items() if n < MIN_SHARE_OF_GENES * most}
+    # None at all is an error, which `shared_genes` explains.
+    narrow = {name: n for name, n in n_shared.items() if 0 < n < MIN_SHARE_OF_GENES * most}
     if narrow:
         listed = ", ".join(f"{name!r} ({n})" for name, n in narrow.items())
         warnings.warn(
