@@ -593,7 +593,8 @@ def draw_panels(runs: pd.DataFrame, ax: plt.Axes) -> None:
     ax.set_xticks(PANELS, [str(n) for n in PANELS])
     ax.minorticks_off()
     ax.set(title="sources of few genes", xlabel="genes of the source, at random", ylabel="gain in ARI")
-    ax.legend(frameon=False, fontsize=8)
+    ax.set_ylim(top=0.55)  # room for the legend
+    ax.legend(frameon=False, fontsize=8, ncols=2, loc="upper left")
 
 
 def draw_patients(leave_out: pd.DataFrame, ax: plt.Axes) -> None:
