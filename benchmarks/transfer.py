@@ -439,7 +439,7 @@ def verdict(runs: pd.DataFrame, leave_out: pd.DataFrame, done: pd.DataFrame) -> 
 
 
 def draw(done: pd.DataFrame, runs: pd.DataFrame, leave_out: pd.DataFrame, path: Path) -> None:
-    panels = {
+    drawn = {
         "a": partial(draw_simulated, runs),
         "b": partial(draw_irrelevant, runs),
         "c": partial(draw_grid, done),
@@ -451,7 +451,7 @@ def draw(done: pd.DataFrame, runs: pd.DataFrame, leave_out: pd.DataFrame, path: 
         "i": partial(draw_panels, runs),
     }
     fig, axes = plt.subplots(3, 3, figsize=(15, 12.5), layout="constrained")
-    for (name, panel), ax in zip(panels.items(), axes.flat, strict=True):
+    for (name, panel), ax in zip(drawn.items(), axes.flat, strict=True):
         if name == "h" or name in done.index.get_level_values("experiment"):
             panel(ax)
         else:

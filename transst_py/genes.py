@@ -15,11 +15,9 @@ from transst_py._typing import Matrix
 from transst_py.chunks import RowChunks
 from transst_py.standardize import column_moments
 
-__all__ = ["model_genes", "morans_i", "n_detected", "select_genes", "shared_genes"]
+__all__ = ["morans_i", "n_detected", "select_genes", "shared_genes"]
 
 GENE_SELECTIONS = ("spatial", "variable")
-# Share of the target's genes that the sources must have for the model to do without the others.
-MIN_SHARED = 0.25
 _CHUNK_NUMBERS = 1 << 22  # numbers held densely at a time
 
 
@@ -41,27 +39,6 @@ def shared_genes(target: pd.Index, sources: Mapping[str, pd.Index]) -> pd.Index:
             )
         shared = common
     return shared
-
-
-def model_genes(target: pd.Index, shared: pd.Index, *, own: bool) -> pd.Index:
-    """Genes of the model: the shared ones; all of the target's where few are shared (`own`: if it can be).
-
-    Genes that the sources have, too, are the better ones (less noise) as long as there are enough of them.
-
-    Warns
-    -----
-    UserWarning
-        Few are shared.
-    """
-    if len(shared) >= MIN_SHARED * len(target):
-        return shared
-    consequence = "; the loadings of the others are the target's own" if own else ""
-    warnings.warn(
-        f"only {len(shared)} of the target's {len(target)} genes are shared with the source{consequence}",
-        UserWarning,
-        stacklevel=3,
-    )
-    return target if own else shared
 
 
 def morans_i(X: Matrix, graph: sp.csr_matrix) -> np.ndarray:

@@ -142,7 +142,9 @@ class LinearFactors(BaseEstimator):
         labels = [y for _, y in sources]
         source = SourceFit(None, SourceMerits.unknown(0), np.zeros(0, dtype=bool), [], [])
         if sources:
-            with progress.stage("source model", f"{sum(map(len, labels))} labelled rows, {X.shape[1]} genes"):
+            with progress.stage(
+                "source model", f"{sum(map(len, labels))} labelled rows, {len(self.shared_)} genes"
+            ):
                 pairs = list(zip(scaled, labels, strict=True))
                 source = self._fit_sources(target.columns(self.shared_), pairs)
         with progress.stage("transfer", f"{X.shape[0]} spots, {self.n_factors} factors"):

@@ -218,8 +218,9 @@ class TransST(BaseEstimator):
         field = Field.of(connectivities, X.shape[0])
         named = source if isinstance(source, Mapping) else dict(enumerate(source or []))
         shared = check_shared(shared, X.shape[1])
-        sources = {k: check_source(*pair, len(shared), f"source[{k!r}]") for k, pair in named.items()}
-        if self.encoder == "graph-vae" and len(shared) < X.shape[1]:
+        of = "the target" if len(shared) == X.shape[1] else "`shared`"
+        sources = {k: check_source(*pair, len(shared), f"source[{k!r}]", of) for k, pair in named.items()}
+        if sources and self.encoder == "graph-vae" and len(shared) < X.shape[1]:
             raise ValueError("`encoder`='graph-vae' needs the same genes in target and sources")
         n_domains = self._check(X.shape[0], [y for _, y in sources.values()])
         progress = Progress(self.verbose)
@@ -491,13 +492,15 @@ def check_shared(shared: Any, n_genes: int) -> np.ndarray:
         return np.arange(n_genes)
     index: np.ndarray = np.asarray(shared)
     whole = index.ndim == 1 and index.dtype.kind in "iu" and len(index) > 0
-    if not whole or index[0] < 0 or index[-1] >= n_genes or np.any(np.diff(index) <= 0):
+    if not whole or index[0] < 0 or index[-1] >= n_genes or np.any(index[1:] <= index[:-1]):
         raise ValueError(f"`shared` must hold ascending positions of the {n_genes} genes of the target")
     return index
 
 
-def check_source(X: Any, y: Any, n_genes: int, name: str) -> tuple[Matrix, np.ndarray]:
-    """Return the labelled rows of one source, and their labels.
+def check_source(
+    X: Any, y: Any, n_genes: int, name: str, of: str = "the target"
+) -> tuple[Matrix, np.ndarray]:
+    """Return the labelled rows of one source, and their labels; it must have the genes of what `of` names.
 
     Raises
     ------
@@ -512,7 +515,7 @@ def check_source(X: Any, y: Any, n_genes: int, name: str) -> tuple[Matrix, np.nd
     X = check_rows(X, name)
     labels = pd.Series(np.asarray(y, dtype=object))
     if X.shape[1] != n_genes:
-        raise ValueError(f"`{name}` has {X.shape[1]} genes, the target {n_genes}")
+        raise ValueError(f"`{name}` has {X.shape[1]} genes, {of} {n_genes}")
     if len(labels) != X.shape[0]:
         raise ValueError(f"`{name}` has {len(labels)} labels for {X.shape[0]} rows")
     labelled = labels.notna().to_numpy()

@@ -200,7 +200,7 @@ def test_all_genes_shared_is_the_default(arrays):
     np.testing.assert_array_equal(model.transfer_.loadings_, fit(arrays).transfer_.loadings_)
 
 
-@pytest.mark.parametrize("shared", [[0, 0], [1, 0], [-1, 3], [5, 120], [0.0, 1.0], []])
+@pytest.mark.parametrize("shared", [[0, 0], np.uint64([3, 1]), [-1, 3], [5, 120], [0.0, 1.0], []])
 def test_positions_of_shared_genes_must_ascend(arrays, shared):
     X, graph, X_s, y_s, _ = arrays
     with pytest.raises(ValueError, match="`shared` must hold ascending positions of the 120 genes"):
@@ -209,6 +209,8 @@ def test_positions_of_shared_genes_must_ascend(arrays, shared):
 
 def test_bad_input(arrays):
     X, graph, X_s, y_s, _ = arrays
+    with pytest.raises(ValueError, match=r"`source\[0\]` has 20 genes, `shared` 15"):
+        TransST(3).fit(X, graph, [(X_s[:, :20], y_s)], np.arange(15))
     with pytest.raises(ValueError, match="needs the same genes"):
         TransST(3, encoder="graph-vae").fit(X, graph, [(X_s[:, :100], y_s)], np.arange(100))
     with pytest.raises(ValueError, match=r"`source\[0\]` has 100 genes, the target 120"):

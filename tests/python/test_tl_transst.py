@@ -371,7 +371,7 @@ def test_a_source_of_few_genes_does_not_narrow_the_others(tissue):
     alone, both = target.copy(), target.copy()
     run(alone, {"wide": source})
     sources = {"panel": source[:, 5:33].copy(), "wide": source}
-    with pytest.warns(UserWarning, match=r"share few genes with the target are not used: 'panel' \(28\)"):
+    with pytest.warns(UserWarning, match=r"share few genes .* not used: 'panel' \(28\)"):
         run(both, sources)
     assert (alone.obs["transst"] == both.obs["transst"]).all()
     np.testing.assert_array_equal(alone.varm["transst_loadings"], both.varm["transst_loadings"])
@@ -386,6 +386,47 @@ def test_a_source_of_few_genes_does_not_narrow_the_others(tissue):
     with pytest.warns(UserWarning, match="only 28 of the target's 120 genes are shared"):
         run(target, sources, source_selection="all")
     assert target.uns["transst"]["source"]["used"].tolist() == [True, True]
+
+
+def test_a_panel_is_used_where_no_other_source_is(tissue):
+    target, source = tissue
+    panel, bad = source[:, 5:33].copy(), source.copy()
+    bad.X = bad.X[:, np.random.default_rng(0).permutation(bad.n_vars)]
+    alone = target.copy()
+    with pytest.warns(UserWarning, match="only 28 of the target's 120 genes"):
+        run(alone, {"panel": panel})
+    with (
+        pytest.warns(UserWarning, match="only 28 of the target's 120 genes"),
+        pytest.warns(UserWarning, match="too little relevance for the target are not used: 'bad'"),
+    ):
+        run(target, {"bad": bad, "panel": panel})
+    assert tst.tl.transfer_report(target).sources["used"].tolist() == [False, True]
+    assert (alone.obs["transst"] == target.obs["transst"]).all()
+    np.testing.assert_array_equal(alone.varm["transst_loadings"], target.varm["transst_loadings"])
+
+
+def test_panels_that_overlap_little_are_not_put_together(tissue):
+    target, source = tissue
+    sources = {"one": source[:, 5:33].copy(), "two": source[:, 30:50].copy()}
+    with (
+        pytest.warns(UserWarning, match="only 28 of the target's 120 genes"),
+        pytest.warns(UserWarning, match=r"share few genes .* not used: 'two' \(20\)"),
+    ):
+        run(target, sources)
+    assert target.uns["transst"]["source"]["n_shared_genes"] == 28
+
+
+@pytest.mark.parametrize("scaling", ["joint", "per_dataset"])
+def test_the_depth_of_a_panel_does_not_matter(tissue, scaling):
+    target, source = tissue
+    panel, deeper = source[:, 5:33].copy(), source[:, 5:33].copy()
+    deeper.X = deeper.X * 30
+    fits = [target.copy(), target.copy()]
+    for fit, reference in zip(fits, (panel, deeper), strict=True):
+        with pytest.warns(UserWarning, match="only 28 of"):
+            run(fit, reference, scaling=scaling)
+    loadings = [fit.varm["transst_loadings"] for fit in fits]
+    np.testing.assert_allclose(*loadings, rtol=1e-3, atol=1e-5)
 
 
 def test_the_network_needs_shared_genes(tissue):

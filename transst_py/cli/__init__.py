@@ -60,7 +60,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = argparse.Namespace(words={}, traceback=False)
     try:
         _, unknown = _parser(argv).parse_known_args(argv, args)
-        _refuse(unknown)
+        _refuse(unknown, argv)
         with _cleaning_up(), _shown_warnings(args.words), redirect_stdout(sys.stderr):
             text = args.run(args)
         return _print(text) if text else 0
@@ -82,12 +82,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         return FAILED
 
 
-def _refuse(unknown: list[str]) -> None:
+def _refuse(unknown: list[str], argv: list[str]) -> None:
     """Say of arguments that no option takes what may have been meant."""
     if not unknown:
         return
     message = f"unrecognized arguments: {' '.join(unknown)}"
-    if all(word.isdigit() for word in unknown):
+    after = argv[argv.index("--n-domains") + 2 :] if "--n-domains" in argv else []
+    if after and after[0].isdigit():
         message += "; several numbers of domains are one word: --n-domains 2,4,6 or 2:10"
     raise UsageError(message)
 

@@ -113,7 +113,7 @@ def _of_sources(sources: pd.DataFrame, record: Mapping[str, Any]) -> list[str]:
         if np.isnan(row["relevance"]) and not row["used"]:
             words.append(
                 f"Source {row['source']!r} was rejected: it has only {row['shared_genes']:,} of the target's "
-                f"genes, others up to {sources['shared_genes'].max():,}."
+                f"genes, and the others (up to {sources['shared_genes'].max():,}) would lose what it lacks."
             )
             continue
         if np.isnan(row["relevance"]):

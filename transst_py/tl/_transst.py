@@ -23,7 +23,7 @@ from transst_py._saved import SavedPasses
 from transst_py._typing import SpatialDataLike
 from transst_py.choice import check_candidates, choice_record
 from transst_py.chunks import RowChunks
-from transst_py.genes import GENE_SELECTIONS, model_genes, n_detected, select_genes, shared_genes
+from transst_py.genes import GENE_SELECTIONS, n_detected, select_genes, shared_genes
 from transst_py.model import TransST
 from transst_py.normalize import NORMALIZATIONS, log_normalize, median_total, row_totals
 from transst_py.spatial_mixture import Field, infer_from_neighbors
@@ -35,8 +35,10 @@ __all__ = ["transst"]
 
 # A gene seen in fewer spots of the target, or rows of all sources together, says nothing of factors.
 MIN_DETECTED = 3
-# Beside a source that shares more genes with the target, one that shares less than this part of them is not
-# worth the genes that it lacks.
+# Genes that the sources have, too, are the better ones (less noise), as long as they are this share of the
+# target's.
+MIN_SHARED = 0.25
+# A source is not worth more than this part of the genes that the source with the most shares with the target.
 MIN_SHARE_OF_GENES = 0.5
 
 Sources: TypeAlias = (
@@ -122,7 +124,8 @@ def transst(
         How many genes to keep, of those that the sources have, too, first; `None` keeps all.
     gene_selection
         "spatial": the genes with the largest Moran's I in the target. "variable": those with the largest
-        dispersion for their mean, by mean rank over the target and the sources.
+        dispersion for their mean, by mean rank over the target and the sources (of the target alone where the
+        sources lack genes of the model).
     layer, source_layer
         Layers that hold the counts of the target and of the sources; `None` means `X`.
     normalization
@@ -159,8 +162,8 @@ def transst(
     source_start
         Start of the source model, "principal" or "weighted"; see `SupervisedFactorAnalysis`.
     source_selection
-        "auto" leaves out sources that tell little of the target, or have less than half of the genes that
-        another one shares with it, with a warning; "all" uses every source.
+        "auto" leaves out sources that tell little of the target, or, beside others that are used, would take
+        half of their genes out of the model, with a warning; "all" uses every source.
     label_noise
         "remove": wrong labels of the sources are looked for, and where 10% or more of a source's seem wrong,
         those rows are left out. "report": they are listed only. "ignore": not looked for (which saves a pass
@@ -247,10 +250,11 @@ def transst(
             own_genes=encoder == "linear",
         )
         sources = _named_sources(source)
-        n_shared = {name: int(adata.var_names.isin(S.var_names).sum()) for name, S in sources.items()}
-        wide = _wide_sources(n_shared) if source_selection == "auto" else list(sources)
+        has = {name: adata.var_names.isin(S.var_names) for name, S in sources.items()}
+        tried = _wide_sources(has) if source_selection == "auto" else list(sources)
+        narrow = [name for name in sources if name not in tried]
         with progress.stage("input"):
-            problem = prepare({k: sources[k] for k in wide}, source_labels=source_labels)
+            problem = prepare({k: sources[k] for k in tried}, source_labels=source_labels)
         model = TransST(
             problem.n_domains,
             n_factors=n_factors,
@@ -274,14 +278,19 @@ def transst(
             n_subsamples=n_subsamples,
             random_state=random_state,
             verbose=verbose,
-        ).fit(problem.X, Field.from_graph(problem.measured_graph), problem.sources or None, problem.shared)
+        )
+        _fit(model, problem)
         merits, used = model.source_merits_, model.sources_used_
-        if len(used) < len(wide):
+        if narrow and not used:
+            tried, problem = narrow, prepare({k: sources[k] for k in narrow}, source_labels=source_labels)
+            _fit(model, problem)
+            merits, used = pd.concat([merits, model.source_merits_]), model.sources_used_
+        elif narrow:
+            _warn_of_narrow({name: int(has[name].sum()) for name in narrow})
+        if len(used) < len(tried):
             # As if the others had not been given: they have had a part in the choice of the genes.
             problem = prepare({k: sources[k] for k in used}, source_labels=source_labels if used else None)
-            model.set_params(source_selection="all").fit(
-                problem.X, Field.from_graph(problem.measured_graph), problem.sources or None, problem.shared
-            )
+            _fit(model.set_params(source_selection="all"), problem)
     messages = list(dict.fromkeys(str(w.message) for w in caught))
     for w in {str(w.message): w for w in caught}.values():
         warnings.warn(w.message, w.category, stacklevel=2)
@@ -290,11 +299,17 @@ def transst(
     seconds = progress.seconds | model.seconds_
     record = _record(model, problem, options, messages, seconds)
     if sources:
+        n_shared = {name: int(mask.sum()) for name, mask in has.items()}
         selection = _selection(n_shared, merits, used, model.label_noise_)
         selection["n_shared_genes"] = len(problem.shared) if used else 0
         record["source"] = selection | record.get("source", {})
     _write(result, model, problem, key_added, record)
     return result if copy else None
+
+
+def _fit(model: TransST, problem: _Problem) -> None:
+    field = Field.from_graph(problem.measured_graph)
+    model.fit(problem.X, field, problem.sources or None, problem.shared)
 
 
 def _check_key(adata: AnnData, key: str) -> None:
@@ -397,7 +412,8 @@ def _prepare(
         for name, source in sources.items()
     }
     shared = shared_genes(adata.var_names, {name: source.var_names for name, source in sources.items()})
-    genes = model_genes(adata.var_names, shared, own=own_genes)
+    few = len(shared) < MIN_SHARED * adata.n_vars
+    genes = adata.var_names if few and own_genes else shared
     is_shared = genes.isin(shared)
     neighbors, graph_record = neighborhood_graph(
         adata, graph, spatial_key=spatial_key, samples=samples, n_neighbors=n_neighbors, radius=radius
@@ -420,9 +436,8 @@ def _prepare(
         detected[is_shared] &= sum(n_detected(M) for M, _ in labelled.values()) >= MIN_DETECTED
     if normalization == "log":
         target_sum = median_total(X)
+        common = median_total(_columns(X, np.flatnonzero(is_shared)))
         X = log_normalize(_rows(X, measured), target_sum=target_sum)
-        # Totals of other genes are no measure for the sources.
-        common = target_sum if is_shared.all() else None
         labelled = {name: _normalized_source(*parts, name, common) for name, parts in labelled.items()}
     measured_graph = _rows(neighbors, measured, both=True)
     expression = [M for M, _ in labelled.values()] if is_shared.all() else []
@@ -431,6 +446,8 @@ def _prepare(
     )
     shared_chosen = np.flatnonzero(is_shared[chosen])
     of_sources = np.cumsum(is_shared)[chosen[shared_chosen]] - 1
+    if few:
+        _warn_of_few_genes(len(shared), adata.n_vars, len(chosen) - len(shared_chosen))
     _check_size(X.shape[0], len(shared_chosen), max(candidates), n_factors)
     return _Problem(
         n_domains=candidates if isinstance(n_domains, Iterable) else candidates[0],
@@ -521,13 +538,9 @@ def _has_counts(X: Any, rows: str, consequence: str) -> np.ndarray:
     return found
 
 
-def _normalized_source(
-    X: Any, labels: pd.Series, name: str, target_sum: float | None
-) -> tuple[Any, pd.Series]:
-    """Rows with counts, scaled to `target_sum` (None: to their own median total), and their labels."""
+def _normalized_source(X: Any, labels: pd.Series, name: str, target_sum: float) -> tuple[Any, pd.Series]:
     found = _has_counts(X, f"rows of source {name!r}", "they are left out")
-    total = median_total(X) if target_sum is None else target_sum
-    return log_normalize(_rows(X, found), target_sum=total), labels[found]
+    return log_normalize(_rows(X, found), target_sum=target_sum), labels[found]
 
 
 def _expression(adata: Any, layer: str | None, normalization: str, what: str) -> Any:
@@ -615,26 +628,39 @@ def _record(
     return record
 
 
-def _wide_sources(n_shared: dict[str, int]) -> list[str]:
-    """Sources that share enough genes not to take those of the others out of the model.
+def _wide_sources(has: dict[str, np.ndarray]) -> list[str]:
+    """Sources that together do not take too many genes out of the model, those of most genes first.
 
-    Warns
-    -----
-    UserWarning
-        There are others.
+    `has` says of every source which of the target's genes it has, (p,) bool. A source with none of them
+    stays: `shared_genes` explains that error.
     """
-    most = max(n_shared.values(), default=0)
-    # None at all is an error, which `shared_genes` explains.
-    narrow = {name: n for name, n in n_shared.items() if 0 < n < MIN_SHARE_OF_GENES * most}
-    if narrow:
-        listed = ", ".join(f"{name!r} ({n})" for name, n in narrow.items())
-        warnings.warn(
-            f"sources that share few genes with the target are not used: {listed}; another shares {most}, "
-            "and all would lose those. `source_selection`='all' uses every source",
-            UserWarning,
-            stacklevel=3,
-        )
-    return [name for name in n_shared if name not in narrow]
+    most = max((mask.sum() for mask in has.values()), default=0)
+    wide, shared = set(), np.ones(1, dtype=bool)
+    for name in sorted(has, key=lambda name: -has[name].sum()):
+        both = shared & has[name]
+        if both.sum() >= MIN_SHARE_OF_GENES * most or not has[name].any():
+            wide.add(name)
+            shared = both
+    return [name for name in has if name in wide]
+
+
+def _warn_of_narrow(n_shared: dict[str, int]) -> None:
+    listed = ", ".join(f"{name!r} ({n})" for name, n in n_shared.items())
+    warnings.warn(
+        f"sources that share few genes with the target and the others are not used: {listed}; the model "
+        "would lose the genes that they lack. `source_selection`='all' uses every source",
+        UserWarning,
+        stacklevel=3,
+    )
+
+
+def _warn_of_few_genes(n_shared: int, n_genes: int, n_others: int) -> None:
+    others = f"; {n_others} others are in the model, with loadings of the target's own" if n_others else ""
+    warnings.warn(
+        f"only {n_shared} of the target's {n_genes} genes are shared with the source{others}",
+        UserWarning,
+        stacklevel=4,
+    )
 
 
 def _selection(
