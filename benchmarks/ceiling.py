@@ -19,10 +19,9 @@ import argparse
 import warnings
 from pathlib import Path
 
-import anndata as ad
 import numpy as np
 import pandas as pd
-from methods import N_FACTORS
+from methods import transst_fit
 from sklearn.cluster import KMeans
 from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 from sklearn.metrics import adjusted_rand_score
@@ -30,32 +29,15 @@ from sklearn.model_selection import GroupKFold, cross_val_predict
 from sklearn.neighbors import KNeighborsClassifier
 from tissues import Tissue, tissues
 
-import transst_py as tst
-from transst_py.genes import shared_genes
 from transst_py.spatial_factors import SpatialFactors
 from transst_py.spatial_mixture import Field, SpatialGaussianMixture
 
 HERE = Path(__file__).parent
 
 
-def fitted(tissue: Tissue, seed: int) -> ad.AnnData:
-    """The result of TransST, without spots that have no counts."""
-    names = {name: source.var_names for name, source in tissue.sources.items()}
-    genes = shared_genes(tissue.target.var_names, names)
-    done = tst.tl.transst(
-        tissue.target,
-        tissue.sources,
-        source_labels="label",
-        n_domains=tissue.n_domains,
-        n_factors=min(N_FACTORS, len(genes) - 1),
-        random_state=seed,
-        copy=True,
-    )
-    return done[np.isfinite(done.obsm["X_transst"]).all(axis=1)].copy()
-
-
 def run_once(tissue: Tissue, seed: int) -> dict[str, float]:
-    done = fitted(tissue, seed)
+    done = transst_fit(tissue.target, tissue.sources, tissue.n_domains, seed)
+    done = done[np.isfinite(done.obsm["X_transst"]).all(axis=1)].copy()  # spots with counts
     graph = done.obsp["transst_connectivities"].tocsr()
     scores, share = done.obsm["X_transst"], done.uns["transst"]["params"]["min_autocorrelation"]
     factors = SpatialFactors(share).fit(scores, graph).smooth(scores, graph)

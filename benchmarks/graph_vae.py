@@ -19,12 +19,9 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from methods import N_FACTORS
+from methods import transst_record
 from sklearn.metrics import adjusted_rand_score, normalized_mutual_info_score
 from tissues import Tissue, tissues
-
-import transst_py as tst
-from transst_py.genes import shared_genes
 
 HERE = Path(__file__).parent
 KEY = ["tissue", "seed"]
@@ -36,27 +33,16 @@ MODELS: dict[str, dict[str, Any]] = {
 
 def measure(tissue: Tissue, seed: int) -> dict[str, Any]:
     """Scores and seconds of every model on one tissue."""
-    target, sources = tissue.target, tissue.sources
-    shared = shared_genes(target.var_names, {name: s.var_names for name, s in sources.items()})
+    target = tissue.target
     truth = target.obs["label"]
     scored = truth.notna().to_numpy()
     row: dict[str, Any] = {"tissue": tissue.name, "seed": seed}
     for name, options in MODELS.items():
         start = time.perf_counter()
-        done = tst.tl.transst(
-            target,
-            sources,
-            source_labels="label",
-            n_domains=tissue.n_domains,
-            n_factors=min(N_FACTORS, len(shared) - 1),
-            random_state=seed,
-            copy=True,
-            **options,
-        )
+        found, _ = transst_record(target, tissue.sources, tissue.n_domains, seed, **options)
         row[f"seconds_{name}"] = time.perf_counter() - start
-        found = done.obs["transst"].to_numpy()[scored]
-        row[f"ari_{name}"] = adjusted_rand_score(truth[scored], found)
-        row[f"nmi_{name}"] = normalized_mutual_info_score(truth[scored], found)
+        row[f"ari_{name}"] = adjusted_rand_score(truth[scored], found[scored])
+        row[f"nmi_{name}"] = normalized_mutual_info_score(truth[scored], found[scored])
     return row
 
 

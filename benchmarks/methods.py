@@ -62,12 +62,12 @@ def installed(names: list[str], methods: dict[str, Method]) -> list[str]:
 # TransST
 
 
-def transst_record(
+def transst_fit(
     target: ad.AnnData, sources: Sources, n_domains: int, seed: int, **options: Any
-) -> tuple[np.ndarray, dict[str, Any]]:
-    """Labels, and the record of the run; `options` go to `tl.transst`."""
+) -> ad.AnnData:
+    """A copy of the target with the results; `options` go to `tl.transst`."""
     n_shared = len(shared_genes(target.var_names, {name: s.var_names for name, s in sources.items()}))
-    done = tst.tl.transst(
+    return tst.tl.transst(
         target,
         sources or None,
         source_labels="label" if sources else None,
@@ -77,6 +77,13 @@ def transst_record(
         copy=True,
         **options,
     )
+
+
+def transst_record(
+    target: ad.AnnData, sources: Sources, n_domains: int, seed: int, **options: Any
+) -> tuple[np.ndarray, dict[str, Any]]:
+    """Labels, and the record of the run."""
+    done = transst_fit(target, sources, n_domains, seed, **options)
     return done.obs["transst"].to_numpy(), done.uns["transst"]
 
 

@@ -97,7 +97,7 @@ class LinearFactors(BaseEstimator):
         X: Matrix,
         sources: dict[Any, tuple[Matrix, np.ndarray]],
         progress: Progress,
-        shared: np.ndarray | None = None,
+        shared: np.ndarray,
     ) -> Self:
         """Fit with the given scaling, or with the one that predicts held-out spots better.
 
@@ -110,14 +110,14 @@ class LinearFactors(BaseEstimator):
         progress
             What tells of the stages.
         shared
-            (p_s,) which of the target's genes those of the sources are; `None`: all, p_s = p.
+            (p_s,) which of the target's genes those of the sources are.
 
         Warns
         -----
         UserWarning
             A source is not used, or many of its labels seem wrong.
         """
-        self.shared_ = np.arange(X.shape[1]) if shared is None else shared
+        self.shared_ = shared
         both = self.scaling == "auto"
         scalings = ["per_dataset", *(["joint"] if sources else [])] if both else [self.scaling]
         fits = [self._fit_scaled(X, list(sources.values()), scaling, progress) for scaling in scalings]

@@ -19,7 +19,14 @@ from transst_py._precision import working_dtype
 from transst_py._typing import Matrix
 from transst_py.chunks import RowChunks, is_stored, open_rows
 
-__all__ = ["StandardizedMatrix", "check_rows", "column_moments", "pooled_moments", "standardize"]
+__all__ = [
+    "StandardizedMatrix",
+    "check_rows",
+    "chosen_columns",
+    "column_moments",
+    "pooled_moments",
+    "standardize",
+]
 
 # Rows looked at at a time: 2048 x 2000 genes in float64 are 33 MB.
 _CHUNK_ROWS = 2048
@@ -93,6 +100,11 @@ class _Moments:
         return cls(int(arrays[0]), *arrays[1:])
 
 
+def chosen_columns(X: Any, index: np.ndarray) -> Any:
+    """X[:, index], without a copy where that is X."""
+    return X if np.array_equal(index, np.arange(X.shape[1])) else X[:, index]
+
+
 class StandardizedMatrix:
     """The matrix (X - 1 mean') diag(1/scale), held as X, mean and scale.
 
@@ -116,9 +128,7 @@ class StandardizedMatrix:
 
     def columns(self, index: np.ndarray) -> StandardizedMatrix:
         """Return the chosen genes; all of them without a copy."""
-        if np.array_equal(index, np.arange(self.shape[1])):
-            return self
-        return StandardizedMatrix(self.X[:, index], self.mean[index], self.scale[index])
+        return StandardizedMatrix(chosen_columns(self.X, index), self.mean[index], self.scale[index])
 
     def of_chunk(self, operation: str, *arguments: Any) -> partial[Any]:
         """Promise one of the methods, for the rows of a chunk."""

@@ -110,19 +110,18 @@ def _domains(record: Mapping[str, Any], labels: pd.Series) -> pd.DataFrame:
 def _of_sources(sources: pd.DataFrame, record: Mapping[str, Any]) -> list[str]:
     words = [_of_genes(np.size(record["genes"]), int(record["source"]["n_shared_genes"]))]
     for _, row in sources.iterrows():
-        if np.isnan(row["relevance"]) and not row["used"]:
-            words.append(
-                f"Source {row['source']!r} was rejected: it has only {row['shared_genes']:,} of the target's "
-                f"genes, and the others (up to {sources['shared_genes'].max():,}) would lose what it lacks."
+        if np.isfinite(row["relevance"]):
+            found = (
+                f"has relevance {row['relevance']:.2f} (0 chance, 1 a neighbouring slice); {_verdict(row)}."
             )
-            continue
-        if np.isnan(row["relevance"]):
-            words.append(f"Source {row['source']!r} was used; its relevance was not measured.")
-            continue
-        words.append(
-            f"Source {row['source']!r} has relevance {row['relevance']:.2f} (0 chance, 1 a neighbouring "
-            f"slice); {_verdict(row)}."
-        )
+        elif row["used"]:
+            found = "was used; its relevance was not measured."
+        else:
+            found = (
+                f"was rejected: it has only {row['shared_genes']:,} of the target's genes, and the others "
+                f"(up to {sources['shared_genes'].max():,}) would lose what it lacks."
+            )
+        words.append(f"Source {row['source']!r} {found}")
     return words
 
 

@@ -27,6 +27,7 @@ from transst_py.genes import GENE_SELECTIONS, n_detected, select_genes, shared_g
 from transst_py.model import TransST
 from transst_py.normalize import NORMALIZATIONS, log_normalize, median_total, row_totals
 from transst_py.spatial_mixture import Field, infer_from_neighbors
+from transst_py.standardize import chosen_columns
 from transst_py.tl._graph import N_NEIGHBORS, neighborhood_graph
 from transst_py.tl._views import own_data
 from transst_py.transfer import DEFAULT_PENALTIES
@@ -251,6 +252,7 @@ def transst(
         )
         sources = _named_sources(source)
         has = {name: adata.var_names.isin(S.var_names) for name, S in sources.items()}
+        n_shared = {name: int(mask.sum()) for name, mask in has.items()}
         tried = _wide_sources(has) if source_selection == "auto" else list(sources)
         narrow = [name for name in sources if name not in tried]
         with progress.stage("input"):
@@ -286,7 +288,7 @@ def transst(
             _fit(model, problem)
             merits, used = pd.concat([merits, model.source_merits_]), model.sources_used_
         elif narrow:
-            _warn_of_narrow({name: int(has[name].sum()) for name in narrow})
+            _warn_of_narrow({name: n_shared[name] for name in narrow})
         if len(used) < len(tried):
             # As if the others had not been given: they have had a part in the choice of the genes.
             problem = prepare({k: sources[k] for k in used}, source_labels=source_labels if used else None)
@@ -299,7 +301,6 @@ def transst(
     seconds = progress.seconds | model.seconds_
     record = _record(model, problem, options, messages, seconds)
     if sources:
-        n_shared = {name: int(mask.sum()) for name, mask in has.items()}
         selection = _selection(n_shared, merits, used, model.label_noise_)
         selection["n_shared_genes"] = len(problem.shared) if used else 0
         record["source"] = selection | record.get("source", {})
@@ -420,11 +421,11 @@ def _prepare(
     )
     folder = _statistics_folder(statistics, [counts, *source_counts.values()])
     counts_expected = normalization == "log"
-    X = _columns(counts, adata.var_names.get_indexer(genes))
+    X = chosen_columns(counts, adata.var_names.get_indexer(genes))
     X = _looked_at(X, "adata", counts_expected, adata.raw is not None, folder)
     labelled = {}
     for name, C in source_counts.items():
-        M = _columns(C, sources[name].var_names.get_indexer(shared))
+        M = chosen_columns(C, sources[name].var_names.get_indexer(shared))
         raw = sources[name].raw is not None
         labelled[name] = _looked_at(M, f"source {name!r}", counts_expected, raw, folder), labels[name]
     measured = np.ones(adata.n_obs, dtype=bool)
@@ -435,8 +436,9 @@ def _prepare(
     if labelled:
         detected[is_shared] &= sum(n_detected(M) for M, _ in labelled.values()) >= MIN_DETECTED
     if normalization == "log":
-        target_sum = median_total(X)
-        common = median_total(_columns(X, np.flatnonzero(is_shared)))
+        target_sum = common = median_total(X)
+        if not is_shared.all():
+            common = median_total(X[:, np.flatnonzero(is_shared)])
         X = log_normalize(_rows(X, measured), target_sum=target_sum)
         labelled = {name: _normalized_source(*parts, name, common) for name, parts in labelled.items()}
     measured_graph = _rows(neighbors, measured, both=True)
@@ -451,20 +453,15 @@ def _prepare(
     _check_size(X.shape[0], len(shared_chosen), max(candidates), n_factors)
     return _Problem(
         n_domains=candidates if isinstance(n_domains, Iterable) else candidates[0],
-        X=_columns(X, chosen),
+        X=chosen_columns(X, chosen),
         graph=neighbors,
         graph_record=graph_record,
         measured=measured,
         measured_graph=measured_graph,
         genes=genes[chosen],
         shared=shared_chosen,
-        sources={name: (_columns(M, of_sources), y) for name, (M, y) in labelled.items()},
+        sources={name: (chosen_columns(M, of_sources), y) for name, (M, y) in labelled.items()},
     )
-
-
-def _columns(X: Any, index: np.ndarray) -> Any:
-    """X[:, index], without a copy where that is X."""
-    return X if np.array_equal(index, np.arange(X.shape[1])) else X[:, index]
 
 
 def _rows(X: Any, mask: np.ndarray, *, both: bool = False) -> Any:
