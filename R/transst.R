@@ -194,10 +194,11 @@ setMethod(
     rotation <- result$loadings
     dimnames(rotation) <- list(genes, colnames(embedding))
     domains <- as.vector(result$codes) + 1L
+    names <- as.character(result$class_names)
     list(
         domains = factor(levels[domains], levels = levels),
         # without a source there are no names
-        class = if (length(result$names)) factor(as.character(result$names)[domains]),
+        class = if (length(names)) factor(names[as.vector(result$class_codes) + 1L], levels = names),
         confidence = as.vector(result$confidence),
         embedding = embedding,
         # genes that the model did not use have no loadings

@@ -16,7 +16,7 @@ from transst_py.spatial_mixture import ClassEvidence, Field, SpatialGaussianMixt
 
 __all__ = ["CLASS_TRANSFER", "DomainSearch", "View"]
 
-CLASS_TRANSFER = ("auto", "always", "never")
+CLASS_TRANSFER = ("auto", "follow", "always", "never")
 # Share of the spots whose domain, found from scratch, must resemble a class of the source before the classes
 # have a say. Sources of the same tissue: 1; of other patients: 0 to 0.7; permuted labels: at most 0.2.
 MIN_CLASS_SUPPORT = 0.5

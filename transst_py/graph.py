@@ -14,12 +14,14 @@ import numpy as np
 import pandas as pd
 import scipy.sparse as sp
 from scipy.spatial import cKDTree
+from sklearn.utils import gen_batches
 
 from transst_py._precision import working_dtype
 from transst_py._validation import check_whole_number
 from transst_py.lattice import neighboring_sites
 
 __all__ = [
+    "averaged",
     "check_connectivities",
     "find_radius",
     "lattice_neighbors",
@@ -37,6 +39,24 @@ TIE = 1 + 1e-6
 BLOCK_SPOTS = 2**15
 # Median number of neighbours within the radius that is found.
 MEDIAN_NEIGHBORS = (4, 6)
+# Spots averaged at a time.
+_ROWS = 1 << 16
+
+
+def averaged(graph: sp.csr_matrix, Z: np.ndarray, rounds: int = 1) -> np.ndarray:
+    """Average every spot half with the mean of its neighbours, (n, r), a number of times.
+
+    One round is a step of the lazy random walk, (I + A) / 2 with A the graph with rows of sum 1; a spot
+    without neighbours keeps its value.
+    """
+    degrees = np.diff(graph.indptr)[:, None]
+    for _ in range(rounds):
+        result = np.empty_like(Z)
+        for batch in gen_batches(len(Z), _ROWS):
+            around = (graph[batch] @ Z) / np.maximum(degrees[batch], 1)
+            result[batch] = np.where(degrees[batch] == 0, Z[batch], 0.5 * (Z[batch] + around))
+        Z = result
+    return Z
 
 
 def spatial_neighbors(

@@ -193,7 +193,7 @@ def fit_source_model(
     *,
     label_noise: str,
     random_state: int = 0,
-) -> tuple[list[LabelNoise], list[tuple[StandardizedMatrix, np.ndarray]]]:
+) -> tuple[list[LabelNoise], list[np.ndarray]]:
     """Fit the model to sources, with `label_noise` "remove" without the rows whose labels seem wrong.
 
     Parameters
@@ -211,21 +211,19 @@ def fit_source_model(
 
     Returns
     -------
-    One for each source, of the model fitted to all rows; none for "ignore". And the rows, with their labels,
-    that the model is of in the end.
+    One for each source, of the model fitted to all rows; none for "ignore". And the rows of every source,
+    (n,) bool, whose labels are believed: the model is fitted to these in the end.
     """
     model.fit_statistics(classes, statistics)
+    everything = [np.ones(len(y), dtype=bool) for _, y in datasets]
     if label_noise == "ignore":
-        return [], list(datasets)
+        return [], everything
     noise = [estimate_label_noise(model, X, y, random_state=random_state) for X, y in datasets]
     kept = [rows_to_keep(one) for one in noise]
     few = sum(rows.sum() for rows in kept) <= model.n_factors
     if label_noise != "remove" or few or all(rows.all() for rows in kept):
-        return noise, list(datasets)
-    rest = [
-        (X, y) if rows.all() else (X.rows(np.flatnonzero(rows)), y[rows])
-        for (X, y), rows in zip(datasets, kept, strict=True)
-    ]
+        return noise, everything
+    rest = [chosen_rows(pair, rows) for pair, rows in zip(datasets, kept, strict=True)]
     model.fit_statistics(
         classes,
         [
@@ -233,7 +231,15 @@ def fit_source_model(
             for old, (X, y), rows in zip(statistics, rest, kept, strict=True)
         ],
     )
-    return noise, rest
+    return noise, kept
+
+
+def chosen_rows(
+    dataset: tuple[StandardizedMatrix, np.ndarray], rows: np.ndarray
+) -> tuple[StandardizedMatrix, np.ndarray]:
+    """Some rows (n,) bool of a data set and their labels, without a copy where these are all."""
+    X, y = dataset
+    return dataset if rows.all() else (X.rows(np.flatnonzero(rows)), y[rows])
 
 
 def _statistics_of(X: StandardizedMatrix, y: np.ndarray, classes: np.ndarray) -> ClassStatistics:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Self
 
 import numpy as np
@@ -15,8 +15,8 @@ from transst_py._progress import Progress
 from transst_py._typing import Matrix
 from transst_py.eigen import orthonormal_basis
 from transst_py.label_noise import LabelNoise, fit_source_model, warn_of_label_noise
-from transst_py.source_model import SupervisedFactorAnalysis, class_statistics
-from transst_py.source_selection import SourceMerits
+from transst_py.source_model import Scatter, SupervisedFactorAnalysis, class_statistics
+from transst_py.source_selection import SourceMerits, sampled
 from transst_py.standardize import StandardizedMatrix, column_moments, pooled_moments
 from transst_py.transfer import DEFAULT_PENALTIES, AdaptiveLoadings
 
@@ -25,13 +25,28 @@ __all__ = ["LinearFactors", "standardized"]
 
 @dataclass
 class SourceFit:
-    """Stage 1 with the genes scaled in one way; the model is `None` where no source is used."""
+    """Stage 1 with the genes scaled in one way; the model is `None` where no source is used.
 
-    model: SupervisedFactorAnalysis | None
-    merits: SourceMerits
-    used: np.ndarray
-    label_noise: list[LabelNoise]
-    datasets: list[tuple[StandardizedMatrix, np.ndarray]]
+    Attributes
+    ----------
+    model, merits, used, label_noise
+        What came out.
+    datasets, believed
+        Rows and labels of the sources that are used, and whose labels are believed, (n_s,) bool.
+    sample
+        Spots of the target, in memory, enough to compare it with the sources.
+    scatters
+        Sum of x x' over the rows of each source that is used.
+    """
+
+    model: SupervisedFactorAnalysis | None = None
+    merits: SourceMerits = field(default_factory=lambda: SourceMerits.unknown(0))
+    used: np.ndarray = field(default_factory=lambda: np.zeros(0, dtype=bool))
+    label_noise: list[LabelNoise] = field(default_factory=list)
+    datasets: list[tuple[StandardizedMatrix, np.ndarray]] = field(default_factory=list)
+    believed: list[np.ndarray] = field(default_factory=list)
+    sample: StandardizedMatrix | None = None
+    scatters: list[Scatter] = field(default_factory=list)
 
 
 @dataclass
@@ -60,8 +75,8 @@ class LinearFactors(BaseEstimator):
     shared_ : ndarray (p_s,)
         Which of the p genes the sources have: those of the source model.
     source_model_ : SupervisedFactorAnalysis or None
-    sources_ : list
-        Rows and labels that this is a model of.
+    sources_ : SourceFit
+        The sources that this is a model of.
     transfer_ : AdaptiveLoadings
     source_merits_, sources_used_, label_noise_, suspicious_, scaling_errors_
         See `TransST`; rows of `suspicious_` are those that were given here.
@@ -129,7 +144,7 @@ class LinearFactors(BaseEstimator):
                 }
         chosen = min(fits, key=lambda fit: self.scaling_errors_.get(fit.scaling, 0.0))
         self.target_, self.transfer_ = chosen.target, chosen.transfer
-        self.source_model_, self.sources_ = chosen.source.model, chosen.source.datasets
+        self.source_model_, self.sources_ = chosen.source.model, chosen.source
         self._note_sources(list(sources), chosen.source)
         return self
 
@@ -140,7 +155,7 @@ class LinearFactors(BaseEstimator):
         joint = scaling == "joint"
         target, scaled = standardized(X, [M for M, _ in sources], joint=joint, shared=self.shared_)
         labels = [y for _, y in sources]
-        source = SourceFit(None, SourceMerits.unknown(0), np.zeros(0, dtype=bool), [], [])
+        source = SourceFit()
         if sources:
             with progress.stage(
                 "source model", f"{sum(map(len, labels))} labelled rows, {len(self.shared_)} genes"
@@ -157,24 +172,22 @@ class LinearFactors(BaseEstimator):
     ) -> SourceFit:
         """Choose the sources that are worth it, and fit their model."""
         classes, statistics = class_statistics(datasets)
-        merits = SourceMerits.of(target, statistics, self.n_factors, self.random_state)
+        sample = sampled(target, self.random_state)
+        merits = SourceMerits.of(sample, statistics, self.n_factors, self.random_state)
         every = np.ones(len(datasets), dtype=bool)
         used = merits.worth_using() if self.source_selection == "auto" else every
         if not used.any():
-            return SourceFit(None, merits, used, [], [])
+            return SourceFit(merits=merits, used=used)
         model = SupervisedFactorAnalysis(
             self.n_factors, start=self.source_start, random_state=self.random_state
         )
-        chosen = np.flatnonzero(used)
-        noise, rest = fit_source_model(
-            model,
-            [datasets[s] for s in chosen],
-            classes,
-            [statistics[s] for s in chosen],
-            label_noise=self.label_noise,
-            random_state=self.random_state,
+        chosen = [datasets[s] for s in np.flatnonzero(used)]
+        theirs = [statistics[s] for s in np.flatnonzero(used)]
+        noise, believed = fit_source_model(
+            model, chosen, classes, theirs, label_noise=self.label_noise, random_state=self.random_state
         )
-        return SourceFit(model, merits, used, noise, rest)
+        scatters = [one.total for one in theirs]
+        return SourceFit(model, merits, used, noise, chosen, believed, sample, scatters)
 
     def _source_loadings(self, model: SupervisedFactorAnalysis | None, n_genes: int) -> np.ndarray | None:
         """Loadings of the target's genes in the source, (p, q); 0 for those that it has not."""

@@ -1,4 +1,4 @@
-"""TransST: source model -> adaptive transfer -> spatial factors -> spatial mixture, in order, on arrays."""
+"""TransST on arrays: source model -> adaptive transfer -> classes of the sources, or domains of a mixture."""
 
 from __future__ import annotations
 
@@ -24,12 +24,14 @@ from transst_py.class_profiles import believed_profiles
 from transst_py.class_transfer import ClassCoordinates
 from transst_py.coordinates import Coordinates
 from transst_py.domains import CLASS_TRANSFER, DomainSearch, View
-from transst_py.label_noise import LABEL_NOISE, among_all
+from transst_py.label_noise import LABEL_NOISE, among_all, chosen_rows
+from transst_py.label_transfer import MIN_TRUST, LabelledScores, LabelTransfer, label_components
 from transst_py.linear_factors import LinearFactors, spread, standardized
 from transst_py.naming import name_domains
 from transst_py.source_selection import SourceMerits
+from transst_py.sources import Source, as_source, check_source
 from transst_py.spatial_factors import SpatialFactors, check_min_autocorrelation
-from transst_py.spatial_mixture import ClassEvidence, Field, SpatialGaussianMixture
+from transst_py.spatial_mixture import ClassEvidence, Field, SpatialGaussianMixture, smoothness_of
 from transst_py.standardize import StandardizedMatrix, check_rows
 from transst_py.transfer import DEFAULT_PENALTIES, AdaptiveLoadings
 
@@ -47,7 +49,8 @@ class TransST(BaseEstimator):
     Parameters
     ----------
     n_components
-        Number of domains K, or a sequence to choose from (see `choose_n_domains`).
+        Number of domains K, or a sequence to choose from (see `choose_n_domains`). `None`: the classes that
+        are found, where the spots follow the sources' labels; else an error.
     n_factors
         Number of factors q.
     encoder
@@ -75,11 +78,13 @@ class TransST(BaseEstimator):
         more of a source's seem wrong, the rows whose label is more likely wrong than right are not used by
         the source model. "report": they are listed, but stay. "ignore": nobody looks.
     class_transfer
-        "never": the source gives its loadings only, as published. "auto": where most spots lie in domains
-        that resemble a class of the source (`class_support_`), the classes are a second description of the
-        spots (see the module `class_transfer`), and of domains found from scratch and domains that start from
-        the classes, those of the larger likelihood are kept (`class_likelihoods_`). "always": the domains
-        start from the classes.
+        What is taken from the sources' labels beside the loadings. "auto": every spot gets the class that
+        the labels give it, if the sources can be trusted (see the module `label_transfer`). If not, domains
+        are found from scratch; where most spots lie in domains that resemble a class (`class_support_`), the
+        classes are a second description of the spots (see the module `class_transfer`), and domains that
+        start from the classes are kept if their likelihood is larger (`class_likelihoods_`). "follow": every
+        spot gets its class, trusted or not. "always": the domains start from the classes, and adapt to the
+        target. "never": nothing, as published.
     min_autocorrelation
         See `SpatialFactors`; `None` gives the mixture all scores as they are, as published.
     smoothness, covariance_prior, covariance_type, n_init
@@ -100,13 +105,17 @@ class TransST(BaseEstimator):
         Scores v of the spots.
     encoder_ : GraphVariationalEncoder
         With `encoder="graph-vae"`, where it takes the place of `transfer_`.
+    label_transfer_ : LabelTransfer or None
+        How the sources' labels are carried over and how far they are trusted, where that was asked.
+    follows_labels_ : bool
+        Whether the domains are the classes that the sources' labels give the spots.
     coordinates_ : Coordinates
-        What the mixture was fitted to: the scores' spatial factors.
+        What the mixture is fitted to: the scores' spatial factors.
     class_coordinates_ : ClassCoordinates or None
         How a spot is placed between the classes of the source, where that was used.
     transferred_ : str
-        "classes" (the domains kept are those that start from them), "loadings",
-        "encoder" (labels, into the network) or (without source) "nothing".
+        "classes" (the domains follow them, or start from them), "loadings", "encoder" (labels, into the
+        network) or (without source) "nothing".
     source_merits_ : DataFrame
         By source, its `relevance`, the `label_dependence`, and whether its labels are as good as in random
         order, `random_labels` (see `SourceMerits`).
@@ -119,6 +128,8 @@ class TransST(BaseEstimator):
         source), `given` and `likely` class, and the `probability` of the latter.
     domain_names_ : DataFrame or None
         Which class of the source every domain is, if any (see `name_domains`).
+    spot_classes_ : ndarray (n,) or None
+        Class of every spot, where the labels are followed; otherwise the name of its domain.
     scaling_errors_ : dict
         Held-out error with every scaling, if the scaling was chosen.
     class_shrinkage_ : float
@@ -131,7 +142,10 @@ class TransST(BaseEstimator):
         from the "classes", where both were fitted.
     source_model_ : SupervisedFactorAnalysis or None
     transfer_ : AdaptiveLoadings
-    mixture_ : SpatialGaussianMixture
+    mixture_ : SpatialGaussianMixture or None
+        `None` where the spots follow the sources' labels.
+    smoothness_ : float
+        Smoothness of the domains over the graph: of the mixture, or of the labels as they are.
     choice_ : Choice or None
         What the number of domains was chosen from, if it was.
     seconds_ : dict
@@ -140,7 +154,7 @@ class TransST(BaseEstimator):
 
     def __init__(
         self,
-        n_components: int | Sequence[int],
+        n_components: int | Sequence[int] | None = None,
         *,
         n_factors: int = 15,
         encoder: str = "linear",
@@ -191,7 +205,7 @@ class TransST(BaseEstimator):
         self,
         X: Any,
         connectivities: sp.csr_matrix | Field | None = None,
-        source: Sequence[tuple[Any, Any]] | Mapping[str, tuple[Any, Any]] | None = None,
+        source: Sequence[Any] | Mapping[str, Any] | None = None,
         shared: np.ndarray | None = None,
     ) -> Self:
         """Run the three stages.
@@ -203,8 +217,9 @@ class TransST(BaseEstimator):
         connectivities
             (n, n) sparse neighbourhood graph of the target's spots, or a `Field` of it.
         source
-            Pairs (X_s, y_s) of (n_s, p_s) expression and (n_s,) labels, or a dict of them by name; rows whose
-            label is missing are left out, with a warning. `None` fits the same model without transfer.
+            Each (X_s, y_s), (X_s, y_s, positions) or a `Source`, of (n_s, p_s) expression, (n_s,) labels and
+            (n_s, 2) or (n_s, 3) positions; or a dict of them by name. Rows whose label is missing are left
+            out, with a warning. `None` fits the same model without transfer.
         shared
             (p_s,) ascending positions of the sources' genes among the target's; `None`: p_s = p, the same
             genes in the same order. The loadings of the other genes are the target's own.
@@ -217,58 +232,143 @@ class TransST(BaseEstimator):
         X = check_rows(X, "X")
         field = Field.of(connectivities, X.shape[0])
         named = source if isinstance(source, Mapping) else dict(enumerate(source or []))
+        given = {k: as_source(one, f"source[{k!r}]") for k, one in named.items()}
         shared = check_shared(shared, X.shape[1])
         of = "the target" if len(shared) == X.shape[1] else "`shared`"
-        sources = {k: check_source(*pair, len(shared), f"source[{k!r}]", of) for k, pair in named.items()}
+        sources = {k: check_source(one, len(shared), f"source[{k!r}]", of) for k, one in given.items()}
         if sources and self.encoder == "graph-vae" and len(shared) < X.shape[1]:
             raise ValueError("`encoder`='graph-vae' needs the same genes in target and sources")
-        n_domains = self._check(X.shape[0], [y for _, y in sources.values()])
+        n_domains = self._check(X.shape[0], [one.labels for one in sources.values()])
         progress = Progress(self.verbose)
         self.class_coordinates_: ClassCoordinates | None = None
-        self.class_shrinkage_ = float("nan")
+        self.label_transfer_: LabelTransfer | None = None
+        self.mixture_: SpatialGaussianMixture | None = None
+        self.choice_: Choice | None = None
+        self.class_shrinkage_ = self.class_support_ = float("nan")
+        self.class_likelihoods_: dict[str, float] = {}
+        self.follows_labels_ = False
+        self.spot_classes_: np.ndarray | None = None
+        view: View | None
         if self.encoder == "graph-vae":
             target, view = self._fit_encoder(X, sources, field, progress)
         else:
-            target, view = self._fit_linear(X, sources, shared, field, progress)
+            factors = self._fit_linear(X, sources, shared, progress)
+            target = factors.target_.columns(factors.shared_)
+            self._learn_labels(factors, sources, progress)
+            view = None if self.follows_labels_ else self._describe(factors, field)
         self.suspicious_: dict[Any, pd.DataFrame] = {
-            name: among_all(table, named[name][1]) for name, table in self.suspicious_.items()
+            name: among_all(table, given[name].labels) for name, table in self.suspicious_.items()
         }
-        with progress.stage("spatial mixture", f"{self.n_components} domains"):
-            self._fit_domains(target, view, n_domains)
-        self.labels_ = self.mixture_.labels_
-        self.responsibilities_ = self.mixture_.responsibilities_
+        if view is None:
+            with progress.stage("label transfer", f"{X.shape[0]} spots"):
+                self._follow_labels(factors, target, field, n_domains)
+        else:
+            with progress.stage("spatial mixture", f"{self.n_components} domains"):
+                self._fit_domains(target, view, n_domains)
         self.seconds_ = progress.seconds
         return self
 
     def _fit_linear(
-        self,
-        X: Matrix,
-        sources: dict[Any, tuple[Matrix, np.ndarray]],
-        shared: np.ndarray,
-        field: Field,
-        progress: Progress,
-    ) -> tuple[StandardizedMatrix, View]:
-        """Take the factors of the loadings, and place the spots between the classes of the sources.
-
-        Of the target, the genes that the sources have are returned: those that can name domains.
-        """
+        self, X: Matrix, sources: dict[Any, Source], shared: np.ndarray, progress: Progress
+    ) -> LinearFactors:
+        """Take the factors of the loadings."""
         options = {name: getattr(self, name) for name in LinearFactors(1).get_params()}
-        factors = LinearFactors(**options).fit(X, sources, progress, shared)
+        pairs = {name: (one.X, one.labels) for name, one in sources.items()}
+        factors = LinearFactors(**options).fit(X, pairs, progress, shared)
         self.source_model_, self.transfer_ = factors.source_model_, factors.transfer_
         self.source_merits_, self.sources_used_ = factors.source_merits_, factors.sources_used_
         self.label_noise_, self.suspicious_ = factors.label_noise_, factors.suspicious_
         self.scaling_errors_ = factors.scaling_errors_
+        return factors
+
+    def _learn_labels(self, factors: LinearFactors, sources: dict[Any, Source], progress: Progress) -> None:
+        """Learn on the sources how their labels are carried over, and decide whether the target follows."""
+        model, used = self.source_model_, factors.sources_
+        asked = self.class_transfer in ("auto", "follow")
+        if asked and model is not None and len(model.classes_) > 1:
+            assert used.sample is not None
+            with progress.stage("labels of the sources", f"{len(model.classes_)} classes"):
+                components = label_components(
+                    used.sample, factors.target_.shape[0], used.scatters, self.random_state
+                )
+                rows = {
+                    name: LabelledScores(
+                        X.dot(components),
+                        np.searchsorted(model.classes_, y),
+                        believed,
+                        float(self.source_merits_.loc[name, "relevance"]),
+                        sources[name].graph,
+                        sources[name].positions,
+                    )
+                    for name, (X, y), believed in zip(
+                        self.sources_used_, used.datasets, used.believed, strict=True
+                    )
+                }
+                self.label_transfer_ = LabelTransfer(model.classes_, components)
+                self.label_transfer_.learn(rows, self.random_state)
+            self.follows_labels_ = self.class_transfer == "follow" or self.label_transfer_.trusted
+        if self.n_components is None and not self.follows_labels_:
+            raise ValueError(self._why_a_number())
+
+    def _why_a_number(self) -> str:
+        """Why the number of domains cannot be left to the sources' classes."""
+        if self.source_model_ is None:
+            why = "no source was given" if not len(self.source_merits_) else "every source was rejected"
+        elif self.label_transfer_ is None:
+            why = f"`class_transfer`={self.class_transfer!r} does not follow the source's classes"
+        else:
+            why = (
+                f"the sources' labels are not trusted (trust {self.label_transfer_.total_trust:.2f}, needed "
+                f"{MIN_TRUST:.2f})"
+            )
+        return f"`n_components` is missing: give the number of domains, since {why}"
+
+    def _describe(self, factors: LinearFactors, field: Field) -> View:
+        """Scores of the spots, and where they lie between the classes of the sources."""
         self.embedding_, evidence, nearest = self._project(factors, field)
         self.coordinates_ = self._coordinates(self.transfer_.projection(), field)
-        view = View(field, self.coordinates_, self.embedding_, evidence, nearest)
-        return factors.target_.columns(shared), view
+        return View(field, self.coordinates_, self.embedding_, evidence, nearest)
+
+    def _follow_labels(
+        self, factors: LinearFactors, target: StandardizedMatrix, field: Field, n_domains: list[int]
+    ) -> None:
+        """Give every spot the class that the sources' labels give it."""
+        transfer, projection = self.label_transfer_, self.transfer_.projection()
+        assert transfer is not None
+        assert self.source_model_ is not None
+        transfer.components = spread(transfer.components, factors.shared_, len(projection))
+        both, q = factors.target_.dot(np.hstack([projection, transfer.components])), projection.shape[1]
+        self.embedding_ = both[:, :q]
+        self.coordinates_ = self._coordinates(projection, field)
+        wanted = n_domains[0] if n_domains else None
+        if len(n_domains) > 1:
+            self.choice_ = self._choose(self.coordinates_.alone(self.embedding_), field, n_domains)
+            wanted = self.choice_.n_domains
+        lacking = len(factors.shared_) < len(projection)
+        P = transfer.fit(both[:, q:], field, wanted, self.embedding_ if lacking else None)
+        sizes = np.bincount(transfer.domains(P).argmax(axis=1), minlength=transfer.domain_of.max() + 1)
+        transfer.reorder(np.argsort(-sizes, kind="stable"))
+        self.responsibilities_ = transfer.domains(P)
+        self.labels_ = self.responsibilities_.argmax(axis=1).astype(np.int32)
+        self.spot_classes_ = transfer.classes_of(P, self.labels_)
+        self.smoothness_ = smoothness_of(field, self.labels_)
+        self.transferred_ = "classes"
+        self.domain_names_ = name_domains(target, self.source_model_, self.labels_, transfer.names())
+        n_found = self.responsibilities_.shape[1]
+        if wanted is not None and n_found < wanted:
+            warnings.warn(
+                f"only {n_found} of the {wanted} domains asked for hold a spot: the sources' labels give the "
+                f"spots {n_found} classes",
+                UserWarning,
+                stacklevel=3,
+            )
 
     def _fit_encoder(
-        self, X: Matrix, sources: dict[Any, tuple[Matrix, np.ndarray]], field: Field, progress: Progress
+        self, X: Matrix, sources: dict[Any, Source], field: Field, progress: Progress
     ) -> tuple[StandardizedMatrix, View]:
         """Take the factors of the network: one scaling, no source model, all sources are used."""
-        target, scaled = standardized(X, [M for M, _ in sources.values()], joint=self.scaling == "joint")
-        labels = [y for _, y in sources.values()]
+        target, scaled = standardized(X, [one.X for one in sources.values()], joint=self.scaling == "joint")
+        labels = [one.labels for one in sources.values()]
         self.encoder_ = self._new_encoder()
         with progress.stage("encoder", f"{X.shape[0]} spots, {sum(map(len, labels))} labelled rows"):
             self.encoder_.fit(target, field.graph, list(zip(scaled, labels, strict=True)))
@@ -294,11 +394,21 @@ class TransST(BaseEstimator):
         check_choice("label_noise", self.label_noise, LABEL_NOISE)
         check_choice("scaling", self.scaling, ("per_dataset", "joint", "auto"))
         self._check_encoder()
-        if self.class_transfer == "always" and len(set().union(*labels)) < 2:
-            raise ValueError("`class_transfer`='always' needs a source with at least two classes")
+        if self.class_transfer in ("always", "follow") and len(set().union(*labels)) < 2:
+            raise ValueError(
+                f"`class_transfer`={self.class_transfer!r} needs a source with at least two classes"
+            )
         if self.min_autocorrelation is not None:
             check_min_autocorrelation(self.min_autocorrelation)
         single = isinstance(self.n_components, (int, np.integer))
+        if self.n_components is None:
+            if not labels or self.class_transfer not in ("auto", "follow") or self.encoder != "linear":
+                raise ValueError(
+                    "`n_components` is missing: give the number of domains; it can be left out only where a "
+                    "labelled source may decide it (`class_transfer`='auto' or 'follow', `encoder`='linear')"
+                )
+            SpatialGaussianMixture(1, **self._mixture_options()).check(n)
+            return []
         wanted: Any = [self.n_components] if single else self.n_components
         n_domains = check_candidates(wanted, n, argument="n_components")
         if not single:
@@ -313,10 +423,10 @@ class TransST(BaseEstimator):
             if self.encoder_options:
                 raise ValueError("`encoder_options` are for `encoder`='graph-vae'; leave them out")
             return
-        if self.class_transfer == "always":
+        if self.class_transfer in ("always", "follow"):
             raise ValueError(
-                "`class_transfer`='always' needs loadings, which `encoder`='graph-vae' has not; the network "
-                "learns the labels itself: leave 'auto' or 'never'"
+                f"`class_transfer`={self.class_transfer!r} needs loadings, which `encoder`='graph-vae' has "
+                "not; the network learns the labels itself: leave 'auto' or 'never'"
             )
         if self.scaling == "auto":
             raise ValueError(
@@ -344,7 +454,9 @@ class TransST(BaseEstimator):
         target, model, projection = factors.target_, factors.source_model_, factors.transfer_.projection()
         if model is None or len(model.classes_) < 2 or self.class_transfer == "never":
             return target.dot(projection), None, None
-        profiles, self.class_shrinkage_ = believed_profiles(model, factors.sources_, self.random_state)
+        used = factors.sources_
+        believed = [chosen_rows(pair, rows) for pair, rows in zip(used.datasets, used.believed, strict=True)]
+        profiles, self.class_shrinkage_ = believed_profiles(model, believed, self.random_state)
         self.class_coordinates_ = classes = ClassCoordinates.from_model(model, profiles)
         classes.projection = spread(classes.projection, factors.shared_, len(projection))
         both, q = target.dot(np.hstack([projection, classes.projection])), projection.shape[1]
@@ -363,24 +475,29 @@ class TransST(BaseEstimator):
         self.class_support_, self.class_likelihoods_ = search.class_support, search.class_likelihoods
         if view.evidence is None:
             self.class_coordinates_ = None
-        self.choice_: Choice | None = None
         if not isinstance(self.n_components, (int, np.integer)):
-            self.choice_ = choose_n_domains(
-                view.alone(),
-                view.field,
-                n_domains,
-                criterion=self.criterion,
-                n_subsamples=self.n_subsamples,
-                verbose=self.verbose,
-                **self._mixture_options(),
-            )
-        self.mixture_: SpatialGaussianMixture = search.fit(
-            n_domains[0] if self.choice_ is None else self.choice_.n_domains
-        )
-        self.domain_names_ = search.names(self.mixture_.labels_)
+            self.choice_ = self._choose(view.alone(), view.field, n_domains)
+        self.mixture_ = search.fit(n_domains[0] if self.choice_ is None else self.choice_.n_domains)
+        self.labels_, self.responsibilities_ = self.mixture_.labels_, self.mixture_.responsibilities_
+        self.smoothness_ = self.mixture_.smoothness_
+        self.domain_names_ = search.names(self.labels_)
+        if self.domain_names_ is not None:
+            self.spot_classes_ = self.domain_names_["name"].to_numpy()[self.labels_]
         self.transferred_ = "nothing" if model is None else search.kind
         if self.encoder == "graph-vae" and len(self.encoder_.classes_):
             self.transferred_ = "encoder"
+
+    def _choose(self, alone: np.ndarray, field: Field, n_domains: list[int]) -> Choice:
+        """Choose the number of domains from the spatial factors of every spot alone."""
+        return choose_n_domains(
+            alone,
+            field,
+            n_domains,
+            criterion=self.criterion,
+            n_subsamples=self.n_subsamples,
+            verbose=self.verbose,
+            **self._mixture_options(),
+        )
 
     def _coordinates(self, projection: np.ndarray, field: Field) -> Coordinates:
         """Return the spatial factors of the embedding, which the projection gives."""
@@ -405,9 +522,15 @@ class TransST(BaseEstimator):
 
     def predict(self, X: Any, connectivities: sp.csr_matrix | None = None) -> np.ndarray:
         """Label the spots of another slice, (n_new,), standardised as the target was."""
-        check_is_fitted(self, "mixture_")
+        check_is_fitted(self, "labels_")
         X = check_rows(X, "X")
         field = Field.of(connectivities, X.shape[0])
+        if self.label_transfer_ is not None and self.follows_labels_:
+            rows, transfer = self.transfer_.standardize(X), self.label_transfer_
+            both = rows.dot(np.hstack([self.transfer_.projection(), transfer.components]))
+            Z, V = both[:, self.n_factors :], both[:, : self.n_factors]
+            return np.asarray(transfer.domains(transfer.predict(Z, field, V)).argmax(axis=1))
+        assert self.mixture_ is not None
         if self.encoder == "graph-vae":
             V = self.encoder_.transform(X, field.graph)
             return self.mixture_.predict(self.coordinates_.smooth(V, field.graph), field)
@@ -419,18 +542,22 @@ class TransST(BaseEstimator):
 
     def save(self, path: str | Path) -> None:
         """Write what `predict` needs to one file (numpy's npz format), without pickle."""
-        check_is_fitted(self, "mixture_")
+        check_is_fitted(self, "labels_")
         options = {k: np.asarray(v).tolist() for k, v in self.get_params().items()}
         with written_whole(path) as file:
             arrays: dict[str, Any] = {
                 "options": np.array(json.dumps(options)),
+                "labels_": self.labels_,
                 **self._factor_arrays(),
                 **self.coordinates_.arrays(),
-                **{f"mixture.{k}": getattr(self.mixture_, k) for k in _MIXTURE_STATE},
             }
             if self.class_coordinates_ is not None:
                 arrays |= self.class_coordinates_.arrays()
-                arrays |= {f"mixture.{k}": getattr(self.mixture_, k) for k in _NAMED_STATE}
+            if self.mixture_ is not None:
+                state = _MIXTURE_STATE + _NAMED_STATE * (self.class_coordinates_ is not None)
+                arrays |= {f"mixture.{k}": getattr(self.mixture_, k) for k in state}
+            elif self.label_transfer_ is not None:
+                arrays |= self.label_transfer_.arrays()
             np.savez(file, **arrays)
 
     def _factor_arrays(self) -> dict[str, np.ndarray]:
@@ -460,24 +587,31 @@ class TransST(BaseEstimator):
             state = {name: file[name] for name in file.files}
         options = json.loads(str(state["options"]))
         options["penalties"] = tuple(options["penalties"])
-        n_components = len(state["mixture.means_"])
         model = cls(**options)
         model._read_factors(state)
-        model.mixture_ = SpatialGaussianMixture(n_components, random_state=model.random_state)
         model.coordinates_ = Coordinates.from_arrays(state)
         model.class_coordinates_ = ClassCoordinates.from_arrays(state)
-        for k in _MIXTURE_STATE:
-            setattr(model.mixture_, k, state[f"mixture.{k}"])
-        for k in _NAMED_STATE:
-            setattr(model.mixture_, k, state.get(f"mixture.{k}"))
-        model.mixture_.smoothness_ = float(model.mixture_.smoothness_)
-        model.labels_ = model.mixture_.labels_
+        model.label_transfer_ = LabelTransfer.from_arrays(state)
+        model.follows_labels_ = model.label_transfer_ is not None
+        model.mixture_ = None if model.follows_labels_ else _read_mixture(state, model.random_state)
+        model.labels_ = state["labels_"]
         return model
 
 
 _TRANSFER_STATE = ("loadings_", "mean_", "scale_", "n_features_in_")
 _MIXTURE_STATE = ("labels_", "means_", "covariances_", "smoothness_")
 _NAMED_STATE = ("domain_classes_", "class_means_", "class_spread_")
+
+
+def _read_mixture(state: Mapping[str, np.ndarray], random_state: int) -> SpatialGaussianMixture:
+    """Return the mixture that `save` wrote, ready to predict."""
+    mixture = SpatialGaussianMixture(len(state["mixture.means_"]), random_state=random_state)
+    for k in _MIXTURE_STATE:
+        setattr(mixture, k, state[f"mixture.{k}"])
+    for k in _NAMED_STATE:
+        setattr(mixture, k, state.get(f"mixture.{k}"))
+    mixture.smoothness_ = float(mixture.smoothness_)
+    return mixture
 
 
 def check_shared(shared: Any, n_genes: int) -> np.ndarray:
@@ -495,37 +629,3 @@ def check_shared(shared: Any, n_genes: int) -> np.ndarray:
     if not whole or index[0] < 0 or index[-1] >= n_genes or np.any(index[1:] <= index[:-1]):
         raise ValueError(f"`shared` must hold ascending positions of the {n_genes} genes of the target")
     return index
-
-
-def check_source(
-    X: Any, y: Any, n_genes: int, name: str, of: str = "the target"
-) -> tuple[Matrix, np.ndarray]:
-    """Return the labelled rows of one source, and their labels; it must have the genes of what `of` names.
-
-    Raises
-    ------
-    ValueError
-        The genes or the number of labels do not fit, or no row has a label.
-
-    Warns
-    -----
-    UserWarning
-        Rows without a label are left out.
-    """
-    X = check_rows(X, name)
-    labels = pd.Series(np.asarray(y, dtype=object))
-    if X.shape[1] != n_genes:
-        raise ValueError(f"`{name}` has {X.shape[1]} genes, {of} {n_genes}")
-    if len(labels) != X.shape[0]:
-        raise ValueError(f"`{name}` has {len(labels)} labels for {X.shape[0]} rows")
-    labelled = labels.notna().to_numpy()
-    if not labelled.any():
-        raise ValueError(f"`{name}`: every label is missing; give at least two labelled rows")
-    if not labelled.all():
-        warnings.warn(
-            f"{name}: {(~labelled).sum()} of {len(labels)} rows have no label and are left out",
-            UserWarning,
-            stacklevel=3,
-        )
-        X = X[np.flatnonzero(labelled)]
-    return X, labels[labelled].astype(str).to_numpy()

@@ -7,6 +7,8 @@ its own (relative to the other domains) resembles most, if the resemblance is be
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import pandas as pd
 from scipy.stats import norm
@@ -24,7 +26,10 @@ _QUANTILE = norm.ppf(0.975)
 
 
 def name_domains(
-    target: StandardizedMatrix, model: SupervisedFactorAnalysis, labels: np.ndarray
+    target: StandardizedMatrix,
+    model: SupervisedFactorAnalysis,
+    labels: np.ndarray,
+    given: Sequence[Sequence[str]] | None = None,
 ) -> pd.DataFrame:
     """Compare the domains' profiles with those of the source's classes.
 
@@ -36,6 +41,9 @@ def name_domains(
         Source model of the same p genes.
     labels
         (n,) domains 0..K-1.
+    given
+        (K,) classes that every domain is known to consist of, which are then its name; none for one that is
+        no class.
 
     Returns
     -------
@@ -50,15 +58,23 @@ def name_domains(
     classes = relative(model.class_profiles_, np.ones(len(model.classes_), dtype=bool))
     correlations = domains @ classes.T
     best = correlations.argmax(axis=1)
+    if given is not None:
+        # A domain of several classes is compared with the one that it is most like.
+        for k, names_of_k in enumerate(given):
+            theirs = np.searchsorted(model.classes_, names_of_k) if names_of_k else np.arange(len(classes))
+            best[k] = theirs[correlations[k, theirs].argmax()]
     r = correlations[np.arange(K), best]
     lower = np.tanh(
         np.arctanh(np.clip(r, -0.999999, 0.999999)) - _QUANTILE / np.sqrt(max(target.shape[1] - 3, 1))
     )
     comparable = ~empty & (np.abs(correlations).max(axis=1) > 0)
     likely = np.where(comparable, model.classes_[best].astype(str), UNKNOWN)
+    names = np.where(comparable & (lower >= MIN_CORRELATION), likely, UNKNOWN)
+    if given is not None:
+        names = np.array([" + ".join(names_of_k) or UNKNOWN for names_of_k in given])
     return pd.DataFrame(
         {
-            "name": np.where(comparable & (lower >= MIN_CORRELATION), likely, UNKNOWN),
+            "name": names,
             "likely": likely,
             "correlation": r,
             "lower": lower,

@@ -79,6 +79,12 @@ class Scatter:
         gram = sum(grams[1:], start=grams[0]) if grams else None
         return type(self)(rows, gram, self.matrices + other.matrices)
 
+    def times(self, factor: float) -> Self:
+        """Scatter of rows that count so many times; it forms no rows of many genes."""
+        gram = None if self.gram is None else self.gram * factor
+        weighted = tuple(StandardizedMatrix(m.X, m.mean, m.scale / factor**0.5) for m in self.matrices)
+        return type(self)(self.rows * factor**0.5, gram, weighted)
+
     def __matmul__(self, A: np.ndarray) -> np.ndarray:
         """S A, (p, r)."""
         product: np.ndarray = self.rows.T @ (self.rows @ A)

@@ -20,12 +20,20 @@ import numpy as np
 import pandas as pd
 from scipy.linalg import pinvh
 
+from transst_py.chunks import RowChunks
 from transst_py.eigen import leading_eigenvectors
 from transst_py.source_model import ClassStatistics
 from transst_py.standardize import StandardizedMatrix, standardize
 from transst_py.transfer import ImplicitGram
 
-__all__ = ["MIN_RELEVANCE", "MIN_SHARE", "SourceMerits", "label_dependence", "source_relevance"]
+__all__ = [
+    "MIN_RELEVANCE",
+    "MIN_SHARE",
+    "SourceMerits",
+    "label_dependence",
+    "sampled",
+    "source_relevance",
+]
 
 # With the best source below this, none is used; beside a better one, none below this share of the best. A
 # third keeps out other organs (at most 0.32), which cost the genes they do not share, not other patients.
@@ -90,6 +98,17 @@ class SourceMerits:
         relevance = np.where(self.random_labels, -np.inf, self.relevance)
         best = relevance.max(initial=-np.inf)
         return np.asarray((relevance >= MIN_SHARE * best) & (best >= MIN_RELEVANCE))
+
+
+def sampled(target: StandardizedMatrix, random_state: int) -> StandardizedMatrix:
+    """Spots that are enough to tell the relevance, in memory; all of a small target."""
+    chosen = np.random.default_rng(random_state).permutation(target.shape[0])[:_SPOTS]
+    rows = target.rows(np.sort(chosen))
+    return (
+        StandardizedMatrix(rows.X.to_memory(), rows.mean, rows.scale)
+        if isinstance(rows.X, RowChunks)
+        else rows
+    )
 
 
 def source_relevance(

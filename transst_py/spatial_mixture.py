@@ -39,7 +39,7 @@ from transst_py.components import (
     TwoDescriptions,
     scores_of,
 )
-from transst_py.graph import check_connectivities
+from transst_py.graph import averaged, check_connectivities
 from transst_py.spatial_factors import whiten, whitened
 
 __all__ = ["SpatialGaussianMixture"]
@@ -88,12 +88,7 @@ class Field:
 
     def smooth(self, Z: np.ndarray) -> np.ndarray:
         """Average each spot half with its neighbours; a spot without any keeps its value."""
-        smoothed = np.empty_like(Z)
-        for batch in gen_batches(len(Z), _ROWS):
-            degrees = self.degrees[batch, None]
-            around = (self.graph[batch] @ Z) / np.maximum(degrees, 1)
-            smoothed[batch] = np.where(degrees == 0, Z[batch], 0.5 * (Z[batch] + around))
-        return smoothed
+        return averaged(self.graph, Z)
 
     def agreement(self, labels: np.ndarray, n_classes: int) -> np.ndarray:
         """s_ik: neighbours of spot i in class k, (n, K), small whole numbers."""
@@ -232,6 +227,11 @@ def newton_smoothness(responsibilities: np.ndarray, disagreement: np.ndarray, st
         float(np.vdot(responsibilities[batch].astype(np.float64, copy=False), disagreement[batch]))
         for batch in gen_batches(len(disagreement), _ROWS)
     )
+    return _newton_smoothness(observed, disagreement, start)
+
+
+def _newton_smoothness(observed: float, disagreement: np.ndarray, start: float) -> float:
+    """The same, given Σ_ik R_ik (d_i - s_ik)."""
     rows, counts = distinct_rows(disagreement)
     low, high, beta = 0.0, MAX_SMOOTHNESS, start
     for _ in range(50):
@@ -247,6 +247,16 @@ def newton_smoothness(responsibilities: np.ndarray, disagreement: np.ndarray, st
             return float(new)
         beta = new
     return float(beta)
+
+
+def smoothness_of(field: Field, labels: np.ndarray) -> float:
+    """Smoothness β under which labels 0..K-1 (n,) are most likely, given those of their neighbours."""
+    n_classes = int(labels.max()) + 1
+    if n_classes < 2 or not field.graph.nnz:
+        return 0.0
+    disagreement = field.disagreement(labels, n_classes)
+    observed = float(np.sum(disagreement[np.arange(len(labels)), labels], dtype=np.float64))
+    return _newton_smoothness(observed, disagreement, 1.0)
 
 
 def posterior(u: np.ndarray, disagreement: np.ndarray, smoothness: float) -> tuple[np.ndarray, float]:

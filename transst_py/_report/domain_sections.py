@@ -219,7 +219,9 @@ def convergence(subject: Subject) -> Section:
     """Whether the fit came to rest."""
     if subject.fit is None:
         return _to_do(subject, "convergence", "Convergence")
-    models = {"spatial mixture": subject.fit["mixture"]}
+    models = {}
+    if np.size(subject.fit["mixture"]["log_likelihoods"]):  # none where the spots follow the source's labels
+        models["spatial mixture"] = subject.fit["mixture"]
     if "log_likelihoods" in subject.fit.get("source", {}):
         models["source model"] = subject.fit["source"]
     facts = {

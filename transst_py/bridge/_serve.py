@@ -44,7 +44,16 @@ _FUNCTIONS: dict[str, Callable[..., Any]] = {
     "transfer_report": transfer_report,
 }
 # Set by the bridge itself, so not offered to R's users.
-_DATA = {"adata", "source", "source_labels", "layer", "source_layer", "spatial_key", "sample_key"}
+_DATA = {
+    "adata",
+    "source",
+    "source_labels",
+    "layer",
+    "source_layer",
+    "spatial_key",
+    "source_spatial_key",
+    "sample_key",
+}
 _OWN = _DATA | {"key", "key_added", "copy", "task"}
 
 
@@ -101,10 +110,21 @@ def _transst(options: Options) -> dict[str, Any]:
         "codes": domains.codes.to_numpy().astype(np.int32),
         "domains": [str(name) for name in domains.categories],
         "confidence": adata.obs[f"{_KEY}_confidence"].to_numpy(np.float64),
-        "names": list(adata.uns[_KEY]["names"]["name"]) if "names" in adata.uns[_KEY] else [],
+        **_classes(adata),
         "embedding": np.asarray(adata.obsm[f"X_{_KEY}"], dtype=np.float64),
         "loadings": _loadings(adata),
         "record": _plain(adata.uns[_KEY]),
+    }
+
+
+def _classes(adata: AnnData) -> dict[str, Any]:
+    """Class of every spot as code, and the names of the classes; none without a source."""
+    if f"{_KEY}_class" not in adata.obs:
+        return {"class_codes": [], "class_names": []}
+    classes = adata.obs[f"{_KEY}_class"].cat
+    return {
+        "class_codes": classes.codes.to_numpy().astype(np.int32),
+        "class_names": [str(name) for name in classes.categories],
     }
 
 

@@ -48,7 +48,11 @@ def convergence(adata: AnnData | SpatialDataLike, *, key: str = "transst", ax: A
     record = fit_record(adata, key)
     if ax is None:
         ax = Figure(figsize=(6.0, 3.6), layout="constrained").subplots()
-    titles = [_draw(ax, "mixture", record["mixture"], MIXTURE_COLOR, marker="o", linestyle="-")]
+    titles = ["no mixture was fitted: the spots follow the source's labels"]
+    if np.size(record["mixture"]["log_likelihoods"]):
+        titles = [_draw(ax, "mixture", record["mixture"], MIXTURE_COLOR, marker="o", linestyle="-")]
+    else:
+        ax.set_yticks([])
     if "log_likelihoods" in record.get("source", {}):  # not of sources that no source model was fitted to
         right = ax.twinx()
         titles.append(_draw(right, "source model", record["source"], SOURCE_COLOR, marker="s", linestyle=":"))

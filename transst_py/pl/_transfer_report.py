@@ -1,27 +1,33 @@
-"""Picture of the check-up of a transfer: relevance of the sources, likeness of domains and classes."""
+"""Picture of the check-up of a transfer: trust in the sources, smoothing of labels, domains and classes."""
 
 from __future__ import annotations
 
 import numpy as np
+import pandas as pd
 from anndata import AnnData
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
 
 from transst_py._typing import SpatialDataLike
+from transst_py.label_transfer import MIN_TRUST
 from transst_py.naming import MIN_CORRELATION, UNKNOWN
 from transst_py.source_selection import MIN_RELEVANCE
 from transst_py.tl._transfer_report import transfer_report as report
 
 __all__ = ["transfer_report"]
 
-GIVEN, WITHHELD = "#0072B2", "#999999"
+GIVEN, WITHHELD, RELEVANCE, SAY = "#0072B2", "#999999", "#9FC9E5", "#D55E00"
 
 
 def transfer_report(adata: AnnData | SpatialDataLike, *, key: str = "transst") -> list[Axes]:
-    """Draw how relevant the sources are, and how much the domains resemble their classes.
+    """Draw how far the sources are trusted, what averaging suits their labels, and what the domains resemble.
 
-    Sources that were not used, and classes whose name a domain does not bear, are grey; dashed lines are what
-    is asked for at least, lines at the bars 95 % intervals, of which only the lower end decides.
+    Left: relevance of every source, and trust in its labels where they were tested. Middle, where that was
+    so: the score (adjusted Rand index) of hidden labels for every number of rounds of averaging over
+    neighbours; settings with a say are outlined. Right: correlation of every domain with the class most
+    alike. Sources that were not used, and domains without the name of a class, are grey; dashed lines are
+    what is asked for at least, lines at the bars 95 % intervals, of which only the lower end decides.
 
     Parameters
     ----------
@@ -32,7 +38,7 @@ def transfer_report(adata: AnnData | SpatialDataLike, *, key: str = "transst") -
 
     Returns
     -------
-    The two Axes; `axes[0].figure` is the figure.
+    The Axes, two or three; `axes[0].figure` is the figure.
 
     Raises
     ------
@@ -40,30 +46,68 @@ def transfer_report(adata: AnnData | SpatialDataLike, *, key: str = "transst") -
         As `tl.transfer_report`.
     """
     found = report(adata, key=key)
-    rows = max(len(found.sources), len(found.domains), 2)
-    figure = Figure(figsize=(9.0, 1.2 + 0.36 * rows), layout="constrained")
-    left, right = figure.subplots(1, 2)
-    _bars(left, list(found.sources["source"]), found.sources["relevance"].to_numpy(), found.sources["used"])
-    left.axvline(MIN_RELEVANCE, color="black", linestyle="--", linewidth=0.8)
-    left.set_xlabel("relevance (0 chance, 1 a neighbouring slice)")
-    left.set_title("sources", loc="left")
-    likely = found.domains["likely"].where(found.domains["likely"] != UNKNOWN, "none")
-    names = [f"{d}: {c}" for d, c in zip(found.domains["domain"], likely, strict=True)]
-    values = found.domains["correlation"].to_numpy(dtype=np.float64)
-    _bars(right, names, values, found.domains["name"] != UNKNOWN)
-    lower = found.domains["lower"].to_numpy(dtype=np.float64)
-    right.hlines(np.arange(len(values)), lower, values, color="black", linewidth=1)
-    right.axvline(MIN_CORRELATION, color="black", linestyle="--", linewidth=0.8)
-    right.set_xlabel("correlation with the class most alike")
-    right.set_title("domains" if len(values) else "domains: no source was used", loc="left")
-    return [left, right]
+    tested = not found.smoothing.empty
+    grid = tested and len(found.smoothing) > 1
+    rows = max((1 + tested) * len(found.sources), len(found.domains), 4 if grid else 2)
+    size = (13.5 if grid else 9.0, 1.2 + 0.36 * rows)
+    axes = list(Figure(figsize=size, layout="constrained").subplots(1, 3 if grid else 2))
+    _sources(axes[0], found.sources, tested)
+    if grid:
+        _smoothing(axes[1], found.smoothing)
+    _domains(axes[-1], found.domains)
+    return axes
 
 
-def _bars(ax: Axes, names: list[str], values: np.ndarray, given: np.ndarray) -> None:
-    colors = np.where(np.asarray(given, dtype=bool), GIVEN, WITHHELD)
-    ax.barh(np.arange(len(names)), np.nan_to_num(values), color=colors, height=0.7)
-    ax.set_yticks(np.arange(len(names)), names)
+def _sources(ax: Axes, sources: pd.DataFrame, tested: bool) -> None:
+    at = np.arange(len(sources))
+    used = sources["used"].to_numpy(dtype=bool)
+    height, shift = (0.36, 0.19) if tested else (0.7, 0.0)
+    _bars(ax, at - shift, sources["relevance"].to_numpy(), used, RELEVANCE if tested else GIVEN, height)
+    ax.set_xlabel("relevance (0 chance, 1 a neighbouring slice)")
+    limit, label = MIN_RELEVANCE, None
+    if tested:
+        _bars(ax, at + shift, sources["trust"].to_numpy(), used, GIVEN, height)
+        limit, label = MIN_TRUST, f"needed: {MIN_TRUST:.2f}"
+        ax.set_xlabel("relevance (light), trust in the labels (dark)")
+    ax.axvline(limit, color="black", linestyle="--", linewidth=0.8, label=label)
+    ax.set_yticks(at, list(sources["source"]))
     ax.invert_yaxis()
+    ax.set_title("sources", loc="left")
+
+
+def _smoothing(ax: Axes, smoothing: pd.DataFrame) -> None:
+    table = smoothing.pivot(index="label_rounds", columns="feature_rounds", values="score")
+    weight = smoothing.pivot(index="label_rounds", columns="feature_rounds", values="weight")
+    image = ax.imshow(table, cmap="viridis", aspect="auto")
+    middle = (np.nanmin(table) + np.nanmax(table)) / 2
+    for (i, j), value in np.ndenumerate(table.to_numpy()):
+        color = "black" if value > middle else "white"
+        ax.text(j, i, f"{value:.2f}", ha="center", va="center", size=9, color=color)
+        if weight.iloc[i, j] > 0:
+            ax.add_patch(Rectangle((j - 0.5, i - 0.5), 1, 1, fill=False, edgecolor=SAY, linewidth=2))
+    ax.set_xticks(range(table.shape[1]), table.columns)
+    ax.set_yticks(range(table.shape[0]), table.index)
+    ax.set_xlabel("rounds of averaging the expression")
+    ax.set_ylabel("rounds of averaging\nthe probabilities")
+    ax.set_title("score on hidden labels", loc="left")
+    ax.figure.colorbar(image, ax=ax, shrink=0.9)
+
+
+def _domains(ax: Axes, domains: pd.DataFrame) -> None:
+    at = np.arange(len(domains))
+    likely = domains["likely"].where(domains["likely"] != UNKNOWN, "none")
+    values = domains["correlation"].to_numpy(dtype=np.float64)
+    _bars(ax, at, values, (domains["name"] != UNKNOWN).to_numpy(dtype=bool), GIVEN, 0.7)
+    ax.set_yticks(at, [f"{d}: {c}" for d, c in zip(domains["domain"], likely, strict=True)])
+    ax.invert_yaxis()
+    ax.hlines(at, domains["lower"].to_numpy(dtype=np.float64), values, color="black", linewidth=1)
+    ax.axvline(MIN_CORRELATION, color="black", linestyle="--", linewidth=0.8)
+    ax.set_xlabel("correlation with the class most alike")
+    ax.set_title("domains" if len(values) else "domains: no source was used", loc="left")
+
+
+def _bars(ax: Axes, at: np.ndarray, values: np.ndarray, given: np.ndarray, color: str, height: float) -> None:
+    ax.barh(at, np.nan_to_num(values), color=np.where(given, color, WITHHELD), height=height)
     ax.axvline(0, color="#999999", linewidth=0.8)
     ax.spines[["top", "right"]].set_visible(False)
     low, high = ax.get_xlim()

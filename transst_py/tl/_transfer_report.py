@@ -13,11 +13,18 @@ from anndata import AnnData
 from transst_py._record import fit_record, numbers
 from transst_py._typing import SpatialDataLike
 from transst_py._validation import check_anndata
+from transst_py.label_transfer import MIN_TRUST, REGION_ROUNDS
 from transst_py.naming import UNKNOWN
 
 __all__ = ["TransferReport", "transfer_report"]
 
 SUSPICIOUS = ("source", "row", "given", "likely", "probability")
+SMOOTHING = ("feature_rounds", "label_rounds", "score", "weight")
+HIDDEN = {
+    "places": "in one place of the source at a time",
+    "sources": "in one source at a time",
+    "rows": "of a quarter of its rows at a time",
+}
 
 
 @dataclass
@@ -32,19 +39,25 @@ class TransferReport:
         `source`, `shared_genes` (how many of the target's it has), `relevance` (0 chance, 1 a neighbouring
         slice), `label_dependence` (0 labels in random order, 1 classes that do not overlap; NaN where too few
         rows can tell), `random_labels`, `used`, `label_noise` (estimated share of wrong labels; NaN where
-        nobody looked).
+        labels were not checked), `hidden_score` (adjusted Rand index of labels that were hidden and
+        predicted) and `trust` in the labels (score x relevance²); NaN where the labels were not tested.
     suspicious
         Rows whose label is more likely wrong than right: `source`, `row`, `given`, `likely`, `probability`.
     domains
         `domain`, `n_spots`, `name` (a class of the source, or "unknown"), `likely` (the class most alike),
         `correlation` of their profiles and the `lower` end of its 95 % interval; no row where no source was
         used.
+    smoothing
+        Score of every way from genes to labels where labels of the sources were hidden: `feature_rounds` and
+        `label_rounds` of averaging over neighbours, of the components and of the probabilities, mean `score`
+        (adjusted Rand index) and `weight` of its say; no row where the labels were not tested.
     """
 
     words: list[str]
     sources: pd.DataFrame
     suspicious: pd.DataFrame
     domains: pd.DataFrame
+    smoothing: pd.DataFrame
 
     def __str__(self) -> str:
         return "\n".join(f"- {sentence}" for sentence in self.words)
@@ -74,27 +87,40 @@ def transfer_report(adata: AnnData | SpatialDataLike, *, key: str = "transst") -
     if "source" not in record:
         raise KeyError(f"`key`: the fit {key!r} had no source; there is nothing to report")
     given = record["source"]
+    transfer = record["transfer"]
+    names = np.atleast_1d(given["names"]).astype(str)
     sources = pd.DataFrame(
         {
-            "source": np.atleast_1d(given["names"]).astype(str),
+            "source": names,
             "shared_genes": np.atleast_1d(np.asarray(given["shared_genes"], dtype=np.int64)),
             "relevance": numbers(given["relevance"]),
             "label_dependence": numbers(given["label_dependence"]),
             "random_labels": np.atleast_1d(np.asarray(given["random_labels"], dtype=bool)),
             "used": np.atleast_1d(np.asarray(given["used"], dtype=bool)),
             "label_noise": numbers(given["label_noise"]),
+            "hidden_score": by_source(transfer.get("hidden_scores", {}), names),
+            "trust": by_source(transfer.get("trust", {}), names),
         }
     )
     listed = given.get("suspicious", dict.fromkeys(SUSPICIOUS, ()))
     suspicious = pd.DataFrame({column: np.atleast_1d(listed[column]) for column in SUSPICIOUS})
     domains = _domains(record, adata.obs[key])
+    table = transfer.get("smoothing", dict.fromkeys(SMOOTHING, ()))
+    smoothing = pd.DataFrame({column: numbers(table[column]) for column in SMOOTHING})
+    smoothing = smoothing.astype({"feature_rounds": np.int64, "label_rounds": np.int64})
     words = [
         *_of_sources(sources, record),
         *_of_labels(sources, suspicious),
-        *_of_loadings(record["transfer"]),
+        *_of_loadings(transfer),
+        *_of_trust(transfer, sources, smoothing),
         *_of_classes(record, domains),
     ]
-    return TransferReport(words, sources, suspicious, domains)
+    return TransferReport(words, sources, suspicious, domains, smoothing)
+
+
+def by_source(values: Mapping[str, Any], names: np.ndarray) -> np.ndarray:
+    """Numbers of a record, by source, (n,); NaN for a source without."""
+    return np.array([float(values.get(name.replace("/", "|"), np.nan)) for name in names])
 
 
 def _domains(record: Mapping[str, Any], labels: pd.Series) -> pd.DataFrame:
@@ -171,6 +197,44 @@ def _of_loadings(transfer: Mapping[str, Any]) -> list[str]:
         f"Loadings: drawn to the source's with penalty {chosen:g}, which explains {gain.mean():.3f} "
         f"(+- {half:.3f}) percentage points more of held-out spots' variance than no transfer."
     ]
+
+
+def _of_trust(transfer: Mapping[str, Any], sources: pd.DataFrame, smoothing: pd.DataFrame) -> list[str]:
+    """How well hidden labels were predicted, whether that is enough, and what kind of labels they seem."""
+    if "trust" not in transfer:
+        return []
+    if smoothing.empty:
+        return ["Classes: too few labelled rows to test the labels; they are not followed."]
+    tested = sources[np.isfinite(sources["trust"])]
+    each = "; ".join(
+        f"{row['source']!r} score {row['hidden_score']:.2f}, trust {row['trust']:.2f}"
+        for _, row in tested.iterrows()
+    )
+    total, followed = float(transfer["total_trust"]), bool(transfer["follows_labels"])
+    words = [
+        f"Trust: labels hidden {HIDDEN[str(transfer['hidden'])]} were predicted from the others ({each}; "
+        f"score: adjusted Rand index, trust: score x relevance², needed: {MIN_TRUST:.2f})."
+    ]
+    if followed:
+        why = "as asked for" if total < MIN_TRUST or not np.isfinite(total) else f"with trust {total:.2f}"
+        words.append(f"Classes: every spot has the class that the sources' labels give it, {why}.")
+    else:
+        words.append(f"Classes: not followed, since a trust of {total:.2f} is too little.")
+    if str(transfer["hidden"]) != "rows":
+        words.append(_kind_of_labels(smoothing))
+    return words
+
+
+def _kind_of_labels(smoothing: pd.DataFrame) -> str:
+    best = smoothing.loc[smoothing["score"].idxmax()]
+    alone = smoothing.loc[(smoothing["feature_rounds"] == 0) & (smoothing["label_rounds"] == 0), "score"]
+    rounds = (smoothing[["feature_rounds", "label_rounds"]].sum(axis=1) * smoothing["weight"]).sum()
+    kind = "tissue regions, which neighbours share" if rounds >= REGION_ROUNDS else "single cells' types"
+    return (
+        f"Labels look like {kind}: best predicted with {best['feature_rounds']:.0f} rounds of averaging the "
+        f"expression over neighbours and {best['label_rounds']:.0f} of averaging the probabilities (score "
+        f"{best['score']:.2f}; {alone.iloc[0]:.2f} without)."
+    )
 
 
 def _of_classes(record: Mapping[str, Any], domains: pd.DataFrame) -> list[str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import platform
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
@@ -24,8 +24,10 @@ from transst_py._typing import SpatialDataLike
 from transst_py.choice import check_candidates, choice_record
 from transst_py.chunks import RowChunks
 from transst_py.genes import GENE_SELECTIONS, n_detected, select_genes, shared_genes
+from transst_py.label_transfer import LabelTransfer
 from transst_py.model import TransST
 from transst_py.normalize import NORMALIZATIONS, log_normalize, median_total, row_totals
+from transst_py.sources import Source
 from transst_py.spatial_mixture import Field, infer_from_neighbors
 from transst_py.standardize import chosen_columns
 from transst_py.tl._graph import N_NEIGHBORS, neighborhood_graph
@@ -52,7 +54,7 @@ def transst(
     source: Sources | None = None,
     *,
     source_labels: str | None = None,
-    n_domains: int | Sequence[int],
+    n_domains: int | Sequence[int] | None = None,
     n_factors: int = 15,
     encoder: str = "linear",
     encoder_options: Mapping[str, Any] | None = None,
@@ -63,6 +65,7 @@ def transst(
     normalization: str = "log",
     scaling: str = "per_dataset",
     spatial_key: str = "spatial",
+    source_spatial_key: str | None = None,
     sample_key: str | None = None,
     graph: str | sp.spmatrix | sp.sparray = "auto",
     n_neighbors: int = N_NEIGHBORS,
@@ -90,12 +93,13 @@ def transst(
 ) -> AnnData | None:
     """Find the spatial domains of a tissue, with help from labelled references.
 
-    A supervised factor model is fitted to the labelled sources, its loadings are transferred to the target
-    as far as held-out spots confirm them, and the spots' factor scores are clustered by a Gaussian mixture
-    with a Markov random field over the tissue. Where the spots lie between the classes of the sources is a
-    second description of them; the domains start from the classes, where that explains the target better,
-    and are named after those whose profile they have. Sources that are too unlike the target, or whose labels
-    have nothing to do with their expression, are not used.
+    A supervised factor model is fitted to the labelled sources; its loadings are transferred to the target
+    as far as held-out spots confirm them. If the sources' labels can be trusted (labels hidden on the sources
+    are predicted, and the target is like the sources), every spot gets the class that the labels give it:
+    regions or cell types, whichever the labels are. Otherwise the spots' factor scores are clustered by a
+    Gaussian mixture with a Markov random field over the tissue, and domains are named after the classes whose
+    profile they have. Sources that are too unlike the target, or whose labels have nothing to do with their
+    expression, are not used.
 
     Parameters
     ----------
@@ -105,15 +109,18 @@ def transst(
         opened with `backed`, zarr) or be a dask array: it is then read in chunks of rows, on the workers of a
         cluster where a `distributed.Client` is active.
     source
-        Labelled references (spots or cells; raw counts; no positions needed): one AnnData, a list, or a dict
-        by name. `None` fits the same model without transfer. The model has the genes that target and sources
-        share; where these are less than a quarter of the target's, all of the target's, those that the
-        sources lack with loadings of the target's own (not with `encoder="graph-vae"`).
+        Labelled references (spots or cells; raw counts): one AnnData, a list, or a dict by name. Positions
+        are not needed, but where there are some (see `source_spatial_key`) they teach how far neighbours
+        share labels. `None` fits the same model without transfer. The model has the genes that target and
+        sources share; where these are less than a quarter of the target's, all of the target's, those that
+        the sources lack with loadings of the target's own (not with `encoder="graph-vae"`).
     source_labels
         Column of every source's `obs` with the labels; rows whose label is missing are left out.
     n_domains
         Number of domains K, or a sequence to choose from, such as `range(2, 11)`; it should reach about
-        twice the number expected.
+        twice the number expected. `None`: the classes of the sources that are found, if these are trusted;
+        otherwise an error. With fewer domains than classes the most alike are joined; with more, the others
+        are free, and "unknown".
     n_factors
         Number of factors q.
     encoder
@@ -137,6 +144,9 @@ def transst(
         spots better; see `TransST`.
     spatial_key, sample_key
         Key of the positions in `obsm`; column of `obs` that tells samples apart (neighbours lie within one).
+        Sources that have that column are treated alike.
+    source_spatial_key
+        Key of the positions in the sources' `obsm`. `None`: `spatial_key`, in the sources that have it.
     graph
         Who is whose neighbour, always within a sample. "auto": the graph of `squidpy.gr.spatial_neighbors`
         where there is one (`uns["spatial_neighbors"]` names it), else "knn". "knn": each spot's `n_neighbors`
@@ -152,9 +162,10 @@ def transst(
     smoothness, covariance_prior, covariance_type, n_init
         Of the spatial mixture; see `SpatialGaussianMixture`.
     class_transfer
-        "never": the source gives its loadings only, as published. "auto": its classes describe the spots,
-        too, if the target bears them out, and are where the domains start, if that ends in the larger
-        likelihood. "always": the domains start from the classes (see `TransST`).
+        What is taken from the labels of the sources beside the loadings. "auto": the classes, if the trust in
+        them is at least a third (see `tl.transfer_report`); otherwise they help to describe the spots if
+        the domains found without them resemble them. "follow": the classes, whatever the trust. "always": the
+        domains start from the classes and then adapt to the target. "never": nothing, as published.
     min_autocorrelation
         Factors whose Moran's I is below this share of the largest have no part in the domains; `None` takes
         all factors, as they are.
@@ -189,9 +200,9 @@ def transst(
     `None`, or the copy; a view becomes an object of its own. Written only once everything has succeeded:
 
     - `obs[key]`: domain of every spot, categorical "1".."K" by decreasing size
-    - `obs[key + "_confidence"]`: probability of that domain given the neighbours' domains, float64
-    - `obs[key + "_class"]`, with a source: the class of the source that the spot's domain resembles,
-      categorical; "unknown" where the resemblance is not beyond doubt
+    - `obs[key + "_confidence"]`: probability of that domain, float64
+    - `obs[key + "_class"]`, with a source: the class of the spot, where the classes are followed; otherwise
+      the class that the spot's domain resembles, "unknown" where that is not beyond doubt; categorical
     - `obsm["X_" + key]`: (n, q) scores of the transferred factors, float64 (above two million spots float32);
       NaN for spots without any count. The domains are found in their spatial factors
     - `obsm[key + "_prob"]`: (n, K) probabilities of the domains, of the same type
@@ -203,9 +214,13 @@ def transst(
       `random_labels`, `used`; see `tl.transfer_report`), the estimated share of wrong labels
       (`label_noise`), and which rows bear them (`suspicious`: arrays `source`, `row`, `given`, `likely`,
       `probability` of the likely class)
-    - `uns[key]`: parameters, seed, versions, kind of graph and mean number of neighbours, penalty path,
-      names of the domains and how far they can be trusted, log-likelihoods, table
-      of the choice of K, warnings, seconds; how often expression that is not in memory was read
+    - `uns[key]["transfer"]`: what was `transferred` ("classes", "loadings", "encoder", "nothing"), whether
+      the spots follow the labels (`follows_labels`), the `trust` by source and the `hidden_scores` it comes
+      from, and the table `smoothing` of the score of every setting on hidden labels of the sources
+      (`feature_rounds`, `label_rounds`, `score`, `weight`); penalty path
+    - `uns[key]`: parameters, seed, versions, kind of graph and mean number of neighbours, names of the
+      domains and how far they can be trusted, log-likelihoods, table of the choice of K, warnings, seconds;
+      how often expression that is not in memory was read
 
     Raises
     ------
@@ -229,6 +244,8 @@ def transst(
             "`copy`: adata is backed by a file, which is not copied; results go to its slots in memory"
         )
     _check_key(adata, key_added)
+    if n_domains is None:
+        _check_no_number(source, class_transfer, encoder)
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         prepare = partial(
@@ -242,6 +259,7 @@ def transst(
             n_top_genes=n_top_genes,
             gene_selection=gene_selection,
             spatial_key=spatial_key,
+            source_spatial_key=source_spatial_key,
             sample_key=sample_key,
             graph=graph,
             n_neighbors=n_neighbors,
@@ -313,6 +331,17 @@ def _fit(model: TransST, problem: _Problem) -> None:
     model.fit(problem.X, field, problem.sources or None, problem.shared)
 
 
+def _check_no_number(source: Any, class_transfer: str, encoder: str) -> None:
+    """Refuse a fit without a number of domains where no classes can take its place."""
+    if source is None:
+        raise ValueError("`n_domains` is missing: give the number of domains; only a `source` could tell it")
+    if class_transfer not in ("auto", "follow") or encoder != "linear":
+        raise ValueError(
+            "`n_domains` is missing: give the number of domains, or leave `class_transfer`='auto' and "
+            "`encoder`='linear', with which the classes of the source may tell it"
+        )
+
+
 def _check_key(adata: AnnData, key: str) -> None:
     """Refuse to overwrite what no earlier run wrote."""
     if _is_record(adata.uns.get(key)):
@@ -341,7 +370,7 @@ class _Problem:
     `shared`.
     """
 
-    n_domains: int | list[int]
+    n_domains: int | list[int] | None
     X: Any
     graph: sp.csr_matrix
     graph_record: dict[str, Any]
@@ -349,7 +378,7 @@ class _Problem:
     measured_graph: sp.csr_matrix
     genes: pd.Index
     shared: np.ndarray
-    sources: dict[str, tuple[Any, pd.Series]]
+    sources: dict[str, Source]
 
 
 def _named_sources(source: Sources | None) -> dict[str, AnnData]:
@@ -379,11 +408,12 @@ def _prepare(
     layer: str | None,
     source_layer: str | None,
     normalization: str,
-    n_domains: int | Sequence[int],
+    n_domains: int | Sequence[int] | None,
     n_factors: int,
     n_top_genes: int | None,
     gene_selection: str,
     spatial_key: str,
+    source_spatial_key: str | None,
     sample_key: str | None,
     graph: Any,
     n_neighbors: int,
@@ -397,14 +427,20 @@ def _prepare(
     check.check_choice("gene_selection", gene_selection, GENE_SELECTIONS)
     if source_labels is not None and not sources:
         raise ValueError("`source_labels` was given without `source`")
+    places = {
+        name: _places(source, spatial_key, source_spatial_key, sample_key, name)
+        for name, source in sources.items()
+    }
     counts = _expression(adata, layer, normalization, "adata")
     check.check_whole_number("n_factors", n_factors, at_least=1)
     if n_top_genes is not None:
         check.check_whole_number("n_top_genes", n_top_genes, at_least=1)
     check.check_seed(random_state)
-    candidates = check_candidates(
-        n_domains if isinstance(n_domains, Iterable) else [n_domains], adata.n_obs, argument="n_domains"
-    )
+    several = isinstance(n_domains, Iterable)
+    candidates = [1]
+    if n_domains is not None:
+        wanted: Any = n_domains if several else [n_domains]
+        candidates = check_candidates(wanted, adata.n_obs, argument="n_domains")
     _warn_outside_tissue(adata)
     samples = None if sample_key is None else check.check_samples(adata, sample_key).cat.codes.to_numpy()
     labels = {name: _source_labels(source, source_labels, name) for name, source in sources.items()}
@@ -427,22 +463,23 @@ def _prepare(
     for name, C in source_counts.items():
         M = chosen_columns(C, sources[name].var_names.get_indexer(shared))
         raw = sources[name].raw is not None
-        labelled[name] = _looked_at(M, f"source {name!r}", counts_expected, raw, folder), labels[name]
+        rows = _looked_at(M, f"source {name!r}", counts_expected, raw, folder)
+        labelled[name] = Source(rows, labels[name], *places[name])
     measured = np.ones(adata.n_obs, dtype=bool)
     if normalization == "log":
         measured = _has_counts(X, "spots", "their domain comes from their neighbours alone")
     # Of all rows: those without counts, which are left out, detect nothing.
     detected = n_detected(X) >= min(MIN_DETECTED, int(measured.sum()))
     if labelled:
-        detected[is_shared] &= sum(n_detected(M) for M, _ in labelled.values()) >= MIN_DETECTED
+        detected[is_shared] &= sum(n_detected(one.X) for one in labelled.values()) >= MIN_DETECTED
     if normalization == "log":
         target_sum = common = median_total(X)
         if not is_shared.all():
             common = median_total(X[:, np.flatnonzero(is_shared)])
         X = log_normalize(_rows(X, measured), target_sum=target_sum)
-        labelled = {name: _normalized_source(*parts, name, common) for name, parts in labelled.items()}
+        labelled = {name: _normalized_source(one, name, common) for name, one in labelled.items()}
     measured_graph = _rows(neighbors, measured, both=True)
-    expression = [M for M, _ in labelled.values()] if is_shared.all() else []
+    expression = [one.X for one in labelled.values()] if is_shared.all() else []
     chosen = select_genes(
         X, measured_graph, detected, n_top_genes, by=gene_selection, sources=expression, first=is_shared
     )
@@ -452,7 +489,7 @@ def _prepare(
         _warn_of_few_genes(len(shared), adata.n_vars, len(chosen) - len(shared_chosen))
     _check_size(X.shape[0], len(shared_chosen), max(candidates), n_factors)
     return _Problem(
-        n_domains=candidates if isinstance(n_domains, Iterable) else candidates[0],
+        n_domains=candidates if several else None if n_domains is None else candidates[0],
         X=chosen_columns(X, chosen),
         graph=neighbors,
         graph_record=graph_record,
@@ -460,7 +497,7 @@ def _prepare(
         measured_graph=measured_graph,
         genes=genes[chosen],
         shared=shared_chosen,
-        sources={name: (chosen_columns(M, of_sources), y) for name, (M, y) in labelled.items()},
+        sources={name: replace(one, X=chosen_columns(one.X, of_sources)) for name, one in labelled.items()},
     )
 
 
@@ -535,9 +572,33 @@ def _has_counts(X: Any, rows: str, consequence: str) -> np.ndarray:
     return found
 
 
-def _normalized_source(X: Any, labels: pd.Series, name: str, target_sum: float) -> tuple[Any, pd.Series]:
-    found = _has_counts(X, f"rows of source {name!r}", "they are left out")
-    return log_normalize(_rows(X, found), target_sum=target_sum), labels[found]
+def _normalized_source(source: Source, name: str, target_sum: float) -> Source:
+    """Log-normalise the rows that have counts, and leave out the others."""
+    found = _has_counts(source.X, f"rows of source {name!r}", "they are left out")
+    return Source(
+        log_normalize(_rows(source.X, found), target_sum=target_sum),
+        source.labels[found],
+        None if source.positions is None else source.positions[found],
+        None if source.samples is None else source.samples[found],
+    )
+
+
+def _places(
+    source: AnnData, spatial_key: str, source_spatial_key: str | None, sample_key: str | None, name: str
+) -> tuple[np.ndarray | None, np.ndarray | None]:
+    """Positions and samples of the rows of a source, where it has some."""
+    key = spatial_key if source_spatial_key is None else source_spatial_key
+    if key not in source.obsm:
+        if source_spatial_key is None:
+            return None, None
+        raise KeyError(
+            f"`source_spatial_key`: source {name!r} has no obsm[{key!r}]; it has "
+            f"{check.list_some(list(source.obsm)) or 'no entries'}; leave it out if there are no positions"
+        )
+    samples = None
+    if sample_key is not None and sample_key in source.obs:
+        samples = source.obs[sample_key].astype("category").cat.codes.to_numpy()
+    return np.asarray(source.obsm[key], dtype=np.float64), samples
 
 
 def _expression(adata: Any, layer: str | None, normalization: str, what: str) -> Any:
@@ -561,7 +622,7 @@ def _write(adata: AnnData, model: TransST, problem: _Problem, key: str, record: 
         embedding = np.full((adata.n_obs, model.n_factors), np.nan, dtype=embedding.dtype)
         embedding[problem.measured] = model.embedding_
     probabilities = infer_from_neighbors(
-        problem.graph, model.responsibilities_, problem.measured, model.mixture_.smoothness_
+        problem.graph, model.responsibilities_, problem.measured, model.smoothness_
     )
     labels = probabilities.argmax(axis=1)
     labels[problem.measured] = model.labels_
@@ -569,8 +630,11 @@ def _write(adata: AnnData, model: TransST, problem: _Problem, key: str, record: 
 
     adata.obs[key] = pd.Categorical.from_codes(labels, categories=names)
     adata.obs[f"{key}_confidence"] = probabilities[np.arange(adata.n_obs), labels]
-    if model.domain_names_ is not None:
-        adata.obs[f"{key}_class"] = pd.Categorical(model.domain_names_["name"].to_numpy()[labels])
+    if model.spot_classes_ is not None and model.domain_names_ is not None:
+        # A spot without counts has its domain's.
+        classes = model.domain_names_["name"].to_numpy(dtype=object)[labels]
+        classes[problem.measured] = model.spot_classes_
+        adata.obs[f"{key}_class"] = pd.Categorical(classes)
     elif f"{key}_class" in adata.obs:  # of an earlier run with a source
         del adata.obs[f"{key}_class"]
     adata.obsm[f"X_{key}"] = embedding
@@ -598,15 +662,11 @@ def _record(
         "genes": problem.genes.to_numpy(dtype=str).astype(object),
         "graph": problem.graph_record,
         "transfer": _transfer_record(model),
-        "mixture": {
-            "smoothness": model.mixture_.smoothness_,
-            "log_likelihoods": np.asarray(model.mixture_.lower_bounds_),
-            "converged": model.mixture_.converged_,
-        },
+        "mixture": _mixture_record(model),
         "warnings": np.asarray(messages, dtype=object),
         "seconds": seconds,
     }
-    expression = {"target": problem.X} | {name: M for name, (M, _) in problem.sources.items()}
+    expression = {"target": problem.X} | {name: one.X for name, one in problem.sources.items()}
     passes = {name: M.store.reads for name, M in expression.items() if isinstance(M, RowChunks)}
     if passes:
         record["passes"] = passes
@@ -623,6 +683,16 @@ def _record(
     if model.domain_names_ is not None:
         record["names"] = {column: values.to_numpy() for column, values in model.domain_names_.items()}
     return record
+
+
+def _mixture_record(model: TransST) -> dict[str, Any]:
+    """The spatial mixture; of spots that follow the sources' labels only how smooth these are."""
+    mixture = model.mixture_
+    return {
+        "smoothness": model.smoothness_,
+        "log_likelihoods": np.asarray([] if mixture is None else mixture.lower_bounds_, dtype=np.float64),
+        "converged": mixture is None or mixture.converged_,
+    }
 
 
 def _wide_sources(has: dict[str, np.ndarray]) -> list[str]:
@@ -676,10 +746,10 @@ def _selection(
     }
 
 
-def _suspicious(found: dict[str, pd.DataFrame], sources: dict[str, tuple[Any, pd.Series]]) -> dict[str, Any]:
+def _suspicious(found: dict[str, pd.DataFrame], sources: dict[str, Source]) -> dict[str, Any]:
     """Suspicious rows of all sources, rows by their names, as arrays of equal length."""
     table = pd.concat(
-        table.assign(source=name, row=sources[name][1].index[table["row"]].astype(str))
+        table.assign(source=name, row=sources[name].labels.index[table["row"]].astype(str))
         for name, table in found.items()
     )
     texts = {k: table[k].to_numpy(dtype=str).astype(object) for k in ("source", "row", "given", "likely")}
@@ -691,6 +761,8 @@ def _transfer_record(model: TransST) -> dict[str, Any]:
     record: dict[str, Any] = {
         "encoder": model.encoder,
         "transferred": model.transferred_,
+        "follows_labels": model.follows_labels_,
+        **_labels_record(model.label_transfer_),
         "scaling_errors": model.scaling_errors_,
         "class_shrinkage": model.class_shrinkage_,
         "class_support": model.class_support_,
@@ -705,6 +777,22 @@ def _transfer_record(model: TransST) -> dict[str, Any]:
         "cv_penalties": model.transfer_.cv_penalties_,
         "cv_errors": model.transfer_.cv_errors_,
         "cv_standard_errors": model.transfer_.cv_standard_errors_,
+    }
+
+
+def _labels_record(transfer: LabelTransfer | None) -> dict[str, Any]:
+    """What the sources tell of their own labels: score of every setting, and the trust by source.
+
+    A slash in a name would make a folder of an h5ad file.
+    """
+    if transfer is None:
+        return {}
+    return {
+        "hidden": transfer.hidden,
+        "hidden_scores": {str(name).replace("/", "|"): score for name, score in transfer.scores.items()},
+        "trust": {str(name).replace("/", "|"): trust for name, trust in transfer.trust.items()},
+        "total_trust": transfer.total_trust,
+        "smoothing": {column: values.to_numpy() for column, values in transfer.smoothing.items()},
     }
 
 

@@ -1,0 +1,541 @@
+"""Label transfer: every spot gets the class that the labels of trusted sources give it.
+
+A discriminant on principal components of target and sources is taught by the sources' labels. How much to
+average over neighbours, before it (the components) and after it (the probabilities), is learnt on the
+sources: the labels of places of a single source, or of whole sources of several, are hidden and predicted.
+Cell types are predicted best without averaging, tissue regions with much. Settings of about the same score
+have about the same say. Sources without positions tell nothing of neighbours: there a Potts field, as smooth
+as the target's own labels, takes the place of averaging. The classes' means move as far as the target's spots
+ask for.
+
+The score on hidden labels says how well the labels can be predicted at all, the relevance how much the source
+is like the target. Neither is enough alone: labels of a tumour are predicted well within one patient, and not
+at all in the next. The product, score x relevance², is the trust.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Self
+
+import numpy as np
+import pandas as pd
+import scipy.sparse as sp
+from sklearn.cluster import KMeans
+from sklearn.metrics import adjusted_rand_score
+
+from transst_py.discriminant import Discriminant, Moments
+from transst_py.eigen import approximate_eigenvectors
+from transst_py.graph import averaged
+from transst_py.naming import UNKNOWN
+from transst_py.source_model import Scatter
+from transst_py.spatial_mixture import Field, posterior, smoothness_of
+from transst_py.standardize import StandardizedMatrix
+
+__all__ = ["MIN_TRUST", "REGION_ROUNDS", "LabelTransfer", "LabelledScores", "label_components"]
+
+N_COMPONENTS = 40
+FEATURE_ROUNDS = (0, 1, 2, 4, 8, 16)
+LABEL_ROUNDS = (0, 1, 2, 4)
+# Of the covariance within classes. Between .1 and .4 nothing changes by more than .01 (ARI).
+SHRINKAGE = 0.2
+# A setting whose score is lower by this much has a say of 1/e.
+_SCORE_SCALE = 0.02
+_MIN_WEIGHT = 0.01
+# Matched tissues have a trust of .45 and more, other patients' tumours and single cells of .22 and less
+# (benchmarks/results/trust.csv).
+MIN_TRUST = 1 / 3
+# A source of this relevance or less cannot be trusted, whatever its score: it teaches only if no other does.
+_MIN_RELEVANCE = MIN_TRUST**0.5
+# Labels of regions are predicted best with so many rounds of averaging and more, cell types with less.
+REGION_ROUNDS = 2
+N_PLACES = 4
+# Fewer rows in a hidden part tell nothing; more are not needed.
+_MIN_ROWS = 10
+_MAX_ROWS = 5000
+# Adaptation to the target: a mean of the source is worth so many times the spots of an average class.
+_PRIOR_WORTH = 2.0
+_ADAPTATIONS = 3
+_FREE_ADAPTATIONS = 10
+_OWN_ROUNDS = 3
+_DISCRIMINANT = ("means", "covariance", "log_priors")
+_FIELD_ROUNDS = 10
+
+
+@dataclass
+class LabelledScores:
+    """Labelled rows of one source.
+
+    Attributes
+    ----------
+    scores
+        (n, c) on the components that all sources and the target share.
+    codes
+        (n,) class of each row.
+    believed
+        (n,) bool, rows whose label is believed; the others are neighbours only.
+    relevance
+        Of the source for the target.
+    graph
+        (n, n) neighbourhood graph, and
+    positions
+        (n, 2) or (n, 3), of rows that have a place; else `None`.
+    """
+
+    scores: np.ndarray
+    codes: np.ndarray
+    believed: np.ndarray
+    relevance: float
+    graph: sp.csr_matrix | None = None
+    positions: np.ndarray | None = None
+
+
+def label_components(
+    sample: StandardizedMatrix, n_spots: int, scatters: Sequence[Scatter], seed: int
+) -> np.ndarray:
+    """Leading axes (p, c) of the rows of all data sets together.
+
+    Parameters
+    ----------
+    sample
+        (m, p) spots of the target, which stand for its `n_spots`.
+    scatters
+        Sum of x x' of every source, (p, p).
+    seed
+        Of the eigen solver.
+    """
+    p = sample.shape[1]
+    of_target = Scatter.from_rows(sample, np.zeros(p)).times(n_spots / sample.shape[0])
+    return approximate_eigenvectors(sum(scatters, start=of_target), min(N_COMPONENTS, p - 1), seed)
+
+
+@dataclass
+class FittedSetting:
+    """One way from components to labels: rounds of averaging before and after, its say, its discriminant."""
+
+    feature_rounds: int
+    label_rounds: int
+    weight: float
+    discriminant: Discriminant
+
+    def posteriors(self, F: np.ndarray, graph: sp.csr_matrix) -> np.ndarray:
+        """Probabilities of the classes, (n, L), for averaged components F (n, c)."""
+        return averaged(graph, self.discriminant.posteriors(F), self.label_rounds)
+
+    def adapt(self, F: np.ndarray, graph: sp.csr_matrix, prior_rows: Any, n_times: int) -> None:
+        """Move the class means to the target's spots."""
+        start = self.discriminant
+        for _ in range(n_times):
+            self.discriminant = start.adapted(F, self.posteriors(F, graph), prior_rows)
+
+
+class LabelTransfer:
+    """Classes of the sources for every spot of a target, and how far to trust them.
+
+    Attributes
+    ----------
+    classes : ndarray (L,)
+        Names of the classes.
+    components : ndarray (p, c)
+        From standardised genes to the components.
+    smoothing : DataFrame
+        For every setting `feature_rounds` and `label_rounds` of averaging, the `score` (mean adjusted Rand
+        index on hidden parts of the sources) and the `weight` of its say.
+    scores, trust : dict
+        By source, the best setting's score where its labels were hidden, and score x relevance².
+    hidden : str
+        What was hidden: "places", "sources", or "rows" of a source without positions.
+    settings : list of FittedSetting
+        Those with a say, the best first; adapted to the target once `fit` was called.
+    placed : bool
+        Whether the sources that teach have positions.
+    smoothness : float or None
+        Of a Potts field over the target's labels, if they have none.
+    own : FittedSetting or None
+        How the target's own factors give the classes, where the sources lack genes of the target.
+    kept : ndarray (k,)
+        Classes, as positions in `classes` (beyond them: free ones), that some spot has.
+    domain_of : ndarray (k,)
+        Domain of each of these.
+    """
+
+    own: FittedSetting | None = None
+    smoothness: float | None = None
+
+    def __init__(self, classes: np.ndarray, components: np.ndarray) -> None:
+        self.classes = classes
+        self.components = components
+
+    def learn(self, sources: Mapping[Any, LabelledScores], seed: int) -> Self:
+        """Choose the settings on hidden parts of the sources, and teach them by all rows."""
+        teaching = teachers(sources)
+        self.placed = all(S.graph is not None for S in teaching.values())
+        self.hidden, table = hidden_scores(teaching, len(self.classes), seed)
+        others = {name: S for name, S in sources.items() if name not in teaching}
+        self.smoothing = weighted(table)
+        best = self.smoothing["score"].idxmax() if len(table) else None
+        self.scores = {name: float(table.loc[best, name]) if best else np.nan for name in teaching}
+        self.settings = self._taught(list(teaching.values()))
+        self.scores |= {name: self._score(S) for name, S in others.items()}
+        self.scores = {name: self.scores[name] for name in sources}
+        self.trust = {name: max(self.scores[name], 0.0) * S.relevance**2 for name, S in sources.items()}
+        self._teaching = list(teaching)
+        return self
+
+    @property
+    def trusted(self) -> bool:
+        """Whether the target should follow the labels."""
+        return self.total_trust >= MIN_TRUST
+
+    @property
+    def total_trust(self) -> float:
+        """Mean trust of the sources that teach; NaN where their labels could not be tested."""
+        return float(np.mean([self.trust[name] for name in self._teaching]))
+
+    def fit(
+        self,
+        Z: np.ndarray,
+        field: Field,
+        n_domains: int | None = None,
+        factors: np.ndarray | None = None,
+    ) -> np.ndarray:
+        """Adapt the classes to the spots, and find which of them make up the domains.
+
+        Parameters
+        ----------
+        Z
+            (n, c) components of the spots.
+        field
+            Neighbourhood graph of the spots.
+        n_domains
+            Number of domains K. With fewer than the classes that are found, the most alike are joined; with
+            more than the sources have, the others are free, and start from spots that fit no class. `None`:
+            the classes that are found.
+        factors
+            (n, q) scores of the spots on all genes, where the sources lack some: what the sources' genes tell
+            of the classes then teaches a discriminant on these, and both together decide.
+
+        Returns
+        -------
+        Probabilities of the classes that are found, (n, k), rows of sum 1; `kept` says which each column is.
+        """
+        graph = field.graph
+        n_free = max(0, (n_domains or 0) - len(self.classes))
+        prior_rows = np.full(len(self.classes), _PRIOR_WORTH * len(Z) / len(self.classes))
+        best = self.settings[0]
+        free = np.zeros((len(Z), 0))
+        if n_free:
+            F = averaged(graph, Z, best.feature_rounds)
+            free = unlike_any(best, F, graph, prior_rows, n_free)
+        P = np.zeros((len(Z), len(self.classes) + n_free), dtype=Z.dtype)
+        for setting, F in self._features(Z, graph):
+            if n_free:
+                setting.discriminant = with_free_classes(setting.discriminant, F, free)
+            prior = np.concatenate([prior_rows, np.zeros(n_free)])
+            setting.adapt(F, graph, prior, _FREE_ADAPTATIONS if n_free else _ADAPTATIONS)
+            P += setting.weight * setting.posteriors(F, graph)
+        if factors is not None:
+            P = self._learn_own(P, factors, graph)
+        if not self.placed:
+            P = self._in_field(P, field)
+        P, self.kept = found_classes(P)
+        self.domain_of = self._joined(np.bincount(P.argmax(axis=1)), n_domains)
+        return P
+
+    def predict(self, Z: np.ndarray, field: Field, factors: np.ndarray) -> np.ndarray:
+        """Probabilities of the found classes for spots of another slice, (n, k)."""
+        graph = field.graph
+        P = np.zeros((len(Z), len(self.settings[0].discriminant.means)))
+        for setting, F in self._features(Z, graph):
+            P += setting.weight * setting.posteriors(F, graph)
+        if self.own is not None:
+            P *= self.own.posteriors(averaged(graph, factors, self.own.feature_rounds), graph)
+        P = normalized(P[:, self.kept])
+        return P if self.smoothness is None else self._in_field(P, field)
+
+    def domains(self, P: np.ndarray) -> np.ndarray:
+        """Probabilities of the domains, (n, K), for those of the classes (n, k)."""
+        totals = np.zeros((len(P), self.domain_of.max() + 1), dtype=P.dtype)
+        for column, domain in enumerate(self.domain_of):
+            totals[:, domain] += P[:, column]
+        return totals
+
+    def names(self) -> list[list[str]]:
+        """Classes of every domain; none of a free one."""
+        names: list[list[str]] = [[] for _ in range(self.domain_of.max() + 1)]
+        for k, domain in zip(self.kept, self.domain_of, strict=True):
+            names[domain] += [str(self.classes[k])] if k < len(self.classes) else []
+        return names
+
+    def classes_of(self, P: np.ndarray, domains: np.ndarray) -> np.ndarray:
+        """Name of the likeliest class of every spot within its domain (n,); `UNKNOWN` in a free one."""
+        names = np.array([str(name) for name in self.classes] + [UNKNOWN], dtype=object)
+        within = np.where(self.domain_of == domains[:, None], P, -1.0).argmax(axis=1)
+        return np.asarray(names[np.minimum(self.kept[within], len(self.classes))])
+
+    def reorder(self, order: np.ndarray) -> None:
+        """Number the domains anew: the k-th becomes what was `order[k]`."""
+        self.domain_of = np.argsort(order)[self.domain_of]
+
+    def _joined(self, sizes: np.ndarray, n_domains: int | None) -> np.ndarray:
+        """Domain of every found class, of so many spots (k,), joining the most alike (Ward 1963)."""
+        discriminant = self.settings[0].discriminant
+        factor = np.linalg.inv(np.linalg.cholesky(discriminant.covariance))
+        means, sizes = discriminant.means[self.kept] @ factor.T, sizes.astype(np.float64)
+        domain_of = np.arange(len(self.kept))
+        while n_domains is not None and len(sizes) > n_domains:
+            squares = np.sum((means[:, None] - means[None]) ** 2, axis=2)
+            cost = squares * np.outer(sizes, sizes) / np.add.outer(sizes, sizes)
+            cost[np.tril_indices(len(sizes))] = np.inf
+            a, b = np.unravel_index(cost.argmin(), cost.shape)
+            total = sizes[a] + sizes[b]
+            means[a] = (sizes[a] * means[a] + sizes[b] * means[b]) / total
+            sizes[a] = total
+            means, sizes = np.delete(means, b, axis=0), np.delete(sizes, b)
+            domain_of = np.where(domain_of == b, a, domain_of - (domain_of > b))
+        return domain_of
+
+    def _learn_own(self, P: np.ndarray, factors: np.ndarray, graph: sp.csr_matrix) -> np.ndarray:
+        """Learn the classes on the target's own factors, from what the sources' genes tell of them."""
+        best = self.settings[0]
+        F, R = averaged(graph, factors, best.feature_rounds), P
+        for _ in range(_OWN_ROUNDS):
+            discriminant = Discriminant.fit(Moments.soft(F, R), SHRINKAGE)
+            self.own = FittedSetting(best.feature_rounds, best.label_rounds, 1.0, discriminant)
+            R = normalized(P * self.own.posteriors(F, graph))
+        return R
+
+    def _features(self, Z: np.ndarray, graph: sp.csr_matrix) -> Iterator[tuple[FittedSetting, np.ndarray]]:
+        """Settings with the components averaged for them; rounds are added up."""
+        done, F = 0, Z
+        for setting in sorted(self.settings, key=lambda one: one.feature_rounds):
+            F = averaged(graph, F, setting.feature_rounds - done)
+            done = setting.feature_rounds
+            yield setting, F
+
+    def _taught(self, sources: Sequence[LabelledScores]) -> list[FittedSetting]:
+        """Settings that have a say, with discriminants of all believed rows."""
+        chosen = self.smoothing[self.smoothing["weight"] > 0].sort_values("weight", ascending=False)
+        taught = {}
+        features = [S.scores for S in sources]
+        done = 0
+        for r in sorted(set(chosen["feature_rounds"])):
+            features = [_averaged(S, F, r - done) for S, F in zip(sources, features, strict=True)]
+            done = r
+            moments = [
+                Moments.of(F[S.believed], S.codes[S.believed], len(self.classes))
+                for S, F in zip(sources, features, strict=True)
+            ]
+            taught[r] = Discriminant.fit(sum(moments[1:], start=moments[0]), SHRINKAGE)
+        return [
+            FittedSetting(int(r), int(v), float(w), taught[r])
+            for r, v, w in chosen[["feature_rounds", "label_rounds", "weight"]].itertuples(index=False)
+        ]
+
+    def _score(self, S: LabelledScores) -> float:
+        """Score of the best setting on a source that has not taught."""
+        if not self.settings:
+            return np.nan
+        best = self.settings[0]
+        P = best.discriminant.posteriors(_averaged(S, S.scores, best.feature_rounds))
+        found = _averaged(S, P, best.label_rounds).argmax(axis=1)
+        return float(adjusted_rand_score(S.codes[S.believed], found[S.believed]))
+
+    def _in_field(self, P: np.ndarray, field: Field) -> np.ndarray:
+        """Probabilities under a Potts field of the domains, where no source could tell how smooth they are.
+
+        Its smoothness is what the target's own labels have (see `SpatialGaussianMixture`): little for cell
+        types, much for regions.
+        """
+        energies = -np.log(np.maximum(P, np.finfo(P.dtype).tiny))
+        labels = P.argmax(axis=1)
+        if self.smoothness is not None:
+            return posterior_of(
+                field, energies, field.icm(labels, energies, self.smoothness), self.smoothness
+            )
+        smoothness = 0.0
+        for _ in range(_FIELD_ROUNDS):
+            smoothness = smoothness_of(field, labels)
+            moved = field.icm(labels, energies, smoothness)
+            if np.array_equal(moved, labels):
+                break
+            labels = moved
+        self.smoothness = smoothness
+        return posterior_of(field, energies, labels, smoothness)
+
+    def arrays(self) -> dict[str, np.ndarray]:
+        """Everything that `predict` needs, in named arrays, for a file."""
+        fitted = self.settings if self.own is None else [*self.settings, self.own]
+        return {
+            "labels.classes": self.classes.astype(str),
+            "labels.components": self.components,
+            "labels.kept": self.kept,
+            "labels.domain_of": self.domain_of,
+            "labels.own": np.array(self.own is not None),
+            "labels.smoothness": np.array(np.nan if self.smoothness is None else self.smoothness),
+            "labels.rounds": np.array([(s.feature_rounds, s.label_rounds) for s in fitted]),
+            "labels.weights": np.array([s.weight for s in fitted]),
+            **{
+                f"labels.{k}.{part}": getattr(one.discriminant, part)
+                for k, one in enumerate(fitted)
+                for part in _DISCRIMINANT
+            },
+        }
+
+    @classmethod
+    def from_arrays(cls, arrays: Mapping[str, Any]) -> Self | None:
+        """Read what `arrays` gave; `None` where there are none."""
+        if "labels.kept" not in arrays:
+            return None
+        read = cls(arrays["labels.classes"], arrays["labels.components"])
+        read.kept, read.domain_of = arrays["labels.kept"], arrays["labels.domain_of"]
+        rounds = zip(arrays["labels.rounds"], arrays["labels.weights"], strict=True)
+        read.settings = [
+            FittedSetting(
+                int(r),
+                int(v),
+                float(weight),
+                Discriminant(*(arrays[f"labels.{k}.{part}"] for part in _DISCRIMINANT)),
+            )
+            for k, ((r, v), weight) in enumerate(rounds)
+        ]
+        if np.isfinite(arrays["labels.smoothness"]):
+            read.smoothness = float(arrays["labels.smoothness"])
+        if arrays["labels.own"]:
+            read.own = read.settings.pop()
+        return read
+
+
+def teachers(sources: Mapping[Any, LabelledScores]) -> dict[Any, LabelledScores]:
+    """Sources that teach: those relevant enough to be trusted, with positions if any of them has some."""
+    relevant = {name: S for name, S in sources.items() if S.relevance > _MIN_RELEVANCE} or dict(sources)
+    placed = {name: S for name, S in relevant.items() if S.graph is not None}
+    return placed or relevant
+
+
+def hidden_scores(
+    sources: Mapping[Any, LabelledScores], n_classes: int, seed: int
+) -> tuple[str, pd.DataFrame]:
+    """Score every setting where labels were hidden.
+
+    Returns
+    -------
+    What was hidden ("places", "sources" or "rows"); and adjusted Rand indices, a row for each pair of rounds,
+    of the components and of the probabilities, a column for each source; no row where too few rows can tell.
+    """
+    several = len(sources) > 1
+    sampled = [_sample(S, several, seed) for S in sources.values()]
+    placed = sampled[0][0].graph is not None
+    hidden = "sources" if several else "places" if placed else "rows"
+    pairs = [(r, v) for r in FEATURE_ROUNDS for v in LABEL_ROUNDS] if placed else [(0, 0)]
+    index = pd.MultiIndex.from_tuples(pairs, names=["feature_rounds", "label_rounds"])
+    tests = [(s, rows) for s, (_, parts) in enumerate(sampled) for rows in parts if rows.sum() >= _MIN_ROWS]
+    if len(tests) < 2:
+        return hidden, pd.DataFrame(columns=list(sources), index=index[:0], dtype=np.float64)
+    found = pd.DataFrame(0.0, index=index, columns=range(len(tests)))
+    features, done = [S.scores for S, _ in sampled], 0
+    for r in dict.fromkeys(r for r, _ in pairs):
+        features = [_averaged(S, F, r - done) for (S, _), F in zip(sampled, features, strict=True)]
+        done = r
+        everything = [
+            Moments.of(F[S.believed], S.codes[S.believed], n_classes)
+            for (S, _), F in zip(sampled, features, strict=True)
+        ]
+        total = sum(everything[1:], start=everything[0])
+        for t, (s, rows) in enumerate(tests):
+            S, F = sampled[s][0], features[s]
+            others = total - Moments.of(F[rows], S.codes[rows], n_classes)
+            P, done_labels = Discriminant.fit(others, SHRINKAGE).posteriors(F), 0
+            for v in [v for of_r, v in pairs if of_r == r]:
+                P = _averaged(S, P, v - done_labels)
+                done_labels = v
+                found.loc[(r, v), t] = adjusted_rand_score(S.codes[rows], P[rows].argmax(axis=1))
+    by_source = found.T.groupby(np.array([s for s, _ in tests])).mean().T
+    by_source.columns = [list(sources)[s] for s in by_source.columns]
+    return hidden, by_source.reindex(columns=list(sources))
+
+
+def weighted(scores: pd.DataFrame) -> pd.DataFrame:
+    """Mean score of every setting, and the weight of its say."""
+    table = scores.mean(axis=1).rename("score").reset_index()
+    weight = np.exp((table["score"] - table["score"].max()) / _SCORE_SCALE)
+    weight = (weight / weight.sum()).where(weight / weight.sum() >= _MIN_WEIGHT, 0.0)
+    return table.assign(weight=weight / weight.sum()).set_index(scores.index, drop=False)
+
+
+def unlike_any(
+    setting: FittedSetting, F: np.ndarray, graph: sp.csr_matrix, prior_rows: np.ndarray, n_free: int
+) -> np.ndarray:
+    """Spots that are least like any class of the source, in groups: indicator (n, n_free)."""
+    known = FittedSetting(setting.feature_rounds, setting.label_rounds, 1.0, setting.discriminant)
+    known.adapt(F, graph, prior_rows, _ADAPTATIONS)
+    distance = averaged(graph, known.discriminant.distances(F)[:, None], 2).ravel()
+    n_spots = max(len(F) * n_free // (2 * (len(prior_rows) + n_free)), n_free)
+    far = np.argsort(-distance, kind="stable")[:n_spots]
+    groups = np.zeros(n_spots, dtype=int)
+    if n_free > 1:
+        groups = KMeans(n_free, n_init=5, random_state=0).fit_predict(F[far])
+    indicator = np.zeros((len(F), n_free))
+    indicator[far, groups] = 1.0
+    return indicator
+
+
+def with_free_classes(discriminant: Discriminant, F: np.ndarray, members: np.ndarray) -> Discriminant:
+    """Add a class for each group of spots, indicator (n, e), at its mean."""
+    means = (members.T @ F) / np.maximum(members.sum(axis=0), 1.0)[:, None]
+    return discriminant.with_classes(means, float(members.sum() / len(F)))
+
+
+def found_classes(P: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Probabilities (n, k) of the classes that are the likeliest of some spot, and which they are (k,)."""
+    kept = np.unique(P.argmax(axis=1))
+    return normalized(P[:, kept]), kept
+
+
+def normalized(P: np.ndarray) -> np.ndarray:
+    """Rows of sum 1; a row of zeros becomes uniform."""
+    total = P.sum(axis=1, keepdims=True)
+    return np.asarray(np.where(total > 0, P / np.where(total > 0, total, 1.0), 1.0 / P.shape[1]))
+
+
+def posterior_of(field: Field, energies: np.ndarray, labels: np.ndarray, smoothness: float) -> np.ndarray:
+    """Probabilities (n, K) given energies (n, K) and the labels of the neighbours."""
+    disagreement = field.disagreement(labels, energies.shape[1])
+    return posterior(energies.copy(), disagreement, smoothness)[0]
+
+
+def _averaged(S: LabelledScores, F: np.ndarray, rounds: int) -> np.ndarray:
+    return F if S.graph is None else averaged(S.graph, F, rounds)
+
+
+def _sample(S: LabelledScores, whole: bool, seed: int) -> tuple[LabelledScores, list[np.ndarray]]:
+    """Rows that are enough to score settings by, and their parts to hide, as (n,) bool masks.
+
+    All rows of one place of a large source would take long; those nearest to its centre are connected, too.
+    """
+    n, rng = len(S.codes), np.random.default_rng(seed)
+    if S.positions is None:
+        chosen = np.sort(rng.permutation(n)[: N_PLACES * _MAX_ROWS])
+        place = rng.permutation(len(chosen)) % N_PLACES
+    else:
+        some = rng.permutation(n)[: N_PLACES * _MAX_ROWS]
+        centres = KMeans(min(N_PLACES, n), n_init=3, random_state=seed).fit(S.positions[some])
+        place, distance = centres.predict(S.positions), centres.transform(S.positions).min(axis=1)
+        near = [
+            np.flatnonzero(place == k)[np.argsort(distance[place == k], kind="stable")[:_MAX_ROWS]]
+            for k in range(place.max() + 1)
+        ]
+        chosen = np.sort(np.concatenate(near))
+        place = place[chosen]
+    part = LabelledScores(
+        S.scores[chosen],
+        S.codes[chosen],
+        S.believed[chosen],
+        S.relevance,
+        None if S.graph is None else S.graph[chosen][:, chosen],
+        None if S.positions is None else S.positions[chosen],
+    )
+    if whole:
+        return part, [part.believed]
+    return part, [(place == k) & part.believed for k in range(place.max() + 1)]
