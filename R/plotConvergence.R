@@ -1,7 +1,7 @@
 #' Picture of the convergence of a fit
 #'
 #' Draws the log-likelihood after every iteration: of the source model, where there is a source, and of the
-#' spatial mixture.
+#' spatial mixture, unless the spots follow the labels of the source.
 #'
 #' @inheritParams plotTransfer
 #' @param x An object with domains, as [transst()] returns it.
@@ -19,9 +19,9 @@ NULL
 
 .plotConvergence <- function(x, name = "transst") {
     record <- .recordOf(x, name)
-    # sources that no model was fitted to have no curve
+    # no curve of sources that no model was fitted to, nor of a mixture where the spots follow the labels
     fits <- Filter(
-        \(fit) !is.null(fit$log_likelihoods), list("source model" = record$source, mixture = record$mixture)
+        \(fit) length(fit$log_likelihoods), list("source model" = record$source, mixture = record$mixture)
     )
     frame <- do.call(rbind, unname(Map(.iterations, names(fits), fits)))
     frame$panel <- factor(frame$panel, levels = unique(frame$panel))

@@ -1,15 +1,20 @@
-#' Picture of the choice of the transfer penalty
+#' Pictures of what a transfer was decided from
 #'
-#' Draws the cross-validated error of every penalty. The penalty says how strongly the loadings are held to
-#' those of the source: 0 is no transfer, infinity takes the source's loadings as they are.
+#' `"penalty"`: the cross-validated error of every penalty. The penalty says how strongly the loadings are
+#' held to those of the source: 0 is no transfer, infinity takes the source's loadings as they are.
+#' `"smoothing"`: how well hidden labels of the sources are predicted after so many rounds of averaging over
+#' neighbours. `"trust"`: relevance of every source and trust in its labels; from 0.35 on the spots follow
+#' them.
 #'
 #' @param x An object with domains found by [transst()] with a `source`.
+#' @param what What to draw.
 #' @param name Name of the results of [transst()].
 #' @param ... The arguments above.
 #'
-#' @return A ggplot object: the share of the variance of held-out spots that the factors do not explain (mean
-#'   over the folds), with bars of one standard error of its difference from the best, and the chosen
-#'   penalty.
+#' @return A ggplot object. `"penalty"`: the share of the variance of held-out spots that the factors do not
+#'   explain (mean over the folds), with bars of one standard error of its difference from the best, and the
+#'   chosen penalty. `"smoothing"`: the adjusted Rand index for every pair of rounds; those with a say are
+#'   outlined. `"trust"`: bars for each source.
 #'
 #' @seealso [transst()]
 #'
@@ -17,11 +22,79 @@
 #' tissue <- simulateTissue(seed = 1)
 #' spe <- transst(tissue$target, tissue$source, "label", nDomains = 4, nFactors = 5)
 #' plotTransfer(spe)
+#' plotTransfer(spe, "smoothing")
 #' @name plotTransfer
 NULL
 
-.plotTransfer <- function(x, name = "transst") {
-    transfer <- .recordOf(x, name)$transfer
+.plotTransfer <- function(x, what = c("penalty", "smoothing", "trust"), name = "transst") {
+    what <- match.arg(what)
+    record <- .recordOf(x, name)
+    switch(what,
+        penalty = .plotPenalties(record$transfer), smoothing = .plotSmoothing(record$transfer),
+        trust = .plotTrust(record)
+    )
+}
+
+.plotSmoothing <- function(transfer) {
+    table <- as.data.frame(lapply(transfer$smoothing, .numbers))
+    if (nrow(table) < 2L) {
+        .stop(
+            "`what` = \"smoothing\": no source with positions has had its labels tested; see ",
+            "transferReport(x)"
+        )
+    }
+    rounds <- function(values) factor(values, levels = sort(unique(values)))
+    frame <- data.frame(
+        features = rounds(table$feature_rounds), labels = rounds(table$label_rounds), score = table$score
+    )
+    middle <- mean(range(frame$score))
+    ggplot2::ggplot(frame, ggplot2::aes(.data$features, .data$labels)) +
+        ggplot2::geom_tile(ggplot2::aes(fill = .data$score)) +
+        ggplot2::geom_tile(data = frame[table$weight > 0, ], fill = NA, colour = "#D55E00", linewidth = 0.8) +
+        ggplot2::geom_text(
+            ggplot2::aes(label = sprintf("%.2f", .data$score)),
+            colour = ifelse(frame$score > middle, "black", "white"), size = 3
+        ) +
+        ggplot2::scale_fill_viridis_c() +
+        ggplot2::labs(
+            x = "rounds of averaging the expression", y = "rounds of averaging\nthe probabilities",
+            fill = "score", title = "hidden labels of the source, predicted",
+            caption = "adjusted Rand index; outlined: what the target is labelled by"
+        ) +
+        .chartTheme()
+}
+
+.plotTrust <- function(record) {
+    names <- as.character(record$source$names)
+    trust <- record$transfer$trust
+    if (!length(trust)) {
+        .stop("`what` = \"trust\": the labels of the source were not tested; see transferReport(x)")
+    }
+    keys <- gsub("/", "|", names, fixed = TRUE)
+    values <- vapply(keys, function(key) as.numeric(trust[[key]] %||% NA_real_), double(1L))
+    kinds <- c("relevance", "trust in its labels")
+    frame <- data.frame(
+        source = factor(rep(names, 2L), levels = rev(names)),
+        value = c(.numbers(record$source$relevance), unname(values)),
+        kind = factor(rep(kinds, each = length(names)), levels = rev(kinds))
+    )
+    ggplot2::ggplot(frame[is.finite(frame$value), ], ggplot2::aes(.data$value, .data$source)) +
+        ggplot2::geom_col(ggplot2::aes(fill = .data$kind), position = "dodge", width = 0.7) +
+        ggplot2::geom_vline(xintercept = .neededTrust, linetype = "dashed") +
+        ggplot2::scale_fill_manual(
+            values = stats::setNames(c("#9FC9E5", .BLUE), kinds), breaks = kinds, name = NULL
+        ) +
+        ggplot2::labs(
+            x = NULL, y = NULL, title = "sources",
+            caption = sprintf("dashed: trust needed for the spots to follow the labels, %g", .neededTrust)
+        ) +
+        .chartTheme()
+}
+
+# As `MIN_TRUST` in Python.
+.neededTrust <- 0.35
+
+.plotPenalties <- function(transfer) {
     penalties <- .numbers(transfer$cv_penalties)
     if (!length(penalties)) {
         .stop("`x` has no penalties to draw, since nothing was transferred; give transst() a `source`")

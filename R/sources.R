@@ -29,7 +29,33 @@
     m <- .storedAssay(source, choice) %||% .expression(source, choice, what)
     .checkGenes(m, what)
     cells <- DataFrame(label = factor(as.character(label)))
-    .flatten(stats::setNames(list(m), choice$name), cells)
+    places <- .sourcePlaces(source, what)
+    cells$sample <- places$samples
+    .flatten(stats::setNames(list(m), choice$name), cells, coords = places$xy)
+}
+
+# Positions and samples of the rows of a source; none where it has no positions, or not of every row.
+.sourcePlaces <- function(source, what) {
+    xy <- .ownCoordinates(source)
+    if (is.null(xy) || !ncol(xy)) {
+        return(list())
+    }
+    lost <- !is.finite(rowSums(xy))
+    samples <- .ownSamples(source)
+    if (any(lost) || anyNA(samples)) {
+        without <- max(sum(lost), sum(is.na(samples)))
+        .warn(
+            paste0(
+                "`", what, "`: its positions are not used, since ", without, " of ", ncol(source),
+                " rows have none"
+            ),
+            "transst_source_positions"
+        )
+        return(list())
+    }
+    samples <- droplevels(factor(samples))
+    storage.mode(xy) <- "double"
+    list(xy = unname(xy), samples = if (nlevels(samples) > 1L) samples)
 }
 
 .sourceList <- function(source) {

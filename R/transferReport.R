@@ -13,11 +13,16 @@
 #' * `sources`: a [S4Vectors::DataFrame] with `source`, `sharedGenes` (how many of those of `x` it has),
 #'   `relevance` (0 chance, 1 a neighbouring slice),
 #'   `labelDependence` (0 labels in random order, 1 classes that do not overlap), `randomLabels` (whether the
-#'   labels might be in random order), `used` and `labelNoise` (estimated share of wrong labels).
+#'   labels might be in random order), `used`, `labelNoise` (estimated share of wrong labels), `hiddenScore`
+#'   (adjusted Rand index of labels that were hidden and predicted) and `trust` (that score x relevance
+#'   squared; 0.35 is needed for the spots to follow the labels).
 #' * `suspicious`: rows whose label is more likely wrong than right, the surest first: `source`, `row`, label
 #'   `given` and `likely`, and the `probability` of the latter.
 #' * `domains`: `domain`, `nSpots`, `name` (a class, or "unknown"), the `likely` class, the `correlation` of
 #'   their profiles and the `lower` end of its 95 % interval.
+#' * `smoothing`: how well hidden labels of the sources are predicted (`score`) after so many rounds of
+#'   averaging over neighbours, of the expression (`featureRounds`) and of the probabilities (`labelRounds`),
+#'   and the `weight` that this way has for the target.
 #'
 #' What nobody measured is `NA`. [transstReport()] has the same words with pictures.
 #'
@@ -37,7 +42,7 @@ NULL
     domains <- as.character(.cellColumn(x, name, "name"))
     options <- list(name = name, fit = fit, domains = domains[!is.na(domains)])
     found <- .callPython("transfer_report", options, words = c("`key`" = "`name`"))
-    tables <- lapply(found[c("sources", "suspicious", "domains")], .namedAsInR)
+    tables <- lapply(found[c("sources", "suspicious", "domains", "smoothing")], .namedAsInR)
     structure(c(list(words = as.character(found$words)), tables), class = "transferReport")
 }
 

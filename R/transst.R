@@ -1,22 +1,28 @@
 #' Find spatial domains, with help from a labelled reference
 #'
-#' Learns gene loadings and classes on labelled reference data, carries them over to the target as far as
-#' they fit, and divides the target's spots into domains that are coherent in space. What was carried over
-#' is in the run record, as `transfer`.
+#' Learns gene loadings and classes on labelled reference data and carries them over to the target as far as
+#' they fit. Where the labels can be trusted, every spot gets the class that they give it: regions or cell
+#' types, whichever the labels are. Otherwise the spots are divided into domains that are coherent in space.
+#' What was carried over is in the run record, as `transfer`; [transferReport()] says it in words.
 #'
 #' @param x The target: a [SpatialExperiment::SpatialExperiment], a
 #'   [SingleCellExperiment::SingleCellExperiment] with `coords`, or a Seurat (v5) object.
 #' @param source Labelled reference data: an object of the SummarizedExperiment family or a Seurat
-#'   object, or a list of them. Neither positions nor the same genes are needed, only shared ones.
+#'   object, or a list of them. Positions are not needed, but where there are some (`spatialCoords()`, images
+#'   of a Seurat object) they teach how far neighbours share labels; of the genes only shared ones are used.
 #'   `NULL` fits the same model to the target alone.
 #' @param sourceLabels Name of the column of the sources' cell data that holds the labels. Cells whose
 #'   label is `NA` are left out.
 #' @param nDomains Number of domains, or several to choose from, such as `2:10`, which should reach about
-#'   twice the number expected. The table of the choice is in the run record, as `n_domains`.
+#'   twice the number expected. The table of the choice is in the run record, as `n_domains`. `NULL`: the
+#'   classes of the sources that are found, if their labels are trusted; otherwise an error. With fewer
+#'   domains than classes the most alike are joined; with more, the others are free, and "unknown".
 #' @param ... Arguments of the method, which have the same names in Python in snake_case: among others
 #'   `nFactors` (15), `nTopGenes` (2000), `normalization` (`"log"`; `"none"` for values that are
-#'   normalised already), `classTransfer` (`"auto"`: the source's classes are taken over where the target
-#'   bears them out; `"never"`: only its loadings; `"always"`), `labelNoise` (`"remove"`: where a tenth
+#'   normalised already), `classTransfer` (`"auto"`: every spot gets the class that the sources' labels give
+#'   it, if the trust in them is at least 0.35, see [transferReport()]; `"follow"`: whatever the trust;
+#'   `"always"`: the domains start from the classes and then adapt to the target; `"never"`: only the loadings
+#'   are taken over), `labelNoise` (`"remove"`: where a tenth
 #'   or more of a source's labels seem wrong, those rows are left out; `"report"`: they are listed
 #'   only, as `source$suspicious` of the run record; `"ignore"`), `smoothness` (`"auto"`), `seed` (0) and
 #'   `verbose` (print the stages as they run; `TRUE` in interactive sessions); for `graph` also
@@ -45,8 +51,8 @@
 #' \describe{
 #'   \item{domains}{factor `x$transst`, levels `1`, `2`, ... in decreasing order of size}
 #'   \item{confidence}{`x$transst_confidence`, posterior probability of the spot's domain}
-#'   \item{class}{`x$transst_class`, with a source: the class of the source whose profile the spot's domain
-#'     has, or `"unknown"`, a factor}
+#'   \item{class}{`x$transst_class`, with a source: the class of the spot, where the labels are followed;
+#'     otherwise the class whose profile the spot's domain has, or `"unknown"`; a factor}
 #'   \item{embedding}{`reducedDim(x, "TransST")`, with the gene loadings as attribute `rotation`; in
 #'     Seurat objects the reduction `TransST`}
 #'   \item{run record}{parameters, seed, versions, graph, fit and timings in `metadata(x)$transst`; in Seurat
@@ -81,7 +87,7 @@ NULL
 setMethod(
     "transst", "SingleCellExperiment",
     function(
-        x, source = NULL, sourceLabels = NULL, nDomains, ..., graph = "knn", assay = "counts",
+        x, source = NULL, sourceLabels = NULL, nDomains = NULL, ..., graph = "knn", assay = "counts",
         sourceAssay = NULL, sourceLayer = NULL, coords = NULL, sampleId = NULL, name = "transst"
     ) {
         .transst(
@@ -96,7 +102,7 @@ setMethod(
 setMethod(
     "transst", "Seurat",
     function(
-        x, source = NULL, sourceLabels = NULL, nDomains, ..., graph = "knn", assay = NULL,
+        x, source = NULL, sourceLabels = NULL, nDomains = NULL, ..., graph = "knn", assay = NULL,
         layer = "counts", sourceAssay = NULL, sourceLayer = NULL, coords = NULL, sampleId = NULL,
         name = "transst"
     ) {
@@ -110,30 +116,34 @@ setMethod(
 .transst <- function(
     x, source, sourceLabels, nDomains, options, choice, sourceAssay, sourceLayer, coords, sampleId, name
 ) {
-    .checkNDomains(nDomains, ncol(x))
+    .checkNDomains(nDomains, ncol(x), source)
     .checkName(name, x)
     options$graph <- .checkGraph(options$graph, ncol(x))
     samples <- .samples(x, sampleId)
     cells <- S4Vectors::make_zero_col_DFrame(ncol(x))
     # spots outside the tissue are warned of; the others are the sites of a lattice
     for (column in c("in_tissue", "array_row", "array_col")) cells[[column]] <- .cellData(x)[[column]]
-    if (!is.null(samples)) {
-        cells$sample <- samples
+    sources <- .flattenSources(source, sourceLabels, sourceAssay, sourceLayer, x, choice)
+    several <- vapply(sources, function(parts) "sample" %in% names(parts$cells), logical(1L))
+    if (!is.null(samples) || any(several)) {
+        cells$sample <- samples %||% factor(rep("1", ncol(x)))
         options$sampleId <- "sample"
     }
     xy <- if (is.character(options$graph) && options$graph != "lattice") .coordinates(x, coords)
     target <- .flattenTarget(x, choice, cells, xy, onDisk = TRUE)
-    sources <- .flattenSources(source, sourceLabels, sourceAssay, sourceLayer, x, choice)
     .checkSharedGenes(target, sources)
-    options <- c(options, list(nDomains = nDomains))
+    if (!is.null(nDomains)) options$nDomains <- nDomains
     if (is.null(options$verbose)) options$verbose <- interactive()
     if (!is.null(sources)) options$sourceLabels <- "label"
     result <- .callPython("transst", options, target, sources, words = .layerWords(x))
     .graftDomains(x, .readDomains(result, .geneNames(target)), choice, name)
 }
 
-.checkNDomains <- function(nDomains, nSpots) {
-    if (missing(nDomains) || is.null(nDomains)) {
+.checkNDomains <- function(nDomains, nSpots, source) {
+    if (is.null(nDomains)) {
+        if (!is.null(source)) {
+            return(invisible())
+        }
         .stop("`nDomains` is missing: give the number of domains, or several to choose from, such as 2:10")
     }
     whole <- is.numeric(nDomains) && length(nDomains) && all(is.finite(nDomains)) &&

@@ -43,17 +43,19 @@ SHRINKAGE = 0.2
 # A setting whose score is lower by this much has a say of 1/e.
 _SCORE_SCALE = 0.02
 _MIN_WEIGHT = 0.01
-# Matched tissues have a trust of .45 and more, other patients' tumours and single cells of .22 and less
-# (benchmarks/results/trust.csv).
-MIN_TRUST = 1 / 3
+# Matched tissues have a trust of .48 and more, other patients' tumours and single cells of .27 and less
+# (benchmarks/results/trust.csv); this is in the middle of the gap.
+MIN_TRUST = 0.35
 # A source of this relevance or less cannot be trusted, whatever its score: it teaches only if no other does.
 _MIN_RELEVANCE = MIN_TRUST**0.5
 # Labels of regions are predicted best with so many rounds of averaging and more, cell types with less.
 REGION_ROUNDS = 2
-N_PLACES = 4
-# Fewer rows in a hidden part tell nothing; more are not needed.
+# A source is cut into places, of which a quarter is hidden at a time.
+N_PLACES = 16
+N_FOLDS = 4
+# Fewer rows, in a place or a hidden part, tell nothing; more in a place are not needed.
 _MIN_ROWS = 10
-_MAX_ROWS = 5000
+_MAX_ROWS = 1250
 # Adaptation to the target: a mean of the source is worth so many times the spots of an average class.
 _PRIOR_WORTH = 2.0
 _ADAPTATIONS = 3
@@ -237,9 +239,9 @@ class LabelTransfer:
             P += setting.weight * setting.posteriors(F, graph)
         if factors is not None:
             P = self._learn_own(P, factors, graph)
-        if not self.placed:
-            P = self._in_field(P, field)
         P, self.kept = found_classes(P)
+        if not self.placed:
+            P = self._smoothed(P, field)
         self.domain_of = self._joined(np.bincount(P.argmax(axis=1)), n_domains)
         return P
 
@@ -342,27 +344,32 @@ class LabelTransfer:
         found = _averaged(S, P, best.label_rounds).argmax(axis=1)
         return float(adjusted_rand_score(S.codes[S.believed], found[S.believed]))
 
-    def _in_field(self, P: np.ndarray, field: Field) -> np.ndarray:
-        """Probabilities under a Potts field of the domains, where no source could tell how smooth they are.
+    def _smoothed(self, P: np.ndarray, field: Field) -> np.ndarray:
+        """Smooth the probabilities by a Potts field, and keep the classes that are left.
 
-        Its smoothness is what the target's own labels have (see `SpatialGaussianMixture`): little for cell
-        types, much for regions.
+        No source could tell how smooth the labels are. The smoothness is that of the target's own labels (see
+        `SpatialGaussianMixture`): little for cell types, much for regions.
         """
-        energies = -np.log(np.maximum(P, np.finfo(P.dtype).tiny))
-        labels = P.argmax(axis=1)
-        if self.smoothness is not None:
-            return posterior_of(
-                field, energies, field.icm(labels, energies, self.smoothness), self.smoothness
-            )
-        smoothness = 0.0
+        energies, labels = energies_of(P), P.argmax(axis=1)
         for _ in range(_FIELD_ROUNDS):
-            smoothness = smoothness_of(field, labels)
-            moved = field.icm(labels, energies, smoothness)
+            self.smoothness = smoothness_of(field, labels)
+            moved = field.icm(labels, energies, self.smoothness)
             if np.array_equal(moved, labels):
                 break
             labels = moved
-        self.smoothness = smoothness
-        return posterior_of(field, energies, labels, smoothness)
+        while True:
+            smooth = self._in_field(P, field)
+            left = np.unique(smooth.argmax(axis=1))
+            if len(left) == P.shape[1]:
+                return smooth
+            P, self.kept = normalized(P[:, left]), self.kept[left]
+
+    def _in_field(self, P: np.ndarray, field: Field) -> np.ndarray:
+        """Probabilities given those of the spots alone, and the labels of their neighbours."""
+        assert self.smoothness is not None
+        energies = energies_of(P)
+        labels = field.icm(P.argmax(axis=1), energies, self.smoothness)
+        return posterior(energies, field.disagreement(labels, P.shape[1]), self.smoothness)[0]
 
     def arrays(self) -> dict[str, np.ndarray]:
         """Everything that `predict` needs, in named arrays, for a file."""
@@ -499,10 +506,9 @@ def normalized(P: np.ndarray) -> np.ndarray:
     return np.asarray(np.where(total > 0, P / np.where(total > 0, total, 1.0), 1.0 / P.shape[1]))
 
 
-def posterior_of(field: Field, energies: np.ndarray, labels: np.ndarray, smoothness: float) -> np.ndarray:
-    """Probabilities (n, K) given energies (n, K) and the labels of the neighbours."""
-    disagreement = field.disagreement(labels, energies.shape[1])
-    return posterior(energies.copy(), disagreement, smoothness)[0]
+def energies_of(P: np.ndarray) -> np.ndarray:
+    """Negative log probabilities, (n, k)."""
+    return np.asarray(-np.log(np.maximum(P, np.finfo(P.dtype).tiny)))
 
 
 def _averaged(S: LabelledScores, F: np.ndarray, rounds: int) -> np.ndarray:
@@ -512,22 +518,24 @@ def _averaged(S: LabelledScores, F: np.ndarray, rounds: int) -> np.ndarray:
 def _sample(S: LabelledScores, whole: bool, seed: int) -> tuple[LabelledScores, list[np.ndarray]]:
     """Rows that are enough to score settings by, and their parts to hide, as (n,) bool masks.
 
-    All rows of one place of a large source would take long; those nearest to its centre are connected, too.
+    Every part is several places apart, so that hardly a region is hidden as a whole. All rows of a large
+    source would take long; those nearest to the centres of the places are connected, too.
     """
     n, rng = len(S.codes), np.random.default_rng(seed)
+    some = rng.permutation(n)[: N_PLACES * _MAX_ROWS]
     if S.positions is None:
-        chosen = np.sort(rng.permutation(n)[: N_PLACES * _MAX_ROWS])
-        place = rng.permutation(len(chosen)) % N_PLACES
+        chosen = np.sort(some)
+        fold = rng.permutation(len(chosen)) % N_FOLDS
     else:
-        some = rng.permutation(n)[: N_PLACES * _MAX_ROWS]
-        centres = KMeans(min(N_PLACES, n), n_init=3, random_state=seed).fit(S.positions[some])
+        n_places = int(np.clip(n // _MIN_ROWS, 1, N_PLACES))
+        centres = KMeans(n_places, n_init=3, random_state=seed).fit(S.positions[some])
         place, distance = centres.predict(S.positions), centres.transform(S.positions).min(axis=1)
         near = [
             np.flatnonzero(place == k)[np.argsort(distance[place == k], kind="stable")[:_MAX_ROWS]]
-            for k in range(place.max() + 1)
+            for k in range(n_places)
         ]
         chosen = np.sort(np.concatenate(near))
-        place = place[chosen]
+        fold = (rng.permutation(n_places) % N_FOLDS)[place[chosen]]
     part = LabelledScores(
         S.scores[chosen],
         S.codes[chosen],
@@ -538,4 +546,4 @@ def _sample(S: LabelledScores, whole: bool, seed: int) -> tuple[LabelledScores, 
     )
     if whole:
         return part, [part.believed]
-    return part, [(place == k) & part.believed for k in range(place.max() + 1)]
+    return part, [(fold == k) & part.believed for k in range(N_FOLDS)]

@@ -14,6 +14,12 @@ from transst_py.source_model import SupervisedFactorAnalysis
 
 
 @pytest.fixture
+def no_trust(monkeypatch):
+    """No source is trusted: the domains are found from scratch, or start from the classes."""
+    monkeypatch.setattr("transst_py.label_transfer.MIN_TRUST", 2.0)
+
+
+@pytest.fixture
 def problem(tissue):
     """(X, graph, (X_s, y_s), truth) of the simulated tissue."""
     target, source = tissue
@@ -67,13 +73,13 @@ def test_random_labels_do_no_harm(problem, n_classes):
     assert np.mean(scores["auto"]) > np.mean(scores["never"]) - 0.05
 
 
-def test_one_domain_is_no_reason_to_transfer_classes(problem):
+def test_one_domain_is_no_reason_to_transfer_classes(problem, no_trust):
     X, graph, source, _ = problem
     model = TransST(1, n_factors=5, n_init=3).fit(X, graph, [source])
     assert model.transferred_ == "loadings"
 
 
-def test_matched_classes_are_transferred(problem):
+def test_matched_classes_are_transferred(problem, no_trust):
     X, graph, source, truth = problem
     model = TransST(3, n_factors=5, n_init=3).fit(X, graph, [source])
     assert model.transferred_ == "classes"
@@ -126,7 +132,7 @@ def test_other_numbers_of_domains_than_classes(problem, n_domains):
     assert len(np.unique(model.labels_)) == n_domains
 
 
-def test_numbers_to_choose_from(problem):
+def test_numbers_to_choose_from(problem, no_trust):
     X, graph, source, _ = problem
     model = TransST(range(2, 9), n_factors=5, n_subsamples=0).fit(X, graph, [source])
     assert model.transferred_ == "classes"

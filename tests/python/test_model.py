@@ -31,8 +31,12 @@ def test_domains_of_simulated_tissue(arrays):
     model = fit(arrays)
     assert adjusted_rand_score(arrays[4], model.labels_) > 0.8
     assert model.embedding_.shape == (400, 5)
-    assert set(model.seconds_) == {"source model", "transfer", "spatial mixture"}
-    np.testing.assert_array_equal(model.responsibilities_, model.mixture_.responsibilities_)
+    stages = {"source model", "transfer", "labels of the sources"}
+    assert set(model.seconds_) == stages | {"label transfer"}
+    np.testing.assert_array_equal(model.labels_, model.responsibilities_.argmax(axis=1))
+    never = fit(arrays, class_transfer="never")
+    assert set(never.seconds_) == stages - {"labels of the sources"} | {"spatial mixture"}
+    np.testing.assert_array_equal(never.responsibilities_, never.mixture_.responsibilities_)
 
 
 def test_sparse_equals_dense(arrays):
@@ -148,9 +152,10 @@ def test_beside_a_good_source_an_unrelated_one_changes_nothing(arrays):
     assert everything.sources_used_ == ["good", "other"]
 
 
-def test_predict_save_load(arrays, tmp_path):
+@pytest.mark.parametrize("class_transfer", ["auto", "always", "never"])
+def test_predict_save_load(class_transfer, arrays, tmp_path):
     X, graph, *_ = arrays
-    model = fit(arrays)
+    model = fit(arrays, class_transfer=class_transfer)
     predicted = model.predict(X, graph)
     assert adjusted_rand_score(predicted, model.labels_) > 0.95
     model.save(tmp_path / "model")
@@ -161,7 +166,7 @@ def test_predict_save_load(arrays, tmp_path):
 
 def test_number_of_components_is_chosen_and_saved(arrays, tmp_path):
     X, graph, X_s, y_s, _ = arrays
-    options = {"n_factors": 5, "n_init": 3, "n_subsamples": 0}
+    options = {"n_factors": 5, "n_init": 3, "n_subsamples": 0, "class_transfer": "never"}
     model = TransST(range(2, 6), **options).fit(X, graph, [(X_s, y_s)])
     assert model.choice_.n_domains == len(model.mixture_.means_)
     model.save(tmp_path / "model")

@@ -19,6 +19,7 @@ def _fitted():
     adata, source = tst.datasets.simulated_tissue(**options)
     fit = {"n_domains": 3, "n_factors": 3, "n_init": 1}
     tst.tl.transst(adata, source, source_labels="label", **fit)
+    tst.tl.transst(adata, source, source_labels="label", key_added="never", class_transfer="never", **fit)
     tst.tl.transst(adata, key_added="alone", **fit)
     return adata
 
@@ -108,8 +109,8 @@ class TestTransferPath:
 
 class TestConvergence:
     def test_both_models(self, fitted, tmp_path):
-        ax = tst.pl.convergence(fitted)
-        record = fitted.uns["transst"]
+        ax = tst.pl.convergence(fitted, key="never")
+        record = fitted.uns["never"]
         for panel, model in zip(ax.figure.axes, ("mixture", "source"), strict=True):
             bounds = record[model]["log_likelihoods"]
             np.testing.assert_array_equal(panel.lines[0].get_ydata(), bounds)
@@ -117,6 +118,13 @@ class TestConvergence:
         n = len(record["mixture"]["log_likelihoods"])
         assert ax.get_title().startswith(f"mixture converged after {n} iterations\nsource model converged")
         render(ax, tmp_path / "convergence.png")
+
+    def test_without_a_mixture(self, fitted):
+        ax = tst.pl.convergence(fitted)
+        assert ax.figure.axes == [ax]
+        bounds = fitted.uns["transst"]["source"]["log_likelihoods"]
+        np.testing.assert_array_equal(ax.lines[0].get_ydata(), bounds)
+        assert ax.get_title().startswith("source model converged")
 
     def test_without_a_source(self, fitted):
         ax = Figure().subplots()

@@ -106,7 +106,8 @@ def test_progress(tissue, capsys):
     assert [line.split(" ...")[0].split(":")[0] for line in lines[2::2]] == [
         "[transst] source model",
         "[transst] transfer",
-        "[transst] spatial mixture",
+        "[transst] labels of the sources",
+        "[transst] label transfer",
     ]
     run(tissue[0], copy=True)
     assert capsys.readouterr().out == ""

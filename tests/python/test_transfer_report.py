@@ -31,10 +31,35 @@ def test_a_good_source_in_words_and_tables(tissue):
         "'source' has relevance",
         "Labels of 'source': about",
         "Loadings:",
-        "Classes:",
+        "Trust: labels hidden in a quarter of the places of the source at a time",
+        "Classes: every spot has the class that the sources' labels give it, with trust",
+        "Labels look like",
         "Names:",
     ):
         assert part in text
+    assert report.sources["trust"][0] == pytest.approx(
+        report.sources["hidden_score"][0] * report.sources["relevance"][0] ** 2
+    )
+    assert len(report.smoothing) == 24
+    assert report.smoothing["weight"].sum() == pytest.approx(1)
+
+
+def test_a_source_that_is_not_trusted(tissue, monkeypatch):
+    monkeypatch.setattr("transst_py.label_transfer.MIN_TRUST", 2.0)
+    target = fitted(tissue)
+    text = str(tst.tl.transfer_report(target))
+    assert "Classes: not followed, since a trust of" in text
+    assert "lay in domains that resemble one" in text
+    assert not target.uns["transst"]["transfer"]["follows_labels"]
+
+
+def test_a_source_without_positions(tissue):
+    del tissue[1].obsm["spatial"]
+    target = fitted(tissue)
+    report = tst.tl.transfer_report(target)
+    assert "labels hidden of a quarter of its rows at a time" in str(report)
+    assert len(report.smoothing) == 1
+    assert len(tst.pl.transfer_report(target)) == 2
 
 
 def test_survives_a_file(tissue, tmp_path):
@@ -74,8 +99,11 @@ def test_labels_in_random_order(tissue):
 
 def test_picture_has_a_bar_for_each(tissue):
     target = fitted(tissue)
-    left, right = tst.pl.transfer_report(target)
-    assert len(left.patches) == 1
+    left, middle, right = tst.pl.transfer_report(target)
+    assert len(left.patches) == 2  # relevance and trust
+    table = tst.tl.transfer_report(target).smoothing
+    assert len(middle.patches) == (table["weight"] > 0).sum()
+    assert sorted(text.get_text() for text in middle.texts) == sorted(f"{x:.2f}" for x in table["score"])
     assert len(right.patches) == 3
     assert left.figure is right.figure
 

@@ -42,6 +42,36 @@ test_that("plotTransfer() names the ends and what was taken over", {
     expect_identical(TransST:::.penaltyAxis(data.frame(penalty = 2, at = log10(2)))$labels, "2")
 })
 
+test_that("plotTransfer() shows what averaging suits the labels, and the trust", {
+    tested <- fitted(
+        source = list(names = c("a/b", "c"), relevance = c(1, 0.5)),
+        transfer = list(
+            smoothing = list(
+                feature_rounds = c(0, 0, 8, 8), label_rounds = c(0, 4, 0, 4), score = c(0.2, 0.3, 0.6, 0.59),
+                weight = c(0, 0, 0.6, 0.4)
+            ),
+            trust = list("a|b" = 0.6, c = 0.1)
+        )
+    )
+    plot <- plotTransfer(tested, "smoothing")
+    expect_s3_class(ggplot2::ggplotGrob(plot), "gtable")
+    expect_identical(levels(plot$data$features), c("0", "8"))
+    expect_identical(nrow(ggplot2::layer_data(plot, 2L)), 2L)
+    expect_identical(ggplot2::layer_data(plot, 3L)$label, c("0.20", "0.30", "0.60", "0.59"))
+    trust <- plotTransfer(tested, "trust")
+    expect_s3_class(ggplot2::ggplotGrob(trust), "gtable")
+    expect_identical(trust$data$value, c(1, 0.5, 0.6, 0.1))
+    expect_error(plotTransfer(fitted(), "smoothing"), "no source with positions has had its labels tested")
+    expect_error(plotTransfer(fitted(), "trust"), "the labels of the source were not tested")
+    expect_error(plotTransfer(fitted(), "nonsense"), "should be one of")
+})
+
+test_that("the trust that is needed is Python's", {
+    skipWithoutPython()
+    needed <- reticulate::import("transst_py.label_transfer")$MIN_TRUST
+    expect_identical(TransST:::.neededTrust, needed)
+})
+
 test_that("plotTransfer() needs a source", {
     none <- fitted(
         transfer = list(cv_penalties = list(), cv_errors = matrix(0, 0, 0), cv_standard_errors = list())

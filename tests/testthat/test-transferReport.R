@@ -8,8 +8,15 @@ test_that("transferReport() has words and tables in R's names", {
     expect_output(print(report), "* Source 'source' has relevance", fixed = TRUE)
     expect_named(
         report$sources,
-        c("source", "sharedGenes", "relevance", "labelDependence", "randomLabels", "used", "labelNoise")
+        c(
+            "source", "sharedGenes", "relevance", "labelDependence", "randomLabels", "used", "labelNoise",
+            "hiddenScore", "trust"
+        )
     )
+    expect_equal(report$sources$trust, report$sources$hiddenScore * report$sources$relevance^2)
+    expect_named(report$smoothing, c("featureRounds", "labelRounds", "score", "weight"))
+    expect_identical(nrow(report$smoothing), 24L)
+    expect_equal(sum(report$smoothing$weight), 1)
     expect_identical(report$sources$used, TRUE)
     expect_named(report$suspicious, c("source", "row", "given", "likely", "probability"))
     expect_identical(as.integer(report$domains$nSpots), as.integer(table(spe$mine)))

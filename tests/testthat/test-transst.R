@@ -215,15 +215,46 @@ test_that("spots outside the tissue are warned of", {
     expect_warning(transst(spe, nDomains = 2, nFactors = 4), "2 of [0-9]+ spots lie outside the tissue")
 })
 
-test_that("the source's classes are taken over where the target bears them out", {
+test_that("the labels of a trusted source are followed", {
     skipWithoutPython()
     tissue <- smallTissue()
-    transferred <- function(...) {
-        spe <- quick(tissue$target, tissue$source, ...)
-        S4Vectors::metadata(spe)$transst$transfer$transferred
+    transfer <- function(...) S4Vectors::metadata(quick(tissue$target, ...))$transst$transfer
+    expect_identical(transfer()$transferred, "classes")
+    expect_true(transfer()$follows_labels)
+    expect_identical(transfer(classTransfer = "never")$transferred, "loadings")
+    expect_false(transfer(classTransfer = "always")$follows_labels)
+    expect_error(transfer(classTransfer = "maybe"), "classTransfer.*'maybe'")
+    spe <- transst(tissue$target, tissue$source, "label", nFactors = 4)
+    expect_identical(nlevels(spe$transst), 3L)
+    expect_identical(levels(spe$transst_class), levels(factor(tissue$source$label)))
+    expect_error(
+        transst(tissue$target, tissue$source, "label", nFactors = 4, classTransfer = "never"),
+        "`nDomains` is missing: give the number"
+    )
+    joined <- transst(tissue$target, tissue$source, "label", nDomains = 2, nFactors = 4)
+    expect_identical(nlevels(joined$transst), 2L)
+    expect_identical(as.character(joined$transst_class), as.character(spe$transst_class))
+})
+
+test_that("sources' positions teach how far neighbours share labels", {
+    skipWithoutPython()
+    tissue <- smallTissue()
+    hidden <- function(source) {
+        S4Vectors::metadata(quick(tissue$target, source))$transst$transfer$hidden
     }
-    expect_identical(transferred(), "classes")
-    expect_identical(transferred(classTransfer = "never"), "loadings")
-    expect_identical(transferred(classTransfer = "always"), "classes")
-    expect_error(transferred(classTransfer = "maybe"), "classTransfer.*'maybe'")
+    expect_identical(hidden(tissue$source), "places")
+    expect_identical(hidden(asSeurat(tissue$source)), "places")
+    cells <- SingleCellExperiment::SingleCellExperiment(
+        list(counts = SingleCellExperiment::counts(tissue$source)),
+        colData = SummarizedExperiment::colData(tissue$source)["label"]
+    )
+    expect_identical(hidden(cells), "rows")
+    lost <- tissue$source
+    SpatialExperiment::spatialCoords(lost)[3, 1] <- NA
+    expect_warning(how <- hidden(lost), "`source`: its positions are not used, since 1 of [0-9]+ rows")
+    expect_identical(how, "rows")
+    # two samples at the same places: neighbours lie within one
+    halves <- tissue$source
+    halves$sample_id <- rep(c("a", "b"), length.out = ncol(halves))
+    expect_identical(hidden(halves), "places")
 })

@@ -18,19 +18,17 @@ SUFFIXES = (".h5ad",)
 def add_arguments(parser: argparse.ArgumentParser, argv: list[str]) -> None:
     """Add the files, and the options of `tl.transst`."""
     described = documented(tl.transst)
-    parser.usage = (
-        "transst fit TARGET -o FILE --n-domains K [--source FILE [FILE ...] --source-labels COLUMN] [options]"
-    )
+    parser.usage = "transst fit TARGET -o FILE [--n-domains K] [--source FILE [FILE ...] --source-labels COLUMN] [options]"
     parser.add_argument("target", help="h5ad file. " + described["adata"].replace("`", ""))
     parser.add_argument(
         "--source", nargs="+", metavar="FILE", default=[], help="h5ad files with labelled references"
     )
     parser.add_argument(
         "--n-domains",
-        required=True,
         type=numbers,
         metavar="K",
-        help="number of domains, or several to choose from: 2:10 (both included) or 2,4,6",
+        help="number of domains, or several to choose from: 2:10 (both included) or 2,4,6; without it the "
+        "classes of a trusted source",
     )
     add_output(parser, SUFFIXES)
     add_options(
@@ -47,6 +45,8 @@ def run(args: argparse.Namespace) -> None:
     options = given_options(args)
     if args.source and "source_labels" not in options:
         raise UsageError("--source needs --source-labels, the column with the labels")
+    if args.n_domains is None and not args.source:
+        raise UsageError("--n-domains is needed: only a labelled --source could tell the number")
     output = check_output(args.output, SUFFIXES, force=args.force)
     target = check_input(args.target)
     sources = [check_input(name) for name in args.source]

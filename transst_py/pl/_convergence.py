@@ -25,7 +25,8 @@ def convergence(adata: AnnData | SpatialDataLike, *, key: str = "transst", ax: A
     """Draw the log-likelihoods of the spatial mixture and of the source model against the iteration.
 
     That of the mixture, of the best of its starts, is drawn on the left axis; that of the source model, if
-    there was a source, on an axis of its own at the right. The title says which has converged.
+    there was a source, on an axis of its own at the right. Where the spots follow the labels of the source
+    there is no mixture, and the source model is on the left. The title says which has converged.
 
     Parameters
     ----------
@@ -38,7 +39,7 @@ def convergence(adata: AnnData | SpatialDataLike, *, key: str = "transst", ax: A
 
     Returns
     -------
-    The Axes of the mixture; `axes.figure` is the figure.
+    The left Axes; `axes.figure` is the figure.
 
     Raises
     ------
@@ -48,13 +49,11 @@ def convergence(adata: AnnData | SpatialDataLike, *, key: str = "transst", ax: A
     record = fit_record(adata, key)
     if ax is None:
         ax = Figure(figsize=(6.0, 3.6), layout="constrained").subplots()
-    titles = ["no mixture was fitted: the spots follow the source's labels"]
-    if np.size(record["mixture"]["log_likelihoods"]):
-        titles = [_draw(ax, "mixture", record["mixture"], MIXTURE_COLOR, marker="o", linestyle="-")]
-    else:
-        ax.set_yticks([])
+    titles = []
+    if np.size(record["mixture"]["log_likelihoods"]):  # none where the spots follow the source's labels
+        titles.append(_draw(ax, "mixture", record["mixture"], MIXTURE_COLOR, marker="o", linestyle="-"))
     if "log_likelihoods" in record.get("source", {}):  # not of sources that no source model was fitted to
-        right = ax.twinx()
+        right = ax.twinx() if titles else ax
         titles.append(_draw(right, "source model", record["source"], SOURCE_COLOR, marker="s", linestyle=":"))
     ax.set(xlabel="iteration", title="\n".join(titles))
     ax.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))

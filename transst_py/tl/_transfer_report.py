@@ -21,7 +21,7 @@ __all__ = ["TransferReport", "transfer_report"]
 SUSPICIOUS = ("source", "row", "given", "likely", "probability")
 SMOOTHING = ("feature_rounds", "label_rounds", "score", "weight")
 HIDDEN = {
-    "places": "in one place of the source at a time",
+    "places": "in a quarter of the places of the source at a time",
     "sources": "in one source at a time",
     "rows": "of a quarter of its rows at a time",
 }

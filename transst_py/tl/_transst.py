@@ -163,7 +163,7 @@ def transst(
         Of the spatial mixture; see `SpatialGaussianMixture`.
     class_transfer
         What is taken from the labels of the sources beside the loadings. "auto": the classes, if the trust in
-        them is at least a third (see `tl.transfer_report`); otherwise they help to describe the spots if
+        them is at least 0.35 (see `tl.transfer_report`); otherwise they help to describe the spots if
         the domains found without them resemble them. "follow": the classes, whatever the trust. "always": the
         domains start from the classes and then adapt to the target. "never": nothing, as published.
     min_autocorrelation
