@@ -2,7 +2,7 @@
 #' @export
 setGeneric(
     "transst",
-    function(x, source = NULL, sourceLabels = NULL, nDomains, ...) standardGeneric("transst")
+    function(x, source = NULL, sourceLabels = NULL, nDomains = NULL, ...) standardGeneric("transst")
 )
 
 #' @rdname domainMarkers

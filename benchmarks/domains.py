@@ -67,10 +67,9 @@ def run_once(tissue: Tissue, method: Method, seed: int) -> dict[str, float]:
     }
 
 
-def evaluate(tissue: Tissue, methods: list[str], seeds: int, path: Path, rerun: bool) -> None:
+def evaluate(tissue: Tissue, methods: dict[str, Method], seeds: int, path: Path, rerun: bool) -> None:
     """Run what is missing on one tissue and add it to the table."""
-    for name in methods:
-        method = ALL[name]
+    for name, method in methods.items():
         if method.needs_sources and not tissue.sources:
             print(f"left out, {name} on {tissue.name}: no source", flush=True)
             continue
@@ -186,7 +185,7 @@ def main() -> None:
     args.out.mkdir(parents=True, exist_ok=True)
     path = args.out / "domains.csv"
 
-    methods = installed(args.methods, ALL)
+    methods = {name: ALL[name] for name in installed(args.methods, ALL)}
     with warnings.catch_warnings():
         warnings.simplefilter(
             "ignore"

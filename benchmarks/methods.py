@@ -16,8 +16,11 @@ import numpy as np
 import scipy.sparse as sp
 from sklearn.decomposition import PCA
 from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
+from sklearn.linear_model import LogisticRegression
 from sklearn.mixture import GaussianMixture
 from sklearn.neighbors import KNeighborsClassifier
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
 
 import transst_py as tst
 from transst_py.genes import n_detected, select_genes, shared_genes
@@ -163,9 +166,9 @@ def pca_gmm_stacked(target: ad.AnnData, sources: Sources, n_domains: int, seed: 
 
 
 def label_transfer(
-    classifier: Callable[[], KNeighborsClassifier | LinearDiscriminantAnalysis],
+    classifier: Callable[[], Any], *, vote: bool = True
 ) -> Callable[[ad.AnnData, Sources, int, int], np.ndarray]:
-    """Predict the sources' labels from joint principal components, then vote among the neighbours.
+    """Predict the sources' labels from joint principal components, then vote among the neighbours or not.
 
     It may find any number of domains.
     """
@@ -174,7 +177,7 @@ def label_transfer(
         X, sources_X, y = expression(target, sources)
         Z = components(np.vstack([standardized(M) for M in (X, *sources_X)]), N_COMPONENTS, seed)
         predicted = classifier().fit(Z[len(X) :], np.concatenate(y)).predict(Z[: len(X)])
-        return majority(predicted, spatial_neighbors(target.obsm["spatial"]))
+        return majority(predicted, spatial_neighbors(target.obsm["spatial"])) if vote else predicted
 
     return run
 
@@ -186,6 +189,11 @@ def majority(labels: np.ndarray, graph: sp.csr_matrix) -> np.ndarray:
     return names[(graph @ own + 1.5 * own).argmax(axis=1)]
 
 
+def logistic() -> Any:
+    """Logistic regression on components of unit variance."""
+    return make_pipeline(StandardScaler(), LogisticRegression(max_iter=2000))
+
+
 METHODS = {
     "TransST": Method(transst, needs_sources=True),
     "loadings only": Method(loadings_only, needs_sources=True),
@@ -194,4 +202,6 @@ METHODS = {
     "PCA + GMM": Method(pca_gmm),
     "kNN transfer": Method(label_transfer(lambda: KNeighborsClassifier(15)), True, max_seeds=1),
     "LDA transfer": Method(label_transfer(LinearDiscriminantAnalysis), True, max_seeds=1),
+    "LDA": Method(label_transfer(LinearDiscriminantAnalysis, vote=False), True, max_seeds=1),
+    "logistic regression": Method(label_transfer(logistic, vote=False), True, max_seeds=1),
 }

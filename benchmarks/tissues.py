@@ -1,4 +1,7 @@
-"""The tissues of the accuracy benchmark: a target with the truth, and the labelled sources it may use.
+"""The tissues of the accuracy benchmarks: a target with the truth, and the labelled sources it may use.
+
+Tasks are of two kinds: "domains", regions of a whole section, and "labels", in which the labels of the source
+are those that are asked of the target: cell types, and regions of the other half of the same section.
 
 Labels are NaN where the annotator gave none or could not decide: such spots are part of the tissue, but are
 not scored, and such source rows teach nothing.
@@ -13,6 +16,7 @@ from functools import cache
 from pathlib import Path
 
 import anndata as ad
+import numpy as np
 
 import transst_py as tst
 
@@ -33,11 +37,11 @@ class Tissue:
         return self.target.obs["label"].nunique()
 
 
-def tissues(data: Path, only: list[str] | None = None) -> Iterator[Tissue]:
+def tissues(data: Path, only: list[str] | None = None, kind: str = "domains") -> Iterator[Tissue]:
     """Yield the tissues whose name contains one of `only`, one at a time; say what is left out."""
     if (data / "her2st").is_dir():
         os.environ.setdefault("TRANSST_DATA_DIR", str(data / "her2st"))
-    for name, load in _loaders(data).items():
+    for name, load in {"domains": _loaders, "labels": _label_loaders}[kind](data).items():
         if only and not any(part.lower() in name.lower() for part in only):
             continue
         try:
@@ -62,6 +66,49 @@ def _loaders(data: Path) -> dict[str, Callable[[], tuple[ad.AnnData, dict[str, a
         **{f"HER2 {section}": lambda section=section: _her2(section) for section in HER2},
         **{name: lambda pair=pair: _pair(data, *pair) for name, pair in pairs.items()},
     }
+
+
+def _label_loaders(data: Path) -> dict[str, Callable[[], tuple[ad.AnnData, dict[str, ad.AnnData]]]]:
+    """How to load every task of the other kind."""
+    animals, osmfish = ("BZ5", "BZ9"), data / "osmfish" / "osmfish_sscortex.h5ad"
+    columns = {"types": "cell_type", "regions": "label"}
+    return {
+        **{
+            f"STARmap {target} types": lambda target=target, source=source: (
+                _of_column(data / "starmap_mpfc" / f"{target}.h5ad", "cell_type"),
+                {source: _of_column(data / "starmap_mpfc" / f"{source}.h5ad", "cell_type")},
+            )
+            for target, source in (animals, animals[::-1])
+        },
+        **{
+            f"osmFISH {side} half {kind}": lambda side=side, column=column: _halves(
+                _of_column(osmfish, column), side
+            )
+            for kind, column in columns.items()
+            for side in ("right", "left")
+        },
+    }
+
+
+def _of_column(path: Path, column: str) -> ad.AnnData:
+    """Cells with this column as their label."""
+    adata = _read(path)
+    adata.obs["label"] = adata.obs[column].astype(str)
+    return _annotated(adata, "cells")
+
+
+def _halves(adata: ad.AnnData, side: str) -> tuple[ad.AnnData, dict[str, ad.AnnData]]:
+    """One half of a section, and the other as its source."""
+    x = adata.obsm["spatial"][:, 0]
+    left = adata[x < np.median(x)].copy(), adata[x >= np.median(x)].copy()
+    target, source = left if side == "left" else left[::-1]
+    return target, {"other half": source}
+
+
+def halves(tissue: Tissue) -> Tissue:
+    """The right half of the target, with the left as its source."""
+    target, sources = _halves(tissue.target, "right")
+    return Tissue(tissue.name, target, sources)
 
 
 def _her2(section: str) -> tuple[ad.AnnData, dict[str, ad.AnnData]]:

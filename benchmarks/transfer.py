@@ -1,7 +1,7 @@
 """When does a reference help, when not, and does it ever harm?
 
     python benchmarks/transfer.py [--data FOLDER] [--only b e] [--tissues HER2 osmFISH] [--seeds 1]
-                                  [--rerun] [--out benchmarks/results]
+                                  [--methods TransST] [--rerun] [--out benchmarks/results]
 
 The experiments, in the order in which they run (the number of domains is given; seeds in brackets):
 
@@ -621,6 +621,7 @@ def main() -> None:
     parser.add_argument("--data", type=Path, default=HERE.parent.parent / "shared" / "data")
     parser.add_argument("--only", nargs="+", choices=list(EXPERIMENTS), default=list(EXPERIMENTS))
     parser.add_argument("--tissues", nargs="+", metavar="PART", help="parts of the names of tissues; all")
+    parser.add_argument("--methods", nargs="+", choices=list(OPTIONS), default=list(OPTIONS))
     parser.add_argument("--seeds", type=int, default=5, help="at most so many; 5")
     parser.add_argument("--rerun", action="store_true", help="also what the table has already")
     parser.add_argument("--out", type=Path, default=HERE / "results")
@@ -631,8 +632,9 @@ def main() -> None:
         warnings.simplefilter("ignore")  # unlabelled rows, few genes, domains without spots: known here
         found = {tissue.name: tissue for tissue in tissues(args.data, args.tissues) if tissue.sources}
         for name in args.only:
-            runs = [run for run in EXPERIMENTS[name](found, args.data) if run.seed < args.seeds]
-            run_missing(runs, args.out / "transfer.csv", args.rerun)
+            runs = EXPERIMENTS[name](found, args.data)
+            chosen = [run for run in runs if run.seed < args.seeds and run.method in args.methods]
+            run_missing(chosen, args.out / "transfer.csv", args.rerun)
     report(args.out)
 
 

@@ -178,7 +178,14 @@ test_that("target and source may be of different classes", {
     expected <- as.character(quick(tissue$target)$transst)
     expect_identical(as.character(quick(tissue$target, asSeurat(tissue$source))$transst), expected)
     seurat <- asSeurat(tissue$target)
-    expect_identical(as.character(quick(seurat, as(tissue$source, "SingleCellExperiment"))$transst), expected)
+    expect_identical(as.character(quick(seurat, tissue$source)$transst), expected)
+    # without positions of the source
+    cells <- SingleCellExperiment::SingleCellExperiment(
+        list(counts = SingleCellExperiment::counts(tissue$source)),
+        colData = SummarizedExperiment::colData(tissue$source)["label"]
+    )
+    expected <- as.character(quick(tissue$target, cells)$transst)
+    expect_identical(as.character(quick(seurat, cells)$transst), expected)
     plain <- SummarizedExperiment::SummarizedExperiment(
         list(counts = SingleCellExperiment::counts(tissue$source)),
         colData = SummarizedExperiment::colData(tissue$source)

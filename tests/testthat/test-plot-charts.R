@@ -141,7 +141,10 @@ test_that("Seurat objects keep the same record", {
 test_that("plots read what transst() records", {
     skipWithoutPython()
     tissue <- smallTissue()
-    spe <- transst(tissue$target, tissue$source, "label", nDomains = 2:6, nFactors = 4, nSubsamples = 2)
+    spe <- transst(
+        tissue$target, tissue$source, "label",
+        nDomains = 2:6, nFactors = 4, nSubsamples = 2, classTransfer = "never"
+    )
     record <- S4Vectors::metadata(spe)$transst
     transfer <- plotTransfer(spe)
     expect_identical(transfer$data$penalty, record$transfer$cv_penalties)
@@ -153,4 +156,9 @@ test_that("plots read what transst() records", {
     alone <- quick(tissue$target, NULL)
     expect_error(plotTransfer(alone), "nothing was transferred")
     expect_identical(unique(plotConvergence(alone)$data$model), "mixture")
+    followed <- quick(tissue$target)
+    expect_identical(unique(plotConvergence(followed)$data$model), "source model")
+    smoothing <- S4Vectors::metadata(followed)$transst$transfer$smoothing
+    expect_identical(plotTransfer(followed, "smoothing")$data$score, smoothing$score)
+    expect_s3_class(ggplot2::ggplotGrob(plotTransfer(followed, "trust")), "gtable")
 })

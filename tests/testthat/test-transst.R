@@ -254,7 +254,15 @@ test_that("sources' positions teach how far neighbours share labels", {
     expect_warning(how <- hidden(lost), "`source`: its positions are not used, since 1 of [0-9]+ rows")
     expect_identical(how, "rows")
     # two samples at the same places: neighbours lie within one
-    halves <- tissue$source
-    halves$sample_id <- rep(c("a", "b"), length.out = ncol(halves))
-    expect_identical(hidden(halves), "places")
+    counts <- SingleCellExperiment::counts(tissue$source)
+    xy <- SpatialExperiment::spatialCoords(tissue$source)
+    both <- SpatialExperiment::SpatialExperiment(
+        list(counts = unname(cbind(counts, counts))),
+        colData = S4Vectors::DataFrame(
+            label = rep(tissue$source$label, 2L), sample_id = rep(c("a", "b"), each = ncol(counts))
+        ),
+        spatialCoords = rbind(xy, xy)
+    )
+    rownames(both) <- rownames(counts)
+    expect_identical(hidden(both), "places")
 })

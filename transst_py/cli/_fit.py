@@ -18,7 +18,10 @@ SUFFIXES = (".h5ad",)
 def add_arguments(parser: argparse.ArgumentParser, argv: list[str]) -> None:
     """Add the files, and the options of `tl.transst`."""
     described = documented(tl.transst)
-    parser.usage = "transst fit TARGET -o FILE [--n-domains K] [--source FILE [FILE ...] --source-labels COLUMN] [options]"
+    parser.usage = (
+        "transst fit TARGET -o FILE [--n-domains K] [--source FILE [FILE ...] --source-labels COLUMN] "
+        "[options]"
+    )
     parser.add_argument("target", help="h5ad file. " + described["adata"].replace("`", ""))
     parser.add_argument(
         "--source", nargs="+", metavar="FILE", default=[], help="h5ad files with labelled references"
