@@ -61,7 +61,8 @@ NULL
             fill = "score", title = "hidden labels of the source, predicted",
             caption = "adjusted Rand index; outlined: what the target is labelled by"
         ) +
-        .chartTheme()
+        .chartTheme() +
+        ggplot2::theme(plot.margin = ggplot2::margin(6, 6, 6, 6))
 }
 
 .plotTrust <- function(record) {
@@ -88,7 +89,8 @@ NULL
             x = NULL, y = NULL, title = "sources",
             caption = sprintf("dashed: trust needed for the spots to follow the labels, %g", .neededTrust)
         ) +
-        .chartTheme()
+        .chartTheme() +
+        ggplot2::theme(plot.margin = ggplot2::margin(6, 6, 6, 6))
 }
 
 # As `MIN_TRUST` in Python.

@@ -1,7 +1,7 @@
 """Published methods of label transfer, each as its authors' tutorial runs it on counts of the shared genes.
 
-Imported only when they run; `requirements.txt` lists the Python packages, and Seurat runs in R. None of them
-looks at positions.
+Imported only when they run; `requirements.txt` lists the Python packages, and Seurat runs in R. Neither looks
+at positions. CellTypist 1.7.1 does not run with scikit-learn 1.9.
 """
 
 from __future__ import annotations
@@ -41,21 +41,6 @@ def shared_counts(target: ad.AnnData, sources: Sources) -> tuple[ad.AnnData, ad.
 
 
 @quiet
-def celltypist(target: ad.AnnData, sources: Sources, n_domains: int, seed: int) -> np.ndarray:
-    """Train CellTypist on the sources; no voting, which is for clusters of cells."""
-    import celltypist
-    import scanpy as sc
-
-    query, reference = shared_counts(target, sources)
-    for part in (query, reference):
-        sc.pp.normalize_total(part, target_sum=1e4)
-        sc.pp.log1p(part)
-    model = celltypist.train(reference, labels="label", check_expression=False, n_jobs=1, random_state=seed)
-    found = celltypist.annotate(query, model=model).predicted_labels["predicted_labels"]
-    return found.to_numpy(dtype=str)
-
-
-@quiet
 def scanvi(target: ad.AnnData, sources: Sources, n_domains: int, seed: int) -> np.ndarray:
     """Train scVI, then scANVI, on the sources and the unlabelled target together."""
     import scvi
@@ -92,7 +77,6 @@ def seurat(target: ad.AnnData, sources: Sources, n_domains: int, seed: int) -> n
 
 
 LABEL_PEERS = {
-    "CellTypist": Method(celltypist, True, max_seeds=1, packages=("celltypist",)),
     "scANVI": Method(scanvi, True, max_seeds=1, packages=("scvi",)),
 }
 if which("Rscript"):

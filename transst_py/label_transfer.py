@@ -49,7 +49,7 @@ MIN_TRUST = 0.35
 # A source of this relevance or less cannot be trusted, whatever its score: it teaches only if no other does.
 _MIN_RELEVANCE = MIN_TRUST**0.5
 # Labels of regions are predicted best with so many rounds of averaging and more, cell types with less.
-REGION_ROUNDS = 2
+REGION_ROUNDS = 1
 # A source is cut into places, of which a quarter is hidden at a time.
 N_PLACES = 16
 N_FOLDS = 4

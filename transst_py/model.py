@@ -321,7 +321,7 @@ class TransST(BaseEstimator):
                 f"the sources' labels are not trusted (trust {self.label_transfer_.total_trust:.2f}, needed "
                 f"{MIN_TRUST:.2f})"
             )
-        return f"`n_components` is missing: give the number of domains, since {why}"
+        return f"the number of domains is missing: give it, since {why}"
 
     def _describe(self, factors: LinearFactors, field: Field) -> View:
         """Scores of the spots, and where they lie between the classes of the sources."""

@@ -230,10 +230,13 @@ def _kind_of_labels(smoothing: pd.DataFrame) -> str:
     alone = smoothing.loc[(smoothing["feature_rounds"] == 0) & (smoothing["label_rounds"] == 0), "score"]
     rounds = (smoothing[["feature_rounds", "label_rounds"]].sum(axis=1) * smoothing["weight"]).sum()
     kind = "tissue regions, which neighbours share" if rounds >= REGION_ROUNDS else "single cells' types"
+    features, labels = int(best["feature_rounds"]), int(best["label_rounds"])
+    score = f"score {best['score']:.2f}"
+    if not features + labels:
+        return f"Labels look like {kind}: best predicted without averaging over neighbours ({score})."
     return (
-        f"Labels look like {kind}: best predicted with {best['feature_rounds']:.0f} rounds of averaging the "
-        f"expression over neighbours and {best['label_rounds']:.0f} of averaging the probabilities (score "
-        f"{best['score']:.2f}; {alone.iloc[0]:.2f} without)."
+        f"Labels look like {kind}: best predicted after averaging over neighbours (the expression {features} "
+        f"times, the probabilities {labels} times; {score}, without averaging {alone.iloc[0]:.2f})."
     )
 
 
