@@ -59,6 +59,8 @@ check-quick: setup
 bench: setup .bench-venv/installed
 	.bench-venv/bin/python benchmarks/domains.py
 	.bench-venv/bin/python benchmarks/speed.py
+	.bench-venv/bin/python benchmarks/labels.py
+	$(PY) benchmarks/trust.py
 	$(PY) benchmarks/transfer.py
 	$(PY) benchmarks/several_sources.py
 	$(PY) benchmarks/ceiling.py

@@ -10,7 +10,9 @@ ask for.
 
 The score on hidden labels says how well the labels can be predicted at all, the relevance how much the source
 is like the target. Neither is enough alone: labels of a tumour are predicted well within one patient, and not
-at all in the next. The product, score x relevance², is the trust.
+at all in the next. The product, score x relevance², is the trust. And the classes must cover the target: they
+must explain nearly as much of it as equally many groups of its own spots do, or it has classes that the
+sources lack.
 """
 
 from __future__ import annotations
@@ -33,7 +35,14 @@ from transst_py.source_model import Scatter
 from transst_py.spatial_mixture import Field, posterior, smoothness_of
 from transst_py.standardize import StandardizedMatrix
 
-__all__ = ["MIN_TRUST", "REGION_ROUNDS", "LabelTransfer", "LabelledScores", "label_components"]
+__all__ = [
+    "MIN_COVERAGE",
+    "MIN_TRUST",
+    "REGION_ROUNDS",
+    "LabelTransfer",
+    "LabelledScores",
+    "label_components",
+]
 
 N_COMPONENTS = 40
 FEATURE_ROUNDS = (0, 1, 2, 4, 8, 16)
@@ -48,6 +57,11 @@ _MIN_WEIGHT = 0.01
 MIN_TRUST = 0.35
 # A source of this relevance or less cannot be trusted, whatever its score: it teaches only if no other does.
 _MIN_RELEVANCE = MIN_TRUST**0.5
+# Coverage of matched tissue is .90 and more, of a half of a tissue from one without some of its layers .77
+# and less.
+MIN_COVERAGE = 0.85
+# Spots that are enough to measure it.
+_COVERAGE_SPOTS = 10_000
 # Labels of regions are predicted best with so many rounds of averaging and more, cell types with less.
 REGION_ROUNDS = 1
 # A source is cut into places, of which a quarter is hidden at a time.
@@ -146,6 +160,9 @@ class LabelTransfer:
         index on hidden parts of the sources) and the `weight` of its say.
     scores, trust : dict
         By source, the best setting's score where its labels were hidden, and score x relevance².
+    coverage : float
+        How much of the variance of the spots, within classes of unit variance, the classes explain, relative
+        to equally many groups found by k-means; NaN before `fit`.
     hidden : str
         What was hidden: "places", "sources", or "rows" of a source without positions.
     settings : list of FittedSetting
@@ -164,6 +181,7 @@ class LabelTransfer:
 
     own: FittedSetting | None = None
     smoothness: float | None = None
+    coverage: float = np.nan
 
     def __init__(self, classes: np.ndarray, components: np.ndarray) -> None:
         self.classes = classes
@@ -186,8 +204,13 @@ class LabelTransfer:
         return self
 
     @property
+    def covers(self) -> bool:
+        """Whether the classes explain the target well enough, once `fit` was called."""
+        return self.coverage >= MIN_COVERAGE
+
+    @property
     def trusted(self) -> bool:
-        """Whether the target should follow the labels."""
+        """Whether the sources' labels are trusted enough for the target to follow them, if it is covered."""
         return self.total_trust >= MIN_TRUST
 
     @property
@@ -243,6 +266,7 @@ class LabelTransfer:
         if not self.placed:
             P = self._smoothed(P, field)
         self.domain_of = self._joined(np.bincount(P.argmax(axis=1)), n_domains)
+        self.coverage = self._coverage(averaged(graph, Z, best.feature_rounds), P.argmax(axis=1))
         return P
 
     def predict(self, Z: np.ndarray, field: Field, factors: np.ndarray) -> np.ndarray:
@@ -297,6 +321,17 @@ class LabelTransfer:
             means, sizes = np.delete(means, b, axis=0), np.delete(sizes, b)
             domain_of = np.where(domain_of == b, a, domain_of - (domain_of > b))
         return domain_of
+
+    def _coverage(self, F: np.ndarray, labels: np.ndarray) -> float:
+        """Coverage of spots with averaged components F (n, c) by their classes (n,)."""
+        chosen = np.random.default_rng(0).permutation(len(F))[:_COVERAGE_SPOTS]
+        factor = np.linalg.inv(np.linalg.cholesky(self.settings[0].discriminant.covariance))
+        X, labels = F[chosen] @ factor.T, labels[chosen]
+        n_classes = len(np.unique(labels))
+        if n_classes < 2:
+            return np.nan
+        groups = KMeans(n_classes, n_init=2, random_state=0).fit_predict(X)
+        return explained_share(X, labels) / explained_share(X, groups)
 
     def _learn_own(self, P: np.ndarray, factors: np.ndarray, graph: sp.csr_matrix) -> np.ndarray:
         """Learn the classes on the target's own factors, from what the sources' genes tell of them."""
@@ -492,6 +527,14 @@ def with_free_classes(discriminant: Discriminant, F: np.ndarray, members: np.nda
     """Add a class for each group of spots, indicator (n, e), at its mean."""
     means = (members.T @ F) / np.maximum(members.sum(axis=0), 1.0)[:, None]
     return discriminant.with_classes(means, float(members.sum() / len(F)))
+
+
+def explained_share(X: np.ndarray, labels: np.ndarray) -> float:
+    """Share of the variance of X (n, c) between the groups of its rows."""
+    X = X - X.mean(axis=0)
+    moments = Moments.of(X, labels, int(labels.max()) + 1)
+    means = moments.sums / np.maximum(moments.counts, 1.0)[:, None]
+    return float(np.sum(means * moments.sums) / np.trace(moments.products))
 
 
 def found_classes(P: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

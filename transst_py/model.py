@@ -25,7 +25,13 @@ from transst_py.class_transfer import ClassCoordinates
 from transst_py.coordinates import Coordinates
 from transst_py.domains import CLASS_TRANSFER, DomainSearch, View
 from transst_py.label_noise import LABEL_NOISE, among_all, chosen_rows
-from transst_py.label_transfer import MIN_TRUST, LabelledScores, LabelTransfer, label_components
+from transst_py.label_transfer import (
+    MIN_COVERAGE,
+    MIN_TRUST,
+    LabelledScores,
+    LabelTransfer,
+    label_components,
+)
 from transst_py.linear_factors import LinearFactors, spread, standardized
 from transst_py.naming import name_domains
 from transst_py.source_selection import SourceMerits
@@ -254,15 +260,18 @@ class TransST(BaseEstimator):
         else:
             factors = self._fit_linear(X, sources, shared, progress)
             target = factors.target_.columns(factors.shared_)
-            self._learn_labels(factors, sources, progress)
-            view = None if self.follows_labels_ else self._describe(factors, field)
+            view = None
+            if self._learn_labels(factors, sources, progress):
+                with progress.stage("label transfer", f"{X.shape[0]} spots"):
+                    self.follows_labels_ = self._follow_labels(factors, target, field, n_domains)
+            if not self.follows_labels_:
+                if self.n_components is None:
+                    raise ValueError(self._why_a_number())
+                view = self._describe(factors, field)
         self.suspicious_: dict[Any, pd.DataFrame] = {
             name: among_all(table, given[name].labels) for name, table in self.suspicious_.items()
         }
-        if view is None:
-            with progress.stage("label transfer", f"{X.shape[0]} spots"):
-                self._follow_labels(factors, target, field, n_domains)
-        else:
+        if view is not None:
             with progress.stage("spatial mixture", f"{self.n_components} domains"):
                 self._fit_domains(target, view, n_domains)
         self.seconds_ = progress.seconds
@@ -281,8 +290,8 @@ class TransST(BaseEstimator):
         self.scaling_errors_ = factors.scaling_errors_
         return factors
 
-    def _learn_labels(self, factors: LinearFactors, sources: dict[Any, Source], progress: Progress) -> None:
-        """Learn on the sources how their labels are carried over, and decide whether the target follows."""
+    def _learn_labels(self, factors: LinearFactors, sources: dict[Any, Source], progress: Progress) -> bool:
+        """Learn on the sources how their labels are carried over, and whether they are to be followed."""
         model, used = self.source_model_, factors.sources_
         asked = self.class_transfer in ("auto", "follow")
         if asked and model is not None and len(model.classes_) > 1:
@@ -306,9 +315,9 @@ class TransST(BaseEstimator):
                 }
                 self.label_transfer_ = LabelTransfer(model.classes_, components)
                 self.label_transfer_.learn(rows, self.random_state)
-            self.follows_labels_ = self.class_transfer == "follow" or self.label_transfer_.trusted
-        if self.n_components is None and not self.follows_labels_:
-            raise ValueError(self._why_a_number())
+        if self.label_transfer_ is None:
+            return False
+        return self.class_transfer == "follow" or self.label_transfer_.trusted
 
     def _why_a_number(self) -> str:
         """Why the number of domains cannot be left to the sources' classes."""
@@ -316,6 +325,11 @@ class TransST(BaseEstimator):
             why = "no source was given" if not len(self.source_merits_) else "every source was rejected"
         elif self.label_transfer_ is None:
             why = f"`class_transfer`={self.class_transfer!r} does not follow the source's classes"
+        elif self.label_transfer_.trusted:
+            why = (
+                f"the sources' classes explain too little of the target (coverage "
+                f"{self.label_transfer_.coverage:.2f}, needed {MIN_COVERAGE:.2f})"
+            )
         else:
             why = (
                 f"the sources' labels are not trusted (trust {self.label_transfer_.total_trust:.2f}, needed "
@@ -331,8 +345,8 @@ class TransST(BaseEstimator):
 
     def _follow_labels(
         self, factors: LinearFactors, target: StandardizedMatrix, field: Field, n_domains: list[int]
-    ) -> None:
-        """Give every spot the class that the sources' labels give it."""
+    ) -> bool:
+        """Give every spot the class that the sources' labels give it, if the classes cover the target."""
         transfer, projection = self.label_transfer_, self.transfer_.projection()
         assert transfer is not None
         assert self.source_model_ is not None
@@ -346,6 +360,8 @@ class TransST(BaseEstimator):
             wanted = self.choice_.n_domains
         lacking = len(factors.shared_) < len(projection)
         P = transfer.fit(both[:, q:], field, wanted, self.embedding_ if lacking else None)
+        if self.class_transfer == "auto" and not transfer.covers:
+            return False
         sizes = np.bincount(transfer.domains(P).argmax(axis=1), minlength=transfer.domain_of.max() + 1)
         transfer.reorder(np.argsort(-sizes, kind="stable"))
         self.responsibilities_ = transfer.domains(P)
@@ -362,6 +378,7 @@ class TransST(BaseEstimator):
                 UserWarning,
                 stacklevel=3,
             )
+        return True
 
     def _fit_encoder(
         self, X: Matrix, sources: dict[Any, Source], field: Field, progress: Progress

@@ -227,6 +227,27 @@ def test_more_domains_than_classes_find_what_the_source_lacks():
     assert np.mean(transfer.classes_of(P, domains)[truth == 3] == "unknown") > 0.9
 
 
+def test_coverage_shows_classes_that_the_source_lacks(monkeypatch):
+    S, truth = source("regions"), labels_of("regions", 0)
+    known = S.codes < 3
+    part = LabelledScores(
+        S.scores[known], S.codes[known], S.believed[known], 1.0, GRAPH[known][:, known], PLACES[known]
+    )
+    Z, field = scores_of(truth, 5), Field.from_graph(GRAPH)
+    whole, lacking = learnt(S), LabelTransfer(CLASSES[:3], np.eye(6)).learn({"s": part}, 0)
+    assert np.isnan(whole.coverage)
+    whole.fit(Z, field)
+    lacking.fit(Z, field)
+    assert whole.covers
+    assert whole.coverage == pytest.approx(1, abs=0.05)
+    assert lacking.trusted
+    assert lacking.coverage < whole.coverage - 0.1
+    monkeypatch.setattr(label_transfer, "_COVERAGE_SPOTS", 200)
+    again = learnt(S)
+    again.fit(Z, field)
+    assert again.coverage == pytest.approx(whole.coverage, abs=0.05)
+
+
 def test_factors_of_all_genes_help_where_the_source_has_few():
     S, truth = source("types", noise=2.5), labels_of("types", 1)
     Z, field = scores_of(truth, 5, noise=2.5), Field.from_graph(GRAPH)
@@ -346,6 +367,18 @@ def test_the_number_of_domains_is_needed_without_trust(problem):
     options = {"source_selection": "all", "label_noise": "ignore"}
     with pytest.raises(ValueError, match=r"labels are not trusted \(trust 0.0\d, needed 0.35\)"):
         TransST(n_factors=5, **options).fit(X, graph, [(X_s, shuffled, positions)])
+
+
+def test_a_target_that_is_not_covered_does_not_follow(problem, monkeypatch):
+    X, graph, given, _ = problem
+    monkeypatch.setattr(label_transfer, "MIN_COVERAGE", 2.0)
+    model = TransST(3, n_factors=5, n_init=2).fit(X, graph, [given])
+    assert model.label_transfer_.trusted
+    assert not model.follows_labels_
+    assert model.mixture_ is not None
+    assert TransST(3, n_factors=5, class_transfer="follow").fit(X, graph, [given]).follows_labels_
+    with pytest.raises(ValueError, match=r"classes explain too little of the target \(coverage"):
+        TransST(n_factors=5).fit(X, graph, [given])
 
 
 def test_positions_that_tell_nothing_are_said_to(problem):

@@ -177,8 +177,8 @@ def transfer(subject: Subject) -> Section:
     pictures = [
         draw(
             lambda: pl.transfer_report(subject.adata, key=subject.key)[0],
-            "Bars of the relevance of every source, and of the correlation of every domain with the class of "
-            "the source that is most alike.",
+            "Bars of the relevance of every source and the trust in its labels; a table of the scores of "
+            "hidden labels; bars of the correlation of every domain with the class that is most alike.",
             vector=True,
         )
     ]

@@ -13,7 +13,7 @@ from anndata import AnnData
 from transst_py._record import fit_record, numbers
 from transst_py._typing import SpatialDataLike
 from transst_py._validation import check_anndata
-from transst_py.label_transfer import MIN_TRUST, REGION_ROUNDS
+from transst_py.label_transfer import MIN_COVERAGE, MIN_TRUST, REGION_ROUNDS
 from transst_py.naming import UNKNOWN
 
 __all__ = ["TransferReport", "transfer_report"]
@@ -215,9 +215,17 @@ def _of_trust(transfer: Mapping[str, Any], sources: pd.DataFrame, smoothing: pd.
         f"Trust: labels hidden {HIDDEN[str(transfer['hidden'])]} were predicted from the others ({each}; "
         f"score: adjusted Rand index, trust: score x relevance², needed: {MIN_TRUST:.2f})."
     ]
+    coverage = float(transfer.get("coverage", np.nan))
+    if np.isfinite(coverage):
+        words.append(
+            f"Coverage: the classes explain {100 * coverage:.0f} % of what equally many groups of the "
+            f"target's own spots explain of these (needed: {100 * MIN_COVERAGE:.0f} %)."
+        )
     if followed:
         why = "as asked for" if total < MIN_TRUST or not np.isfinite(total) else f"with trust {total:.2f}"
         words.append(f"Classes: every spot has the class that the sources' labels give it, {why}.")
+    elif total >= MIN_TRUST:
+        words.append("Classes: not followed, since the target seems to have some that the sources lack.")
     else:
         words.append(f"Classes: not followed, since a trust of {total:.2f} is too little.")
     if str(transfer["hidden"]) != "rows":

@@ -163,9 +163,10 @@ def transst(
         Of the spatial mixture; see `SpatialGaussianMixture`.
     class_transfer
         What is taken from the labels of the sources beside the loadings. "auto": the classes, if the trust in
-        them is at least 0.35 (see `tl.transfer_report`); otherwise they help to describe the spots if
-        the domains found without them resemble them. "follow": the classes, whatever the trust. "always": the
-        domains start from the classes and then adapt to the target. "never": nothing, as published.
+        them is at least 0.35 and they cover the target (see `tl.transfer_report`); otherwise they help to
+        describe the spots if the domains found without them resemble them. "follow": the classes, whatever
+        the trust. "always": the domains start from the classes and then adapt to the target. "never":
+        nothing, as published.
     min_autocorrelation
         Factors whose Moran's I is below this share of the largest have no part in the domains; `None` takes
         all factors, as they are.
@@ -216,8 +217,9 @@ def transst(
       `probability` of the likely class)
     - `uns[key]["transfer"]`: what was `transferred` ("classes", "loadings", "encoder", "nothing"), whether
       the spots follow the labels (`follows_labels`), the `trust` by source and the `hidden_scores` it comes
-      from, and the table `smoothing` of the score of every setting on hidden labels of the sources
-      (`feature_rounds`, `label_rounds`, `score`, `weight`); penalty path
+      from, the `coverage` of the target by the classes, and the table `smoothing` of the score of every
+      setting on hidden labels of the sources (`feature_rounds`, `label_rounds`, `score`, `weight`); penalty
+      path
     - `uns[key]`: parameters, seed, versions, kind of graph and mean number of neighbours, names of the
       domains and how far they can be trusted, log-likelihoods, table of the choice of K, warnings, seconds;
       how often expression that is not in memory was read
@@ -792,6 +794,7 @@ def _labels_record(transfer: LabelTransfer | None) -> dict[str, Any]:
         "hidden_scores": {str(name).replace("/", "|"): score for name, score in transfer.scores.items()},
         "trust": {str(name).replace("/", "|"): trust for name, trust in transfer.trust.items()},
         "total_trust": transfer.total_trust,
+        "coverage": transfer.coverage,
         "smoothing": {column: values.to_numpy() for column, values in transfer.smoothing.items()},
     }
 
