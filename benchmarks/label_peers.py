@@ -17,7 +17,7 @@ import pandas as pd
 import scipy.io
 import scipy.sparse as sp
 from methods import Method, Sources
-from peers import quiet
+from peers import N_TOP_GENES, quiet
 
 from transst_py.genes import shared_genes
 
@@ -50,6 +50,10 @@ def scanvi(target: ad.AnnData, sources: Sources, n_domains: int, seed: int) -> n
     query.obs["label"], query.obs["batch"] = "unknown", "target"
     both = ad.concat([query, reference])
     both = both[np.asarray(both.X.sum(axis=1)).ravel() > 0].copy()
+    if both.n_vars > N_TOP_GENES:
+        expression = sp.csr_matrix(both.X).log1p()
+        mean, square = (np.asarray(M.mean(axis=0)).ravel() for M in (expression, expression.power(2)))
+        both = both[:, np.argsort(mean**2 - square, kind="stable")[:N_TOP_GENES]].copy()
     scvi.model.SCVI.setup_anndata(both, batch_key="batch")
     model = scvi.model.SCVI(both, n_layers=2, n_latent=30, gene_likelihood="nb")
     model.train(max_epochs=100, enable_progress_bar=False)
