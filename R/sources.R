@@ -36,7 +36,12 @@
 
 # Positions and samples of the rows of a source; none where it has no positions, or not of every row.
 .sourcePlaces <- function(source, what) {
-    xy <- .ownCoordinates(source)
+    xy <- tryCatch(.ownCoordinates(source), transst_error = identity)
+    if (inherits(xy, "error")) {
+        text <- paste0("`", what, "`: its positions are not used: ", conditionMessage(xy))
+        .warn(text, "transst_source_positions")
+        return(list())
+    }
     if (is.null(xy) || !ncol(xy)) {
         return(list())
     }

@@ -31,6 +31,7 @@ import transst_py as tst
 from transst_py import _progress
 from transst_py._cluster import _LONGEST_RUN
 from transst_py._stores import _CHUNK_VALUES
+from transst_py.label_transfer import N_COMPONENTS
 
 N_FACTORS, N_FOLDS = 15, 5
 
@@ -108,7 +109,8 @@ def cost(table: pd.DataFrame, spots: float = 1e8, workers: tuple[int, ...] = (1,
     if here["spots"].nunique() < 2:
         raise SystemExit("a model of the cost needs at least two sizes in the table")
     millions = here["spots"] / 1e6
-    domains = here["processor seconds spatial mixture"]
+    last = [c for c in here if c.endswith(("spatial mixture", "label transfer"))]
+    domains = here[last].sum(axis=1)
     per_row, fixed = np.polyfit(millions, here["processor seconds"] - domains, 1)
     per_spot = np.polyfit(millions, domains, 1)[0]
     grow, least = np.polyfit(millions, here["peak GiB"], 1)
@@ -118,7 +120,7 @@ def cost(table: pd.DataFrame, spots: float = 1e8, workers: tuple[int, ...] = (1,
     for N in workers:
         chunks = [s * N_COUNTS * 0.96 / _CHUNK_VALUES for s in (spots, spots / 10)]
         runs = [max(N, c / _LONGEST_RUN) for c in chunks]
-        scores = 4 * (N_FACTORS + N_DOMAINS - 1) + 8
+        scores = 4 * (N_FACTORS + N_COMPONENTS) + 8
         sent = spots * (scores + 0.8) + gram * (runs[0] * N_FOLDS + runs[1] * N_DOMAINS)
         hours = (max(fixed, 0) + per_row * n / N + per_spot * n) / 3600
         rows.append({"workers": N, "hours": hours, "network GB": sent / 1e9, "client GiB": least + grow * n})

@@ -11,12 +11,13 @@ ask for.
 The score on hidden labels says how well the labels can be predicted at all, the relevance how much the source
 is like the target. Neither is enough alone: labels of a tumour are predicted well within one patient, and not
 at all in the next. The product, score x relevance², is the trust. And the classes must cover the target: they
-must explain nearly as much of it as equally many groups of its own spots do, or it has classes that the
-sources lack.
+must explain nearly as much of it as equally many groups of its own spots do. Much less is a sign of classes
+that the sources lack (a single one may go unnoticed).
 """
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Self
@@ -186,22 +187,43 @@ class LabelTransfer:
     def __init__(self, classes: np.ndarray, components: np.ndarray) -> None:
         self.classes = classes
         self.components = components
+        self.scores: dict[Any, float] = {}
+        self.trust: dict[Any, float] = {}
+        self._teaching: list[Any] = []
 
     def learn(self, sources: Mapping[Any, LabelledScores], seed: int) -> Self:
         """Choose the settings on hidden parts of the sources, and teach them by all rows."""
         teaching = teachers(sources)
+        self._teaching = list(teaching)
         self.placed = all(S.graph is not None for S in teaching.values())
         self.hidden, table = hidden_scores(teaching, len(self.classes), seed)
-        others = {name: S for name, S in sources.items() if name not in teaching}
         self.smoothing = weighted(table)
-        best = self.smoothing["score"].idxmax() if len(table) else None
-        self.scores = {name: float(table.loc[best, name]) if best else np.nan for name in teaching}
         self.settings = self._taught(list(teaching.values()))
-        self.scores |= {name: self._score(S) for name, S in others.items()}
-        self.scores = {name: self.scores[name] for name in sources}
+        best = self.settings[0].feature_rounds, self.settings[0].label_rounds
+        self.scores = {
+            name: float(table.loc[best, name]) if name in teaching and len(table) else self._score(S)
+            for name, S in sources.items()
+        }
+        if not len(table):
+            self.scores = dict.fromkeys(sources, np.nan)
         self.trust = {name: max(self.scores[name], 0.0) * S.relevance**2 for name, S in sources.items()}
-        self._teaching = list(teaching)
+        self._warn_of_untaught(sources)
         return self
+
+    def _warn_of_untaught(self, sources: Mapping[Any, LabelledScores]) -> None:
+        """Warn of classes that only sources have which do not teach."""
+        there = np.unique(np.concatenate([S.codes for S in sources.values()]))
+        taught = np.isfinite(self.settings[0].discriminant.log_priors)
+        lost = [str(self.classes[k]) for k in there if not taught[k]]
+        others = [str(name) for name in sources if name not in self._teaching]
+        if lost and others:
+            warnings.warn(
+                f"classes that only these sources have are not carried over: {', '.join(lost)} "
+                f"({', '.join(map(repr, others))}: less relevant, without positions, or of few rows, beside "
+                f"others that are not); give these sources alone to use them",
+                UserWarning,
+                stacklevel=4,
+            )
 
     @property
     def covers(self) -> bool:
@@ -216,7 +238,7 @@ class LabelTransfer:
     @property
     def total_trust(self) -> float:
         """Mean trust of the sources that teach; NaN where their labels could not be tested."""
-        return float(np.mean([self.trust[name] for name in self._teaching]))
+        return float(np.mean([self.trust[name] for name in self._teaching])) if self._teaching else np.nan
 
     def fit(
         self,
@@ -246,7 +268,8 @@ class LabelTransfer:
         Probabilities of the classes that are found, (n, k), rows of sum 1; `kept` says which each column is.
         """
         graph = field.graph
-        n_free = max(0, (n_domains or 0) - len(self.classes))
+        n_taught = int(np.isfinite(self.settings[0].discriminant.log_priors).sum())
+        n_free = max(0, (n_domains or 0) - n_taught)
         prior_rows = np.full(len(self.classes), _PRIOR_WORTH * len(Z) / len(self.classes))
         best = self.settings[0]
         free = np.zeros((len(Z), 0))
@@ -354,6 +377,8 @@ class LabelTransfer:
     def _taught(self, sources: Sequence[LabelledScores]) -> list[FittedSetting]:
         """Settings that have a say, with discriminants of all believed rows."""
         chosen = self.smoothing[self.smoothing["weight"] > 0].sort_values("weight", ascending=False)
+        if chosen.empty:  # nothing could be tested
+            chosen = pd.DataFrame({"feature_rounds": [0], "label_rounds": [0], "weight": [1.0]})
         taught = {}
         features = [S.scores for S in sources]
         done = 0
@@ -372,8 +397,6 @@ class LabelTransfer:
 
     def _score(self, S: LabelledScores) -> float:
         """Score of the best setting on a source that has not taught."""
-        if not self.settings:
-            return np.nan
         best = self.settings[0]
         P = best.discriminant.posteriors(_averaged(S, S.scores, best.feature_rounds))
         found = _averaged(S, P, best.label_rounds).argmax(axis=1)
@@ -450,10 +473,18 @@ class LabelTransfer:
 
 
 def teachers(sources: Mapping[Any, LabelledScores]) -> dict[Any, LabelledScores]:
-    """Sources that teach: those relevant enough to be trusted, with positions if any of them has some."""
-    relevant = {name: S for name, S in sources.items() if S.relevance > _MIN_RELEVANCE} or dict(sources)
-    placed = {name: S for name, S in relevant.items() if S.graph is not None}
-    return placed or relevant
+    """Sources that teach: those relevant enough to be trusted, of enough rows to be tested, with positions.
+
+    What none of them has is not asked for.
+    """
+    chosen = dict(sources)
+    for asked in (
+        lambda S: S.relevance > _MIN_RELEVANCE,
+        lambda S: S.believed.sum() >= N_FOLDS * _MIN_ROWS,
+        lambda S: S.graph is not None,
+    ):
+        chosen = {name: S for name, S in chosen.items() if asked(S)} or chosen
+    return chosen
 
 
 def hidden_scores(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import warnings
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
@@ -47,6 +48,10 @@ if TYPE_CHECKING:
 __all__ = ["TransST"]
 
 ENCODERS = ("linear", "graph-vae")
+
+
+class NumberOfDomainsNeededError(ValueError):
+    """The number of domains was left to the classes of the sources, which are not followed."""
 
 
 class TransST(BaseEstimator):
@@ -239,6 +244,8 @@ class TransST(BaseEstimator):
         field = Field.of(connectivities, X.shape[0])
         named = source if isinstance(source, Mapping) else dict(enumerate(source or []))
         given = {k: as_source(one, f"source[{k!r}]") for k, one in named.items()}
+        if self.encoder != "linear" or self.class_transfer not in ("auto", "follow"):
+            given = {k: replace(one, positions=None) for k, one in given.items()}  # nothing looks at them
         shared = check_shared(shared, X.shape[1])
         of = "the target" if len(shared) == X.shape[1] else "`shared`"
         sources = {k: check_source(one, len(shared), f"source[{k!r}]", of) for k, one in given.items()}
@@ -266,7 +273,7 @@ class TransST(BaseEstimator):
                     self.follows_labels_ = self._follow_labels(factors, target, field, n_domains)
             if not self.follows_labels_:
                 if self.n_components is None:
-                    raise ValueError(self._why_a_number())
+                    raise NumberOfDomainsNeededError(self._why_a_number())
                 view = self._describe(factors, field)
         self.suspicious_: dict[Any, pd.DataFrame] = {
             name: among_all(table, given[name].labels) for name, table in self.suspicious_.items()
@@ -324,16 +331,18 @@ class TransST(BaseEstimator):
         if self.source_model_ is None:
             why = "no source was given" if not len(self.source_merits_) else "every source was rejected"
         elif self.label_transfer_ is None:
-            why = f"`class_transfer`={self.class_transfer!r} does not follow the source's classes"
-        elif self.label_transfer_.trusted:
+            why = "the source has a single class"
+        elif not self.label_transfer_.trusted:
+            trust = self.label_transfer_.total_trust
             why = (
-                f"the sources' classes explain too little of the target (coverage "
-                f"{self.label_transfer_.coverage:.2f}, needed {MIN_COVERAGE:.2f})"
+                f"the sources' labels are not trusted (trust {trust:.2f}, needed {MIN_TRUST:.2f})"
+                if np.isfinite(trust)
+                else "the sources have too few labelled rows to test their labels"
             )
         else:
             why = (
-                f"the sources' labels are not trusted (trust {self.label_transfer_.total_trust:.2f}, needed "
-                f"{MIN_TRUST:.2f})"
+                "the sources' classes explain too little of the target (coverage "
+                f"{self.label_transfer_.coverage:.2f}, needed {MIN_COVERAGE:.2f})"
             )
         return f"the number of domains is missing: give it, since {why}"
 
@@ -352,14 +361,15 @@ class TransST(BaseEstimator):
         assert self.source_model_ is not None
         transfer.components = spread(transfer.components, factors.shared_, len(projection))
         both, q = factors.target_.dot(np.hstack([projection, transfer.components])), projection.shape[1]
-        self.embedding_ = both[:, :q]
+        self.embedding_, Z = (np.ascontiguousarray(part) for part in (both[:, :q], both[:, q:]))
+        del both  # as large as the two
         self.coordinates_ = self._coordinates(projection, field)
         wanted = n_domains[0] if n_domains else None
         if len(n_domains) > 1:
             self.choice_ = self._choose(self.coordinates_.alone(self.embedding_), field, n_domains)
             wanted = self.choice_.n_domains
         lacking = len(factors.shared_) < len(projection)
-        P = transfer.fit(both[:, q:], field, wanted, self.embedding_ if lacking else None)
+        P = transfer.fit(Z, field, wanted, self.embedding_ if lacking else None)
         if self.class_transfer == "auto" and not transfer.covers:
             return False
         sizes = np.bincount(transfer.domains(P).argmax(axis=1), minlength=transfer.domain_of.max() + 1)
@@ -370,7 +380,7 @@ class TransST(BaseEstimator):
         self.smoothness_ = smoothness_of(field, self.labels_)
         self.transferred_ = "classes"
         self.domain_names_ = name_domains(target, self.source_model_, self.labels_, transfer.names())
-        n_found = self.responsibilities_.shape[1]
+        n_found = len(np.unique(self.labels_))
         if wanted is not None and n_found < wanted:
             warnings.warn(
                 f"only {n_found} of the {wanted} domains asked for hold a spot: the sources' labels give the "
@@ -492,7 +502,7 @@ class TransST(BaseEstimator):
         self.class_support_, self.class_likelihoods_ = search.class_support, search.class_likelihoods
         if view.evidence is None:
             self.class_coordinates_ = None
-        if not isinstance(self.n_components, (int, np.integer)):
+        if not isinstance(self.n_components, (int, np.integer)) and self.choice_ is None:
             self.choice_ = self._choose(view.alone(), view.field, n_domains)
         self.mixture_ = search.fit(n_domains[0] if self.choice_ is None else self.choice_.n_domains)
         self.labels_, self.responsibilities_ = self.mixture_.labels_, self.mixture_.responsibilities_
@@ -611,7 +621,7 @@ class TransST(BaseEstimator):
         model.label_transfer_ = LabelTransfer.from_arrays(state)
         model.follows_labels_ = model.label_transfer_ is not None
         model.mixture_ = None if model.follows_labels_ else _read_mixture(state, model.random_state)
-        model.labels_ = state["labels_"]
+        model.labels_ = state["labels_"] if "labels_" in state else state["mixture.labels_"]
         return model
 
 

@@ -42,8 +42,8 @@ def name_domains(
     labels
         (n,) domains 0..K-1.
     given
-        (K,) classes that every domain is known to consist of, which are then its name; none for one that is
-        no class.
+        (K,) classes that every domain consists of, where that is known: its name, whatever it resembles; none
+        for a domain that is no class.
 
     Returns
     -------
@@ -58,11 +58,6 @@ def name_domains(
     classes = relative(model.class_profiles_, np.ones(len(model.classes_), dtype=bool))
     correlations = domains @ classes.T
     best = correlations.argmax(axis=1)
-    if given is not None:
-        # A domain of several classes is compared with the one that it is most like.
-        for k, names_of_k in enumerate(given):
-            theirs = np.searchsorted(model.classes_, names_of_k) if names_of_k else np.arange(len(classes))
-            best[k] = theirs[correlations[k, theirs].argmax()]
     r = correlations[np.arange(K), best]
     lower = np.tanh(
         np.arctanh(np.clip(r, -0.999999, 0.999999)) - _QUANTILE / np.sqrt(max(target.shape[1] - 3, 1))

@@ -103,10 +103,15 @@ def check_source(source: Source, n_genes: int, name: str, of: str = "the target"
 
 def _neighbors(positions: np.ndarray, samples: np.ndarray | None, name: str) -> sp.csr_matrix | None:
     """Nearest neighbours of the labelled rows; `None`, with a warning, where the positions tell none."""
-    try:
-        if not np.isfinite(positions).all():
-            raise ValueError(f"{(~np.isfinite(positions).all(axis=1)).sum()} rows have none")
-        return spatial_neighbors(positions, samples=samples)
-    except ValueError as error:
-        warnings.warn(f"{name}: its positions are not used: {error}", UserWarning, stacklevel=4)
-        return None
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        try:
+            if not np.isfinite(positions).all():
+                raise ValueError(f"{(~np.isfinite(positions).all(axis=1)).sum()} rows have none")
+            graph = spatial_neighbors(positions, samples=samples)
+        except ValueError as error:
+            graph = None
+            warnings.warn(f"its positions are not used: {error}", UserWarning, stacklevel=2)
+    for warning in caught:
+        warnings.warn(f"{name}: {warning.message}", warning.category, stacklevel=4)
+    return graph

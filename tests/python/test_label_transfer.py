@@ -8,6 +8,7 @@ import pytest
 import scipy.sparse as sp
 from sklearn.metrics import adjusted_rand_score
 
+import transst_py as tst
 from transst_py import TransST, label_transfer
 from transst_py.graph import averaged, spatial_neighbors
 from transst_py.label_transfer import LabelledScores, LabelTransfer, hidden_scores, teachers, weighted
@@ -181,7 +182,28 @@ def test_too_few_rows_tell_nothing():
     transfer = learnt(tiny)
     assert transfer.smoothing.empty
     assert not transfer.trusted
-    assert transfer.settings == []
+    assert best(transfer) == (0, 0)  # if it is followed all the same
+    P = transfer.fit(scores_of(labels_of("types", 1), 5), Field.from_graph(GRAPH))
+    assert P.shape == (len(PLACES), 4)
+    # Beside others it does not teach.
+    beside = learnt({"tiny": tiny, "s": S})
+    assert beside.hidden == "places"
+    assert beside.trusted
+
+
+def test_classes_that_no_teaching_source_has_are_warned_of():
+    S = source("types")
+    known = S.codes < 3
+    part = LabelledScores(
+        S.scores[known], S.codes[known], S.believed[known], 1.0, GRAPH[known][:, known], PLACES[known]
+    )
+    cells = source("types", 1, placed=False)
+    with pytest.warns(UserWarning, match=r"are not carried over: d \('cells'"):
+        transfer = learnt({"part": part, "cells": cells})
+    # The class that is not taught is free to be found.
+    P = transfer.fit(scores_of(labels_of("types", 1), 5), Field.from_graph(GRAPH), n_domains=4)
+    assert transfer.names() == [["a"], ["b"], ["c"], []]
+    assert P.shape[1] == 4
 
 
 def test_wrong_labels_neither_teach_nor_test():
@@ -402,3 +424,58 @@ def test_numbers_to_choose_from_are_classes_joined_or_free(problem):
     assert model.follows_labels_
     assert model.choice_ is not None
     assert len(np.unique(model.labels_)) <= model.choice_.n_domains
+
+
+@pytest.fixture
+def sections(tissue):
+    """Target, its source, and another that has nothing to do with it."""
+    target, reference = tissue
+    other = reference.copy()
+    other.X = other.X[:, np.random.default_rng(0).permutation(other.n_vars)]
+    return target, reference, other
+
+
+def test_the_number_may_be_left_out_beside_rejected_sources(sections):
+    target, reference, other = sections
+    options = {"source_labels": "label", "n_factors": 5}
+    with pytest.warns(UserWarning, match="too little relevance"):
+        tst.tl.transst(target, {"good": reference, "other": other}, **options)
+    assert target.obs["transst"].nunique() == 3
+    alone = target.copy()
+    narrow = reference[:, :40].copy()
+    with pytest.warns(UserWarning, match="too little relevance|only 40 of the target's"):
+        tst.tl.transst(alone, {"wide": other, "narrow": narrow}, **options)
+    assert alone.uns["transst"]["transfer"]["follows_labels"]
+    for given in ({"class_transfer": "follow", "n_domains": 3}, {}):
+        with pytest.raises(ValueError, match="every source was rejected: sources of too little relevance"):
+            tst.tl.transst(target.copy(), other, **options, **given)
+
+
+def test_joined_domains_keep_the_classes_of_their_spots(sections):
+    target, reference, _ = sections
+    counts = target.X.tolil()
+    counts[:2] = 0
+    target.X = counts.tocsr()
+    with pytest.warns(UserWarning, match="2 of 400 spots have no count"):
+        tst.tl.transst(target, reference, source_labels="label", n_domains=2, n_factors=5)
+    classes = set(reference.obs["label"].astype(str))
+    assert set(target.obs["transst_class"].astype(str)) == classes
+    report = tst.tl.transfer_report(target)
+    assert " + " in "".join(report.domains["name"])
+    assert "No spot has the class" not in str(report)
+
+
+def test_positions_that_are_none_are_said_to(sections):
+    target, reference, _ = sections
+    options = {"source_labels": "label", "n_domains": 3, "n_factors": 5}
+    reference.obsm["spatial"] = reference.obsm["spatial"][:, :1]
+    with pytest.warns(UserWarning, match=r"source 'source': obsm\['spatial'\] must hold positions"):
+        tst.tl.transst(target, reference, **options)
+    assert target.uns["transst"]["transfer"]["hidden"] == "rows"
+    with pytest.raises(ValueError, match="`source_spatial_key`: source 'source'"):
+        tst.tl.transst(target, reference, source_spatial_key="spatial", **options)
+    with pytest.raises(KeyError, match="has no obsm\\['places'\\]"):
+        tst.tl.transst(target, reference, source_spatial_key="places", **options)
+    reference.obsm["places"] = np.zeros((reference.n_obs, 2))
+    with pytest.warns(UserWarning, match=r"source\['source'\]: 399 spot\(s\) share their position"):
+        tst.tl.transst(target, reference, source_spatial_key="places", **options)

@@ -148,7 +148,8 @@ def test_beside_a_good_source_an_unrelated_one_changes_nothing(arrays):
     assert both.sources_used_ == ["good"]
     assert list(both.source_model_.classes_) == list(alone.source_model_.classes_)
     np.testing.assert_array_equal(both.labels_, alone.labels_)
-    everything = TransST(3, n_factors=5, n_init=3, source_selection="all").fit(X, graph, sources)
+    with pytest.warns(UserWarning, match=r"not carried over: xdomain 1, xdomain 2, xdomain 3 \('other'"):
+        everything = TransST(3, n_factors=5, n_init=3, source_selection="all").fit(X, graph, sources)
     assert everything.sources_used_ == ["good", "other"]
 
 

@@ -20,6 +20,8 @@ __all__ = ["TransferReport", "transfer_report"]
 
 SUSPICIOUS = ("source", "row", "given", "likely", "probability")
 SMOOTHING = ("feature_rounds", "label_rounds", "score", "weight")
+# Scores that differ by less are the same.
+SCORE_TIE = 0.01
 HIDDEN = {
     "places": "in a quarter of the places of the source at a time",
     "sources": "in one source at a time",
@@ -228,7 +230,7 @@ def _of_trust(transfer: Mapping[str, Any], sources: pd.DataFrame, smoothing: pd.
         words.append("Classes: not followed, since the target seems to have some that the sources lack.")
     else:
         words.append(f"Classes: not followed, since a trust of {total:.2f} is too little.")
-    if str(transfer["hidden"]) != "rows":
+    if len(smoothing) > 1:
         words.append(_kind_of_labels(smoothing))
     return words
 
@@ -237,14 +239,19 @@ def _kind_of_labels(smoothing: pd.DataFrame) -> str:
     best = smoothing.loc[smoothing["score"].idxmax()]
     alone = smoothing.loc[(smoothing["feature_rounds"] == 0) & (smoothing["label_rounds"] == 0), "score"]
     rounds = (smoothing[["feature_rounds", "label_rounds"]].sum(axis=1) * smoothing["weight"]).sum()
-    kind = "tissue regions, which neighbours share" if rounds >= REGION_ROUNDS else "single cells' types"
-    features, labels = int(best["feature_rounds"]), int(best["label_rounds"])
+    features, labels, plain = int(best["feature_rounds"]), int(best["label_rounds"]), float(alone.iloc[0])
     score = f"score {best['score']:.2f}"
-    if not features + labels:
-        return f"Labels look like {kind}: best predicted without averaging over neighbours ({score})."
+    if rounds >= REGION_ROUNDS and best["score"] - plain < SCORE_TIE:
+        return f"Labels are predicted equally well with and without averaging over neighbours ({score})."
+    if rounds < REGION_ROUNDS:
+        return (
+            "Labels look like single cells' types: averaging over neighbours does not help to predict them "
+            f"({score}, without averaging {plain:.2f})."
+        )
     return (
-        f"Labels look like {kind}: best predicted after averaging over neighbours (the expression {features} "
-        f"times, the probabilities {labels} times; {score}, without averaging {alone.iloc[0]:.2f})."
+        "Labels look like tissue regions, which neighbours share: best predicted after averaging over "
+        f"neighbours (the expression {features} times, the probabilities {labels} times; {score}, without "
+        f"averaging {plain:.2f})."
     )
 
 
@@ -271,9 +278,13 @@ def _of_classes(record: Mapping[str, Any], domains: pd.DataFrame) -> list[str]:
         words.append(
             f"Names: {named.sum()} of {len(domains)} domains, {share:.0f} % of the spots, bear a class's."
         )
+        followed = bool(transfer.get("follows_labels", False))
+        found = transfer["classes_found"] if followed else domains["name"]
         missing = sorted(
-            set(np.atleast_1d(record["source"]["classes"]).astype(str)) - set(domains["name"].astype(str))
+            set(np.atleast_1d(record["source"]["classes"]).astype(str))
+            - set(np.atleast_1d(found).astype(str))
         )
         if missing:
-            words.append(f"No domain bears the name of: {', '.join(missing)}.")
+            what = "No spot has the class" if followed else "No domain bears the name of"
+            words.append(f"{what}: {', '.join(missing)}.")
     return words

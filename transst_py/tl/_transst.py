@@ -25,7 +25,8 @@ from transst_py.choice import check_candidates, choice_record
 from transst_py.chunks import RowChunks
 from transst_py.genes import GENE_SELECTIONS, n_detected, select_genes, shared_genes
 from transst_py.label_transfer import LabelTransfer
-from transst_py.model import TransST
+from transst_py.model import NumberOfDomainsNeededError, TransST
+from transst_py.naming import UNKNOWN
 from transst_py.normalize import NORMALIZATIONS, log_normalize, median_total, row_totals
 from transst_py.sources import Source
 from transst_py.spatial_mixture import Field, infer_from_neighbors
@@ -301,18 +302,22 @@ def transst(
             random_state=random_state,
             verbose=verbose,
         )
-        _fit(model, problem)
+        needed = _fit(model, problem)
         merits, used = model.source_merits_, model.sources_used_
         if narrow and not used:
             tried, problem = narrow, prepare({k: sources[k] for k in narrow}, source_labels=source_labels)
-            _fit(model, problem)
+            needed = _fit(model, problem)
             merits, used = pd.concat([merits, model.source_merits_]), model.sources_used_
         elif narrow:
             _warn_of_narrow({name: n_shared[name] for name in narrow})
+        if tried and not used:
+            _check_without_sources(class_transfer, needed, caught)
         if len(used) < len(tried):
             # As if the others had not been given: they have had a part in the choice of the genes.
             problem = prepare({k: sources[k] for k in used}, source_labels=source_labels if used else None)
-            _fit(model.set_params(source_selection="all"), problem)
+            needed = _fit(model.set_params(source_selection="all"), problem)
+        if needed is not None:
+            raise needed
     messages = list(dict.fromkeys(str(w.message) for w in caught))
     for w in {str(w.message): w for w in caught}.values():
         warnings.warn(w.message, w.category, stacklevel=2)
@@ -328,9 +333,25 @@ def transst(
     return result if copy else None
 
 
-def _fit(model: TransST, problem: _Problem) -> None:
+def _fit(model: TransST, problem: _Problem) -> NumberOfDomainsNeededError | None:
+    """Fit; return what is to be raised if no fit with other sources follows."""
     field = Field.from_graph(problem.measured_graph)
-    model.fit(problem.X, field, problem.sources or None, problem.shared)
+    try:
+        model.fit(problem.X, field, problem.sources or None, problem.shared)
+    except NumberOfDomainsNeededError as error:
+        return error
+    return None
+
+
+def _check_without_sources(
+    class_transfer: str, needed: NumberOfDomainsNeededError | None, caught: list[warnings.WarningMessage]
+) -> None:
+    """Refuse to go on without any source where one is needed, and say why all were rejected."""
+    if needed is None and class_transfer not in ("follow", "always"):
+        return
+    what = "`n_domains` is missing" if needed else f"`class_transfer`={class_transfer!r} needs a source"
+    why = "; ".join(str(w.message) for w in caught if "are not used" in str(w.message))
+    raise ValueError(f"{what}, and every source was rejected: {why}")
 
 
 def _check_no_number(source: Any, class_transfer: str, encoder: str) -> None:
@@ -600,7 +621,17 @@ def _places(
     samples = None
     if sample_key is not None and sample_key in source.obs:
         samples = source.obs[sample_key].astype("category").cat.codes.to_numpy()
-    return np.asarray(source.obsm[key], dtype=np.float64), samples
+    positions = np.asarray(source.obsm[key])
+    if positions.dtype.kind not in "iufb" or positions.ndim != 2 or positions.shape[1] not in (2, 3):
+        message = (
+            f"source {name!r}: obsm[{key!r}] must hold positions, 2 or 3 columns of numbers, not "
+            f"{positions.dtype} of shape {positions.shape}"
+        )
+        if source_spatial_key is not None:
+            raise ValueError(f"`source_spatial_key`: {message}")
+        warnings.warn(f"{message}; they are not used", UserWarning, stacklevel=4)
+        return None, None
+    return positions.astype(np.float64), samples
 
 
 def _expression(adata: Any, layer: str | None, normalization: str, what: str) -> Any:
@@ -633,8 +664,9 @@ def _write(adata: AnnData, model: TransST, problem: _Problem, key: str, record: 
     adata.obs[key] = pd.Categorical.from_codes(labels, categories=names)
     adata.obs[f"{key}_confidence"] = probabilities[np.arange(adata.n_obs), labels]
     if model.spot_classes_ is not None and model.domain_names_ is not None:
-        # A spot without counts has its domain's.
-        classes = model.domain_names_["name"].to_numpy(dtype=object)[labels]
+        # A spot without counts has the class that most of its domain's spots have.
+        frequent = pd.Series(model.spot_classes_).groupby(model.labels_).agg(lambda names: names.mode()[0])
+        classes = frequent.reindex(range(len(names))).to_numpy(dtype=object)[labels]
         classes[problem.measured] = model.spot_classes_
         adata.obs[f"{key}_class"] = pd.Categorical(classes)
     elif f"{key}_class" in adata.obs:  # of an earlier run with a source
@@ -764,6 +796,7 @@ def _transfer_record(model: TransST) -> dict[str, Any]:
         "encoder": model.encoder,
         "transferred": model.transferred_,
         "follows_labels": model.follows_labels_,
+        "classes_found": _found(model),
         **_labels_record(model.label_transfer_),
         "scaling_errors": model.scaling_errors_,
         "class_shrinkage": model.class_shrinkage_,
@@ -780,6 +813,13 @@ def _transfer_record(model: TransST) -> dict[str, Any]:
         "cv_errors": model.transfer_.cv_errors_,
         "cv_standard_errors": model.transfer_.cv_standard_errors_,
     }
+
+
+def _found(model: TransST) -> np.ndarray:
+    """Classes that some spot has, where the labels are followed."""
+    classes = model.spot_classes_ if model.follows_labels_ else None
+    found = [] if classes is None else sorted({str(name) for name in classes} - {UNKNOWN})
+    return np.array(found, dtype=object)
 
 
 def _labels_record(transfer: LabelTransfer | None) -> dict[str, Any]:
