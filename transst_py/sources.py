@@ -16,6 +16,9 @@ from transst_py.standardize import check_rows
 
 __all__ = ["Source", "as_source", "check_source"]
 
+# Fewer different positions are no map.
+MIN_POSITIONS = 20
+
 
 @dataclass
 class Source:
@@ -108,6 +111,9 @@ def _neighbors(positions: np.ndarray, samples: np.ndarray | None, name: str) -> 
         try:
             if not np.isfinite(positions).all():
                 raise ValueError(f"{(~np.isfinite(positions).all(axis=1)).sum()} rows have none")
+            n_different = len(np.unique(positions, axis=0))
+            if n_different < min(MIN_POSITIONS, len(positions)):
+                raise ValueError(f"{len(positions)} rows have only {n_different} different ones")
             graph = spatial_neighbors(positions, samples=samples)
         except ValueError as error:
             graph = None

@@ -477,5 +477,5 @@ def test_positions_that_are_none_are_said_to(sections):
     with pytest.raises(KeyError, match="has no obsm\\['places'\\]"):
         tst.tl.transst(target, reference, source_spatial_key="places", **options)
     reference.obsm["places"] = np.zeros((reference.n_obs, 2))
-    with pytest.warns(UserWarning, match=r"source\['source'\]: 399 spot\(s\) share their position"):
+    with pytest.warns(UserWarning, match="its positions are not used: 400 rows have only 1 different ones"):
         tst.tl.transst(target, reference, source_spatial_key="places", **options)
