@@ -6,8 +6,9 @@
 A ladder of sources, from the other half of the same slice to another organ. Every pair of target and source
 is fitted without the source, with it ("auto"), and following its labels whatever the trust ("follow"). A gain
 is the adjusted Rand index minus that without source, same seed. One row per fit goes to trust.csv at once.
-Then, over the pairs (means over seeds), the rank correlation of trust with either gain, the gap in trust
-between matched tissue and all other pairs, the largest spread over seeds, and a picture (trust.png).
+Then the rank correlation of trust with either gain, over the pairs (means over seeds) and over the rungs
+(means over pairs), the gap in trust between labels that are followed and all others, the largest spread over
+seeds, and a picture (trust.png); trust_means.csv has the pairs.
 """
 
 from __future__ import annotations
@@ -99,10 +100,15 @@ def read(path: Path) -> pd.DataFrame:
 
 
 def gains(done: pd.DataFrame) -> pd.DataFrame:
-    """Every pair with its trust, 0 where the source was rejected, and its gains; means over seeds."""
+    """Every pair with its trust and its gains; means over seeds.
+
+    The trust is 0 where the source was rejected, and where its classes do not cover the target: then labels
+    of enough trust were not followed.
+    """
     ari = done["ari"].unstack("way")
-    trust = done["trust"].xs("follow", level="way").fillna(0.0)
     followed = done["followed"].xs("auto", level="way")
+    trust = done["trust"].xs("follow", level="way").fillna(0.0)
+    trust = trust.mask((trust >= MIN_TRUST) & (followed.reindex(trust.index) == 0), 0.0)
     table = pd.DataFrame(
         {
             "trust": trust,
@@ -119,12 +125,14 @@ def gains(done: pd.DataFrame) -> pd.DataFrame:
 
 def verdict(table: pd.DataFrame) -> None:
     print(table.round(3).to_string(index=False))
+    rungs = table.groupby("rung")[["trust", "gain", "gain_following"]].mean().reindex(RUNGS)
+    print(rungs.round(3).to_string())
     for what in ("gain", "gain_following"):
-        print(f"rank correlation of trust and {what}: {spearmanr(table['trust'], table[what]).statistic:.2f}")
-    matched = table["rung"].isin([SAME, NEIGHBOUR, ANIMAL])
-    lowest, highest = table.loc[matched, "trust"].min(), table.loc[~matched, "trust"].max()
-    print(f"trust: matched tissue {lowest:.2f} and more, all others {highest:.2f} and less")
+        of_pairs, of_rungs = (spearmanr(part["trust"], part[what]).statistic for part in (table, rungs))
+        print(f"rank correlation of trust and {what}: pairs {of_pairs:.2f}, rungs {of_rungs:.2f}")
     followed = table["followed"] > 0.5
+    lowest, highest = table.loc[followed, "trust"].min(), table.loc[~followed, "trust"].max()
+    print(f"trust: labels that are followed {lowest:.2f} and more, all others {highest:.2f} and less")
     print(f"largest sd over seeds where the labels are followed: {table.loc[followed, 'sd'].max():.3f}")
 
 
@@ -137,8 +145,9 @@ def draw(table: pd.DataFrame, path: Path) -> None:
             ax.scatter(part["trust"], part[what], s=34, color=f"C{k}", label=rung, marker="osD^vPX"[k])
         ax.axvline(MIN_TRUST, color="black", linestyle="--", linewidth=0.8)
         ax.axhline(0, color="0.7", linewidth=0.8, zorder=0)
-        rho = spearmanr(table["trust"], table[what]).statistic
-        ax.set_title(f"{title} (rank correlation {rho:.2f})", loc="left", size=10)
+        rungs = table.groupby("rung")[["trust", what]].mean()
+        rho = spearmanr(rungs["trust"], rungs[what]).statistic
+        ax.set_title(f"{title}\nrank correlation over the rungs {rho:.2f}", loc="left", size=10)
         ax.set_xlabel("trust in the labels of the source")
         ax.spines[["top", "right"]].set_visible(False)
     axes[0].set_ylabel("gain in adjusted Rand index")
@@ -171,6 +180,7 @@ def main() -> None:
                     table.sort_index(kind="stable").to_csv(path, float_format="%.4f")
                     print(*key, *(f"{value:.2f}" for value in scores.values()), sep="  ", flush=True)
     table = gains(read(path))
+    table.to_csv(args.out / "trust_means.csv", index=False, float_format="%.4f")
     verdict(table)
     draw(table, args.out / "trust.png")
 
