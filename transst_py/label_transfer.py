@@ -58,9 +58,9 @@ _MIN_WEIGHT = 0.01
 MIN_TRUST = 0.35
 # A source of this relevance or less cannot be trusted, whatever its score: it teaches only if no other does.
 _MIN_RELEVANCE = MIN_TRUST**0.5
-# Coverage of matched tissue is .90 and more, of a half of a tissue from one without some of its layers .77
+# Coverage of matched tissue is .89 and more, of a half of a tissue from one without some of its layers .85
 # and less.
-MIN_COVERAGE = 0.85
+MIN_COVERAGE = 0.87
 # Spots that are enough to measure it.
 _COVERAGE_SPOTS = 10_000
 # Labels of regions are predicted best with so many rounds of averaging and more, cell types with less.
@@ -289,7 +289,7 @@ class LabelTransfer:
         if not self.placed:
             P = self._smoothed(P, field)
         self.domain_of = self._joined(np.bincount(P.argmax(axis=1)), n_domains)
-        self.coverage = self._coverage(averaged(graph, Z, best.feature_rounds), P.argmax(axis=1))
+        self.coverage = self._coverage(Z, graph, P.argmax(axis=1))
         return P
 
     def predict(self, Z: np.ndarray, field: Field, factors: np.ndarray) -> np.ndarray:
@@ -345,16 +345,21 @@ class LabelTransfer:
             domain_of = np.where(domain_of == b, a, domain_of - (domain_of > b))
         return domain_of
 
-    def _coverage(self, F: np.ndarray, labels: np.ndarray) -> float:
-        """Coverage of spots with averaged components F (n, c) by their classes (n,)."""
-        chosen = np.random.default_rng(0).permutation(len(F))[:_COVERAGE_SPOTS]
-        factor = np.linalg.inv(np.linalg.cholesky(self.settings[0].discriminant.covariance))
-        X, labels = F[chosen] @ factor.T, labels[chosen]
-        n_classes = len(np.unique(labels))
+    def _coverage(self, Z: np.ndarray, graph: sp.csr_matrix, labels: np.ndarray) -> float:
+        """Coverage of spots with components Z (n, c) by their classes (n,), mean over the settings' say."""
+        chosen = np.random.default_rng(0).permutation(len(Z))[:_COVERAGE_SPOTS]
+        n_classes = len(np.unique(labels[chosen]))
         if n_classes < 2:
             return np.nan
-        groups = KMeans(n_classes, n_init=2, random_state=0).fit_predict(X)
-        return explained_share(X, labels) / explained_share(X, groups)
+        ratios: dict[int, float] = {}
+        for setting, F in self._features(Z, graph):
+            if setting.feature_rounds not in ratios:
+                factor = np.linalg.inv(np.linalg.cholesky(setting.discriminant.covariance))
+                X = F[chosen] @ factor.T
+                groups = KMeans(n_classes, n_init=2, random_state=0).fit_predict(X)
+                ratio = explained_share(X, labels[chosen]) / explained_share(X, groups)
+                ratios[setting.feature_rounds] = ratio
+        return float(sum(setting.weight * ratios[setting.feature_rounds] for setting in self.settings))
 
     def _learn_own(self, P: np.ndarray, factors: np.ndarray, graph: sp.csr_matrix) -> np.ndarray:
         """Learn the classes on the target's own factors, from what the sources' genes tell of them."""
