@@ -19,7 +19,8 @@ def _fitted():
     adata, source = tst.datasets.simulated_tissue(**options)
     fit = {"n_domains": 3, "n_factors": 3, "n_init": 1}
     tst.tl.transst(adata, source, source_labels="label", **fit)
-    tst.tl.transst(adata, source, source_labels="label", key_added="never", class_transfer="never", **fit)
+    for key in ("never", "follow"):
+        tst.tl.transst(adata, source, source_labels="label", key_added=key, class_transfer=key, **fit)
     tst.tl.transst(adata, key_added="alone", **fit)
     return adata
 
@@ -120,9 +121,9 @@ class TestConvergence:
         render(ax, tmp_path / "convergence.png")
 
     def test_without_a_mixture(self, fitted):
-        ax = tst.pl.convergence(fitted)
+        ax = tst.pl.convergence(fitted, key="follow")
         assert ax.figure.axes == [ax]
-        bounds = fitted.uns["transst"]["source"]["log_likelihoods"]
+        bounds = fitted.uns["follow"]["source"]["log_likelihoods"]
         np.testing.assert_array_equal(ax.lines[0].get_ydata(), bounds)
         assert ax.get_title().startswith("source model converged")
 
