@@ -34,24 +34,18 @@ class Moments:
     @classmethod
     def of(cls, F: np.ndarray, codes: np.ndarray, n_classes: int) -> Self:
         """Sums of the rows F (n, c) with class codes 0..n_classes-1 (n,)."""
-        counts, sums = np.zeros(n_classes), np.zeros((n_classes, F.shape[1]))
-        products = np.zeros((F.shape[1], F.shape[1]))
-        for batch in gen_batches(len(F), _ROWS) if len(F) else ():
-            f, y = F[batch].astype(np.float64, copy=False), codes[batch]
-            counts += np.bincount(y, minlength=n_classes)
-            member = sp.csr_matrix((np.ones(len(y)), (y, np.arange(len(y)))), shape=(n_classes, len(y)))
-            sums += member @ f
-            products += f.T @ f
-        return cls(counts, sums, products)
+        rows = np.arange(len(codes))
+        member = sp.csr_matrix((np.ones(len(codes)), (rows, codes)), shape=(len(codes), n_classes))
+        return cls.soft(F, member)
 
     @classmethod
-    def soft(cls, F: np.ndarray, R: np.ndarray) -> Self:
+    def soft(cls, F: np.ndarray, R: np.ndarray | sp.csr_matrix) -> Self:
         """Sums of the rows F (n, c) with probabilities R (n, L) of the classes, rows of sum 1."""
         counts, sums = np.zeros(R.shape[1]), np.zeros((R.shape[1], F.shape[1]))
         products = np.zeros((F.shape[1], F.shape[1]))
         for batch in gen_batches(len(F), _ROWS) if len(F) else ():
             f, r = (A[batch].astype(np.float64, copy=False) for A in (F, R))
-            counts += r.sum(axis=0)
+            counts += np.asarray(r.sum(axis=0)).ravel()
             sums += r.T @ f
             products += f.T @ f
         return cls(counts, sums, products)

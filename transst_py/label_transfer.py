@@ -19,7 +19,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Self
 
 import numpy as np
@@ -546,7 +546,7 @@ def unlike_any(
     setting: FittedSetting, F: np.ndarray, graph: sp.csr_matrix, prior_rows: np.ndarray, n_free: int
 ) -> np.ndarray:
     """Spots that are least like any class of the source, in groups: indicator (n, n_free)."""
-    known = FittedSetting(setting.feature_rounds, setting.label_rounds, 1.0, setting.discriminant)
+    known = replace(setting)
     known.adapt(F, graph, prior_rows, _ADAPTATIONS)
     distance = averaged(graph, known.discriminant.distances(F)[:, None], 2).ravel()
     n_spots = max(len(F) * n_free // (2 * (len(prior_rows) + n_free)), n_free)
