@@ -1,29 +1,37 @@
 # TransST. The two commands:  make demo   make test
 # Both set up what is missing first (make setup: R, Python environment, both packages).
 
-ROOT := $(CURDIR)
-PY := $(ROOT)/.venv/bin/python
+ENVIRONMENT := $(shell sh tools/environment.sh)
+PY := $(ENVIRONMENT)/venv/bin/python
+BENCH := $(ENVIRONMENT)/bench-venv
+SITE := $(ENVIRONMENT)/docs-venv
 
-export R_LIBS := $(ROOT)/.Rlib
+export R_LIBS := $(ENVIRONMENT)/library
 export RETICULATE_PYTHON := $(PY)
 # Data and reference numbers are no part of the repository; they are used where they lie beside it.
 export TRANSST_DATA_DIR ?= $(abspath $(wildcard ../shared/data/her2st))
 export TRANSST_REFERENCE_DIR ?= $(abspath $(wildcard ../shared/reference))
 
-.PHONY: help setup demo test test-python test-r lint check check-quick bench document docs clean
+.PHONY: help setup python demo test test-python test-r lint check check-quick bench bench-status numbers document docs clean
 
 help:
 	@echo "make demo      set up, then domains, markers and imputation on real tissue -> demo_output/"
 	@echo "make test      set up, then ruff, mypy, pytest, testthat, lintr and R CMD check; prints the coverage"
 	@echo "make check     set up, then R CMD check as on CRAN, with tests and vignettes, and BiocCheck"
-	@echo "make setup     R >= 4.5 and its packages, .venv, .Rlib (see tools/setup.sh)"
+	@echo "make setup     R >= 4.5 and its packages, both packages (see tools/setup.sh)"
+	@echo "make python    print the Python that make setup made"
 	@echo "make bench     accuracy and speed next to other methods, what is not there yet -> benchmarks/results/"
+	@echo "make bench-status  which of these tables are older than the code that they measure"
+	@echo "make numbers   write the numbers of README and docs from the tables"
 	@echo "make docs      the documentation as a site, of both packages -> build/docs/index.html"
 	@echo "make document  rebuild NAMESPACE, man/ and the picture of the README"
-	@echo "make clean     remove everything that make made in this folder"
+	@echo "make clean     remove everything that make made"
 
 setup:
 	@sh tools/setup.sh
+
+python:
+	@echo "$(PY)"
 
 demo: setup
 	Rscript inst/scripts/demo.R demo_output
@@ -56,12 +64,13 @@ check:
 check-quick: setup
 	sh tools/check_r.sh --no-tests --no-vignettes
 
-bench: setup .bench-venv/installed
-	.bench-venv/bin/python benchmarks/domains.py
-	.bench-venv/bin/python benchmarks/speed.py
-	.bench-venv/bin/python benchmarks/labels.py
+bench: setup $(BENCH)/installed
+	$(BENCH)/bin/python benchmarks/domains.py
+	$(BENCH)/bin/python benchmarks/speed.py
+	$(BENCH)/bin/python benchmarks/labels.py
 	$(PY) benchmarks/trust.py
 	$(PY) benchmarks/transfer.py
+	$(PY) benchmarks/label_noise.py
 	$(PY) benchmarks/several_sources.py
 	$(PY) benchmarks/ceiling.py
 	$(PY) benchmarks/graph_vae.py
@@ -71,19 +80,26 @@ bench: setup .bench-venv/installed
 	$(PY) benchmarks/imputation.py
 	$(PY) benchmarks/imputation_ablation.py
 	Rscript benchmarks/bridge.R
+	$(PY) benchmarks/texts.py
 
-docs: setup .docs-venv/installed
+bench-status: setup
+	@$(PY) benchmarks/status.py
+
+numbers: setup
+	$(PY) benchmarks/texts.py
+
+docs: setup $(SITE)/installed
 	rm -rf build/docs docs/api
-	.docs-venv/bin/python -m sphinx -W --keep-going -q -d build/doctrees docs build/docs
+	$(SITE)/bin/python -m sphinx -W --keep-going -q -d build/doctrees docs build/docs
 	Rscript tools/r_reference.R build/docs/r
 
-# The methods that we compare with, and what builds the site: on top of .venv and never in it.
-SITE := import site; print(site.getsitepackages()[0])
-.bench-venv/installed: benchmarks/requirements.txt
-.docs-venv/installed: docs/requirements.txt
-.bench-venv/installed .docs-venv/installed:
+# The methods that we compare with, and what builds the site: on top of the environment and never in it.
+SITE_PACKAGES := import site; print(site.getsitepackages()[0])
+$(BENCH)/installed: benchmarks/requirements.txt
+$(SITE)/installed: docs/requirements.txt
+$(BENCH)/installed $(SITE)/installed:
 	$(PY) -m venv --clear --without-pip $(@D)
-	echo "import site; site.addsitedir('$$($(PY) -c '$(SITE)')')" > $$($(@D)/bin/python -c '$(SITE)')/project.pth
+	echo "import site; site.addsitedir('$$($(PY) -c '$(SITE_PACKAGES)')')" > $$($(@D)/bin/python -c '$(SITE_PACKAGES)')/project.pth
 	$(@D)/bin/python -m pip install -q -r $<
 	touch $@
 
@@ -92,4 +108,4 @@ document: setup
 	Rscript tools/readme_figure.R
 
 clean:
-	rm -rf .venv .bench-venv .docs-venv .Rlib .Renviron setup.log demo_output build/docs build/doctrees build/jupyter_execute docs/api .pytest_cache .mypy_cache .ruff_cache
+	rm -rf "$(ENVIRONMENT)" inst/python .Renviron setup.log demo_output build/docs build/doctrees build/jupyter_execute docs/api .pytest_cache .mypy_cache .ruff_cache

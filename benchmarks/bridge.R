@@ -81,6 +81,16 @@ apart <- function(direction, nSpots, nGenes) {
     as.numeric(strsplit(sub("^result ", "", grep("^result ", said, value = TRUE)), " ")[[1L]])
 }
 
+# As records.py has it: commit, with a "+" if transst_py has changes that are not committed, and day.
+measured <- function() {
+    git <- function(...) system2("git", c(...), stdout = TRUE)
+    changed <- length(git("status", "--porcelain", "--", "transst_py", "R")) > 0L
+    data.frame(
+        commit = paste0(git("rev-parse", "--short=8", "HEAD"), if (changed) "+"),
+        date = format(Sys.Date())
+    )
+}
+
 benchmark <- function(out, nSpots, nGenes, runs) {
     rows <- lapply(c("R to Python", "Python to R"), function(direction) {
         costs <- vapply(seq_len(runs), function(i) apart(direction, nSpots, nGenes), numeric(4L))
@@ -96,6 +106,7 @@ benchmark <- function(out, nSpots, nGenes, runs) {
     table <- do.call(rbind, rows)
     numbers <- vapply(table, is.double, logical(1L))
     table[numbers] <- lapply(table[numbers], signif, 3L)
+    table <- cbind(table, measured())
     utils::write.csv(table, file.path(out, "bridge.csv"), row.names = FALSE, quote = FALSE)
     print(table)
 }

@@ -22,6 +22,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 from methods import transst_fit
+from records import add, read
 from sklearn.cluster import KMeans
 from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 from sklearn.metrics import adjusted_rand_score
@@ -67,17 +68,15 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--out", type=Path, default=HERE / "results")
     args = parser.parse_args()
-    rows = []
+    path, key = args.out / "ceiling.csv", ["tissue", "seed"]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # unlabelled rows, few genes: known here
         for tissue in tissues(args.data, args.tissues):
             for seed in range(args.seeds) if tissue.sources else ():
-                rows.append({"tissue": tissue.name, "seed": seed} | run_once(tissue, seed))
-                shown = (f"{v:.2f}" if isinstance(v, float) else str(v) for v in rows[-1].values())
-                print(*shown, sep="  ", flush=True)
-    table = pd.DataFrame(rows)
-    table.to_csv(args.out / "ceiling.csv", index=False, float_format="%.4f")
-    by_tissue = table.drop(columns="seed").groupby("tissue").mean()
+                scores = run_once(tissue, seed)
+                add(path, {"tissue": tissue.name, "seed": seed} | scores, key)
+                print(tissue.name, seed, *(f"{v:.2f}" for v in scores.values()), sep="  ", flush=True)
+    by_tissue = read(path, key).groupby("tissue").mean(numeric_only=True)
     print(by_tissue.groupby(by_tissue.index.str.split().str[0]).mean().round(3).to_string())
 
 

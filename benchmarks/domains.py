@@ -24,6 +24,7 @@ import numpy as np
 import pandas as pd
 from methods import METHODS, Method, installed
 from peers import PEERS
+from records import add, oldest, read
 from sklearn import metrics
 from tissues import Tissue, tissues
 
@@ -40,17 +41,6 @@ SCORES = {
     "ami": metrics.adjusted_mutual_info_score,
     "homogeneity": metrics.homogeneity_score,
 }
-
-
-def read(path: Path) -> pd.DataFrame:
-    """Runs done so far, by tissue, method and seed."""
-    if path.exists():
-        return pd.read_csv(path).set_index(KEY)
-    return pd.DataFrame(index=pd.MultiIndex.from_tuples([], names=KEY))
-
-
-def write(done: pd.DataFrame, path: Path) -> None:
-    done.sort_index(kind="stable").to_csv(path, float_format="%.4f")
 
 
 def run_once(tissue: Tissue, method: Method, seed: int) -> dict[str, float]:
@@ -75,12 +65,10 @@ def evaluate(tissue: Tissue, methods: dict[str, Method], seeds: int, path: Path,
             continue
         for seed in range(min(seeds, method.max_seeds or seeds)):
             key = (tissue.name, name, seed)
-            if key in read(path).index and not rerun:
+            if key in read(path, KEY).index and not rerun:
                 continue
             scores = run_once(tissue, method, seed)
-            row = pd.DataFrame(scores, index=pd.MultiIndex.from_tuples([key], names=KEY))
-            others = read(path).drop(index=[key], errors="ignore")  # other processes may have added some
-            write(pd.concat([others, row]), path)
+            add(path, dict(zip(KEY, key, strict=True)) | scores, KEY)
             print(f"{tissue.name:15s} {name:15s} seed {seed}  ARI {scores['ari']:.2f}", flush=True)
 
 
@@ -163,12 +151,14 @@ def draw(means: dict[str, pd.DataFrame], gains: pd.DataFrame, path: Path) -> Non
 def report(done: pd.DataFrame, out: Path) -> None:
     means = seed_means(done)
     table = method_means(means, done)
+    table = table.join(oldest(done, "method"))
     table.to_csv(out / "domains_means.csv", float_format="%.4f")
     print("\nmean over tissues\n" + table.round(3).to_string())
     if OURS not in means["ari"]:
         return
     gains = differences(means)
-    gains.to_csv(out / "domains_differences.csv", index=False, float_format="%.4f")
+    told = gains.join(oldest(done, "method"), on="TransST minus")
+    told.to_csv(out / "domains_differences.csv", index=False, float_format="%.4f")
     print("\npaired differences\n" + gains.round(3).to_string(index=False))
     draw(means, gains, out / "domains.png")
 
@@ -192,7 +182,7 @@ def main() -> None:
         )  # unlabelled rows, unconverged starts, peers' deprecations: known here
         for tissue in tissues(args.data, args.tissues):
             evaluate(tissue, methods, args.seeds, path, args.rerun)
-    report(read(path), args.out)
+    report(read(path, KEY), args.out)
 
 
 if __name__ == "__main__":

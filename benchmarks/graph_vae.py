@@ -18,8 +18,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 from methods import transst_record
+from records import add, read
 from sklearn.metrics import adjusted_rand_score, normalized_mutual_info_score
 from tissues import Tissue, tissues
 
@@ -51,22 +51,21 @@ def main() -> None:
     parser.add_argument("--data", type=Path, default=HERE.parent.parent / "shared" / "data")
     parser.add_argument("--tissues", nargs="+", metavar="PART", help="parts of the names of tissues; all")
     parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--rerun", action="store_true", help="also what the table has already")
     parser.add_argument("--out", type=Path, default=HERE / "results")
     args = parser.parse_args()
     args.out.mkdir(parents=True, exist_ok=True)
     path = args.out / "graph_vae.csv"
-    done = pd.read_csv(path) if path.exists() else pd.DataFrame(columns=KEY)
     for tissue in tissues(args.data, args.tissues):
         for seed in range(args.seeds) if tissue.sources else ():
-            if ((done["tissue"] == tissue.name) & (done["seed"] == seed)).any():
+            if (tissue.name, seed) in read(path, KEY).index and not args.rerun:
                 continue
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # unlabelled rows, domains without spots: known here
                 row = measure(tissue, seed)
             print({k: round(v, 2) if isinstance(v, float) else v for k, v in row.items()}, flush=True)
-            done = pd.DataFrame([row]) if done.empty else pd.concat([done, pd.DataFrame([row])])
-            done.to_csv(path, index=False, float_format="%.3f")
-    means = done.groupby("tissue", sort=False).mean().drop(columns="seed")
+            add(path, row, KEY, "%.3f")
+    means = read(path, KEY).groupby("tissue", sort=False).mean(numeric_only=True)
     print(means.assign(gain=means["ari_graph_vae"] - means["ari_linear"]).round(3).to_string())
     print("mean over tissues\n" + means.mean().round(3).to_string())
     print(

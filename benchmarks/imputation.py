@@ -28,6 +28,7 @@ import anndata as ad
 import numpy as np
 import pandas as pd
 from processes import apart, peak_gib
+from records import measured, oldest
 from tissues import HER2
 
 import transst_py as tst
@@ -106,7 +107,7 @@ def store(arguments: argparse.Namespace, tissue: str, load: Callable[[], ad.AnnD
         return
     seeds = list(range(arguments.seeds)) if method in DRAWS else [0]
     scores = apart(score, adata, method, seeds, tissue in FILLED)
-    scores.assign(tissue=tissue).to_csv(path, index=False, float_format="%.5g")
+    scores.assign(tissue=tissue, **measured()).to_csv(path, index=False, float_format="%.5g")
     report(tissue, method, scores)
 
 
@@ -150,7 +151,7 @@ def score(
 
 def summarize(scores: Path, out: Path) -> None:
     """Write the tables from all scores that are there."""
-    parts = [pd.read_csv(path) for path in sorted(scores.glob("*.csv.gz"))]
+    parts = [pd.read_csv(path, dtype={"commit": str}) for path in sorted(scores.glob("*.csv.gz"))]
     table = pd.concat(parts).assign(pattern=lambda t: t["phase"].str.split().str[0])
     means(table).to_csv(out / "imputation.csv", index=False, float_format="%.4g")
     tests(table).to_csv(out / "imputation_tests.csv", index=False, float_format="%.3g")
@@ -167,20 +168,23 @@ def means(table: pd.DataFrame) -> pd.DataFrame:
     # Of the mean over genes, between seeds: what a user sees who runs it again.
     between = found["pcc_mean"].groupby(level=["tissue", "pattern", "method", "phase"]).std()
     summary["pcc_sd"] = between.groupby(level=["tissue", "pattern", "method"]).mean()
-    return summary.reset_index()
+    return summary.join(oldest(table, summary.index.names)).reset_index()
 
 
 def tests(table: pd.DataFrame) -> pd.DataFrame:
     """S2S against every other method, paired by gene, seeds averaged."""
     averaged = table.groupby(["tissue", "pattern", "method", "phase", "gene"], sort=False)
     averaged = averaged[list(METRICS)].mean().reset_index()
+    kind = ["tissue", "pattern", "method"]
+    when = oldest(table, kind)
     rows = []
     for (tissue, pattern), part in averaged.groupby(["tissue", "pattern"], sort=False):
         if "s2s" not in set(part["method"]):
             continue
         for metric in ("pcc", "rmse"):
             compared = compare_methods(part, metric=metric, reference="s2s").reset_index()
-            rows.append(compared.assign(tissue=tissue, pattern=pattern, metric=metric))
+            compared = compared.assign(tissue=tissue, pattern=pattern, metric=metric)
+            rows.append(compared.join(when, on=kind))
     return pd.concat(rows) if rows else pd.DataFrame()
 
 

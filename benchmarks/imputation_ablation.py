@@ -23,6 +23,7 @@ import pandas as pd
 import scipy.sparse as sp
 from imputation import lattices, means, report, score
 from processes import apart
+from records import measured
 
 from transst_py.imputation.training import TRAINING_PRESETS, TrainingConfig
 
@@ -79,9 +80,11 @@ def main() -> None:
         if not wanted or (path.exists() and not arguments.rerun):
             continue
         scores = apart(run, adata, name)
-        scores.assign(tissue=TISSUE, method=name).to_csv(path, index=False, float_format="%.5g")
+        scores.assign(tissue=TISSUE, method=name, **measured()).to_csv(path, index=False, float_format="%.5g")
         report(TISSUE, name, scores)
-    scores = with_markers(pd.concat([pd.read_csv(path) for path in paths.values() if path.exists()]))
+    scores = with_markers(
+        pd.concat([pd.read_csv(path, dtype={"commit": str}) for path in paths.values() if path.exists()])
+    )
     table = means(scores.assign(pattern="comb"))
     table.to_csv(arguments.out / "imputation_ablation.csv", index=False, float_format="%.4g")
 

@@ -18,9 +18,10 @@ from pathlib import Path
 import matplotlib
 import numpy as np
 import pandas as pd
-from domains import evaluate, read
+from domains import KEY, evaluate
 from label_peers import LABEL_PEERS
 from methods import METHODS, installed
+from records import oldest, read
 from tissues import tissues
 
 matplotlib.use("Agg")
@@ -74,9 +75,10 @@ def main() -> None:
         for tissue in tasks:
             if tissue.name.startswith(tuple(MATCHED)) or "half" in tissue.name:
                 evaluate(tissue, methods, args.seeds, path, args.rerun)
-    means = read(path)["ari"].groupby(level=["tissue", "method"]).mean().unstack("method")
+    done = read(path, KEY)
+    means = done["ari"].groupby(level=["tissue", "method"]).mean().unstack("method")
     means = means[[name for name in ALL if name in means]]
-    means.to_csv(args.out / "labels_means.csv", float_format="%.4f")
+    means.join(oldest(done, "tissue")).to_csv(args.out / "labels_means.csv", float_format="%.4f")
     print(means.round(2).to_string())
     draw(means, args.out / "labels.png")
 

@@ -24,6 +24,7 @@ import anndata as ad
 import numpy as np
 import pandas as pd
 import scipy.sparse as sp
+from records import measured
 from scipy import stats
 
 import transst_py as tst
@@ -145,7 +146,7 @@ def main() -> None:
     args.out.mkdir(parents=True, exist_ok=True)
 
     times = speed(args.spots, args.genes)
-    times.to_csv(args.out / "markers_speed.csv", index=False, float_format="%.4g")
+    times.assign(**measured()).to_csv(args.out / "markers_speed.csv", index=False, float_format="%.4g")
     print(f"{args.spots} spots, {times['density'][0]:.1%} non-zero, {N_DOMAINS} domains")
     print(times[["test", "genes", "seconds", "ms_per_gene"]].round(3).to_string(index=False))
     cost = times.set_index("test")["ms_per_gene"]
@@ -155,7 +156,7 @@ def main() -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # contrasts on the same counts, mixtures that lose a domain
         shares = level(args.replicates)
-    shares.to_csv(args.out / "markers_level.csv", index=False, float_format="%.4f")
+    shares.assign(**measured()).to_csv(args.out / "markers_level.csv", index=False, float_format="%.4f")
     print("\nshare of p-values below 0.05 (and 0.001) without domains, mean over replicates")
     means = shares.groupby(["tissue", "test", "counts"], sort=False)[["below_0.05", "below_0.001"]].mean()
     print(means.unstack("counts").round(4).to_string())

@@ -20,6 +20,7 @@ import numpy as np
 import pandas as pd
 import scipy.sparse as sp
 from processes import apart, peak_gib
+from records import measured
 from scipy.spatial import cKDTree
 from sklearn.metrics import adjusted_rand_score
 
@@ -111,7 +112,7 @@ def main() -> None:
         print(pd.Series(rows[-1]).round(3).to_string(), "\n", flush=True)
     results = pd.DataFrame(rows)
     args.out.mkdir(parents=True, exist_ok=True)
-    results.to_csv(args.out / "scale.csv", index=False, float_format="%.4f")
+    results.assign(**measured()).to_csv(args.out / "scale.csv", index=False, float_format="%.4f")
     draw(results, args.out / "scale.png")
     if len(results) > 1:
         print("log-log slopes: " + ", ".join(f"{k} {v:.2f}" for k, v in slopes(results).items()))

@@ -25,8 +25,8 @@ from typing import Any
 from unittest.mock import patch
 
 import numpy as np
-import pandas as pd
 from methods import transst_record
+from records import add, read
 from scipy.optimize import nnls
 from sklearn.metrics import adjusted_rand_score, normalized_mutual_info_score
 from tissues import tissues
@@ -97,7 +97,7 @@ def main() -> None:
     args = parser.parse_args()
     args.out.mkdir(parents=True, exist_ok=True)
 
-    rows = []
+    path, key = args.out / "several_sources.csv", ["tissue", "way", "seed"]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # unlabelled rows, domains without spots: known here
         for tissue in tissues(args.data, args.tissues):
@@ -111,11 +111,10 @@ def main() -> None:
                         )
                     ari = adjusted_rand_score(truth[scored], found[scored])
                     nmi = normalized_mutual_info_score(truth[scored], found[scored])
-                    rows.append({"tissue": tissue.name, "way": way, "seed": seed, "ari": ari, "nmi": nmi})
-                    print(*rows[-1].values(), flush=True)
-                    table = pd.DataFrame(rows)
-                    table.to_csv(args.out / "several_sources.csv", index=False, float_format="%.4f")
-    means = table.groupby(["way", "tissue"])[["ari", "nmi"]].mean().groupby("way").mean()
+                    row = {"tissue": tissue.name, "way": way, "seed": seed, "ari": ari, "nmi": nmi}
+                    add(path, row, key)
+                    print(*row.values(), flush=True)
+    means = read(path, key).groupby(["way", "tissue"])[["ari", "nmi"]].mean().groupby("way").mean()
     print(means.reindex(WAYS).round(3))
 
 

@@ -16,25 +16,44 @@ from __future__ import annotations
 
 import argparse
 import os
+import subprocess
 import tempfile
 import time
 import warnings
 from importlib import import_module
 from pathlib import Path
+from shutil import which
 
 import anndata as ad
 import numpy as np
 import pandas as pd
+import scipy.io
+import scipy.sparse as sp
 from methods import METHODS, Method, installed, pca_gmm_stacked
 from peers import PEERS
 from processes import apart, peak_gib
+from records import measured
 
 import transst_py as tst
 
-YARDSTICK = "PCA + GMM"
+YARDSTICK, IN_R = "PCA + GMM", "TransST in R"
+
+
+def transst_in_r(folder: Path, seed: int) -> dict[str, float]:
+    """The same fit in R, which measures itself."""
+    script = Path(__file__).parent / "fit.R"
+    command = ["Rscript", str(script), str(folder), str(seed), str(N_DOMAINS), str(N_FACTORS)]
+    said = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+    (line,) = (line for line in said.splitlines() if line.startswith("result "))
+    return dict(
+        zip(("seconds", "cpu_seconds", "peak_gib", "n_found"), map(float, line.split()[1:]), strict=True)
+    )
+
+
 ALL = {
     YARDSTICK: Method(pca_gmm_stacked, needs_sources=True),
     **{name: METHODS[name] for name in ("TransST", "no transfer", "reference mode")},
+    **({IN_R: Method(transst_in_r, needs_sources=True)} if which("Rscript") else {}),
     **PEERS,
 }
 N_DOMAINS, N_FACTORS, N_GENES = 7, 15, 2000
@@ -54,12 +73,17 @@ def make_problem(folder: Path) -> None:
     target.uns["platform"] = "ST"  # a square lattice
     for name, adata in (("target", target), ("source", source)):
         adata.write_h5ad(folder / f"{name}.h5ad")
+        scipy.io.mmwrite(folder / f"{name}.mtx", sp.csc_matrix(adata.X).T, field="integer")
+        table = pd.DataFrame(adata.obsm["spatial"], columns=["x", "y"]).assign(label=list(adata.obs["label"]))
+        table.to_csv(folder / f"{name}.csv", index=False)
         counts = adata.X.toarray() if hasattr(adata.X, "toarray") else adata.X
         print(f"{name}: {adata.n_obs} x {adata.n_vars}, {np.mean(counts > 0):.0%} non-zero", flush=True)
 
 
 def run_here(name: str, folder: Path, seed: int) -> dict[str, float]:
-    """Run one method in this process."""
+    """Run one method in this process; R runs in its own."""
+    if name == IN_R:
+        return transst_in_r(folder, seed)
     target, source = (ad.read_h5ad(folder / f"{part}.h5ad") for part in ("target", "source"))
     for package in ALL[name].packages:
         import_module(package)
@@ -111,7 +135,7 @@ def main() -> None:
         apart(make_problem, Path(folder))
         runs = measure(methods, args.repeats, Path(folder))
     table = summary(runs)
-    table.to_csv(args.out / "speed.csv", float_format="%.4g")
+    table.assign(**measured()).to_csv(args.out / "speed.csv", float_format="%.4g")
     print(table.round(2).to_string())
 
 

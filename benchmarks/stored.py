@@ -17,12 +17,14 @@ import shutil
 import time
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import anndata as ad
 import numpy as np
 import pandas as pd
 import zarr
 from processes import apart, peak_gib
+from records import measured
 from scale import CHUNK, N_COUNTS, N_DOMAINS, N_GENES, counts
 from scipy.spatial import cKDTree
 from sklearn.metrics import adjusted_rand_score
@@ -146,7 +148,7 @@ def main() -> None:
                 folder.mkdir(parents=True)
                 apart(write, folder / "target", n, 1)
                 apart(write, folder / "source", n // 10, 2)
-            row: dict[str, float] = apart(run, folder, n, workers)
+            row: dict[str, Any] = apart(run, folder, n, workers) | measured()
             print(pd.Series(row).round(3).to_string(), "\n", flush=True)
             rows = [r for r in rows if (r["spots"], r["workers"]) != (row["spots"], workers)] + [row]
             found = pd.DataFrame(rows).sort_values(["spots", "workers"])

@@ -46,6 +46,7 @@ import numpy as np
 import pandas as pd
 import scipy.sparse as sp
 from methods import Sources, transst_record
+from records import WHEN, add, oldest, read
 from sklearn.metrics import adjusted_rand_score, normalized_mutual_info_score
 from tissues import HER2, Tissue, annotated_file, her2_section, tissues
 
@@ -311,22 +312,14 @@ EXPERIMENTS = {
 # Running them
 
 
-def read(path: Path) -> pd.DataFrame:
-    if path.exists():
-        return pd.read_csv(path).set_index(KEY)
-    return pd.DataFrame(index=pd.MultiIndex.from_tuples([], names=KEY))
-
-
 def run_missing(runs: Sequence[Run], path: Path, rerun: bool) -> None:
     """Run what the table has not yet, first seeds first, so that it is useful early."""
     for run in sorted(runs, key=lambda r: r.seed):
-        if run.key in read(path).index and not rerun:
+        if run.key in read(path, KEY).index and not rerun:
             continue
-        row = pd.DataFrame(run_once(run), index=pd.MultiIndex.from_tuples([run.key], names=KEY))
-        others = read(path).drop(index=[run.key], errors="ignore")  # other processes may have added some
-        table = pd.concat([others, row])
-        table.sort_index(kind="stable").to_csv(path, float_format="%.4f")
-        print(*run.key, row["ari"].round(2).item(), row["transferred"].item(), sep="  ", flush=True)
+        found = run_once(run)
+        add(path, dict(zip(KEY, run.key, strict=True)) | found, KEY)
+        print(*run.key, round(found["ari"], 2), found["transferred"], sep="  ", flush=True)
 
 
 def run_once(run: Run) -> dict[str, Any]:
@@ -399,6 +392,7 @@ def means(runs: pd.DataFrame) -> pd.DataFrame:
                 "rejected": (part["transferred"] == "nothing").mean(),
                 "tissues": len(by_tissue),
                 "runs": len(part),
+                **part.sort_values("date", kind="stable").iloc[0][WHEN],
             }
         )
     return pd.DataFrame(rows)
@@ -409,13 +403,14 @@ def patients(done: pd.DataFrame, domains: Path) -> pd.DataFrame:
     ours = done.reset_index().query("experiment == 'b' and setting in [@GIVEN, @NO_SOURCE]")
     others = pd.read_csv(domains) if domains.exists() else pd.DataFrame(columns=["tissue", "method"])
     others = others[~others["method"].isin(OPTIONS)]
-    columns = ["tissue", "method", "seed", "ari", "nmi"]
+    columns = ["tissue", "method", "seed", "ari", "nmi", *WHEN]
     runs = pd.concat([ours.reindex(columns=columns), others.reindex(columns=columns)])
     runs = runs[runs["tissue"].str.startswith("HER2")]
     by_tissue = runs.groupby(["method", "tissue"])[["ari", "nmi"]].mean()
     table = by_tissue.groupby(level="method").mean()
     table["tissues"] = by_tissue.groupby(level="method").size()
     table["runs"] = runs.groupby("method").size()
+    table = table.join(oldest(runs, "method"))
     table = table.sort_values("ari", ascending=False).reset_index()
     return table.assign(experiment="h", group="HER2", setting="other patients")
 
@@ -608,7 +603,7 @@ def draw_patients(leave_out: pd.DataFrame, ax: plt.Axes) -> None:
 
 
 def report(out: Path) -> None:
-    done = read(out / "transfer.csv")
+    done = read(out / "transfer.csv", KEY)
     runs, leave_out = gains(done), patients(done, out / "domains.csv")
     table = pd.concat([means(runs), leave_out]).sort_values("experiment", kind="stable")
     table.to_csv(out / "transfer_means.csv", index=False, float_format="%.4f")

@@ -22,6 +22,7 @@ import matplotlib
 import numpy as np
 import pandas as pd
 from methods import transst_record
+from records import add, oldest, read
 from scipy.stats import spearmanr
 from sklearn.metrics import adjusted_rand_score
 from tissues import HER2, Tissue, annotated_file, halves, her2_section, tissues
@@ -91,12 +92,6 @@ def run_once(tissue: Tissue, way: str, seed: int) -> dict[str, float]:
         "trust": transfer.get("total_trust", np.nan),
         "followed": float(transfer["follows_labels"]),
     }
-
-
-def read(path: Path) -> pd.DataFrame:
-    if path.exists():
-        return pd.read_csv(path).set_index(KEY)
-    return pd.DataFrame(index=pd.MultiIndex.from_tuples([], names=KEY))
 
 
 def gains(done: pd.DataFrame) -> pd.DataFrame:
@@ -172,15 +167,17 @@ def main() -> None:
             for rung, tissue in chosen:
                 for way in WAYS:
                     key = (rung, tissue.name, way, seed)
-                    if key in read(path).index and not args.rerun:
+                    if key in read(path, KEY).index and not args.rerun:
                         continue
                     scores = run_once(tissue, way, seed)
-                    row = pd.DataFrame(scores, index=pd.MultiIndex.from_tuples([key], names=KEY))
-                    table = pd.concat([read(path).drop(index=[key], errors="ignore"), row])
-                    table.sort_index(kind="stable").to_csv(path, float_format="%.4f")
+                    add(path, dict(zip(KEY, key, strict=True)) | scores, KEY)
                     print(*key, *(f"{value:.2f}" for value in scores.values()), sep="  ", flush=True)
-    table = gains(read(path))
-    table.to_csv(args.out / "trust_means.csv", index=False, float_format="%.4f")
+    done = read(path, KEY)
+    table = gains(done)
+    pair = ["rung", "pair"]
+    table.join(oldest(done, pair), on=pair).to_csv(
+        args.out / "trust_means.csv", index=False, float_format="%.4f"
+    )
     verdict(table)
     draw(table, args.out / "trust.png")
 

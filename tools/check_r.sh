@@ -12,8 +12,8 @@ export _R_CHECK_FORCE_SUGGESTS_=false _R_CHECK_CRAN_INCOMING_=false _R_CHECK_SYS
 root=$(cd "$(dirname "$0")/.." && pwd)
 scratch=$(mktemp -d)
 trap 'rm -rf "$scratch"' EXIT
-sh "$root/tools/build_r.sh" "$scratch"
 cd "$scratch"
+R CMD build "$root"
 R CMD check --no-manual "$@" TransST_*.tar.gz || {
     cat TransST.Rcheck/00check.log
     find TransST.Rcheck/tests -name '*.fail' -exec cat {} + 2>/dev/null

@@ -2,28 +2,26 @@
 # Set up everything TransST needs, and say what is done. Called by `make setup`; safe to run again.
 #
 #   1. R >= 4.5 with SpatialExperiment, Seurat 5 and reticulate  (Debian packages; needs root)
-#   2. a Python virtual environment in .venv                     (rpy2, anndata2ri, CPU torch, ...)
-#   3. both packages: Python into .venv, R into .Rlib            (this folder only)
+#   2. a Python virtual environment                              (rpy2, anndata2ri, CPU torch, ...)
+#   3. both packages: Python into the environment, R into a library of its own
 #
-# Step 1 is skipped when R and its packages are already there, from whatever origin.
+# Step 1 is skipped when R and its packages are already there, from whatever origin. 2 and 3 go into the folder
+# that tools/environment.sh prints, and nowhere else.
 #   TRANSST_SYSTEM_PACKAGES=no   never touch system packages: print the commands and stop
-#   PYTHON=/path/to/python3.11   the Python to build .venv from (>= 3.11, with libpython)
+#   TRANSST_ENVIRONMENT=/folder  another folder for 2 and 3
+#   PYTHON=/path/to/python3.11   the Python to build the environment from (>= 3.11, with libpython)
 # `sh tools/setup.sh check` adds what only `make check` needs.
 set -eu
 cd "$(dirname "$0")/.."
+ENVIRONMENT=$(sh tools/environment.sh)
+VENV=$ENVIRONMENT/venv
+RLIB=$ENVIRONMENT/library
 ROOT=$PWD
-VENV=$ROOT/.venv
-RLIB=$ROOT/.Rlib
 LOG=$ROOT/setup.log
 export R_LIBS="$RLIB" PIP_DISABLE_PIP_VERSION_CHECK=1
 
 R_PACKAGES="SpatialExperiment Seurat reticulate HDF5Array ggplot2 patchwork testthat roxygen2 knitr rmarkdown BiocStyle lintr covr callr scattermore"
-# The -dev libraries are what rpy2 links against (its wheel is compiled here).
-DEBIAN_PACKAGES="r-base-core g++ gfortran make pandoc fonts-dejavu-core
- libtirpc-dev libpcre2-dev libdeflate-dev libzstd-dev liblzma-dev libbz2-dev zlib1g-dev libicu-dev libblas-dev liblapack-dev
- r-bioc-spatialexperiment r-cran-seurat r-cran-reticulate r-bioc-hdf5array r-cran-ggplot2 r-cran-patchwork
- r-cran-testthat r-cran-roxygen2 r-cran-knitr r-cran-rmarkdown r-bioc-biocstyle r-cran-lintr r-cran-covr
- r-cran-callr r-cran-scattermore"
+DEBIAN_PACKAGES=$(grep -v '^#' tools/debian-packages.txt | tr '\n' ' ')
 COMMANDS=Rscript
 if [ "${1:-}" = check ]; then
     R_PACKAGES="$R_PACKAGES BiocCheck"
@@ -140,11 +138,12 @@ install_cpu_torch() {
 install_python() {
     cmp -s pyproject.toml "$VENV/installed-pyproject.toml" && return 0
     if [ ! -x "$VENV/bin/python" ]; then
-        say "creating the virtual environment .venv from $1"
+        say "creating the virtual environment $VENV from $1"
+        mkdir -p "$ENVIRONMENT"
         "$1" -m venv "$VENV"
     fi
     install_cpu_torch
-    say "installing transst_py and its Python packages into .venv"
+    say "installing transst_py and its Python packages into it"
     "$VENV/bin/pip" install -q -e '.[r,dev]' >>"$LOG" 2>&1 || { tail -n 40 "$LOG" >&2; die "pip install failed (whole log: setup.log)"; }
     cp pyproject.toml "$VENV/installed-pyproject.toml"
 }
@@ -161,11 +160,11 @@ record_python() {
 
 install_r_package() {
     stamp=$RLIB/TransST/DESCRIPTION
-    [ -f "$stamp" ] && [ -z "$(find R DESCRIPTION NAMESPACE man inst vignettes transst_py -newer "$stamp" -not -name '*.pyc' -not -name __pycache__ -print -quit)" ] && return 0
-    say "installing the R package TransST into .Rlib"
+    [ -f "$stamp" ] && [ -z "$(find R DESCRIPTION NAMESPACE configure man inst vignettes transst_py -newer "$stamp" -not -name '*.pyc' -not -name __pycache__ -print -quit)" ] && return 0
+    say "installing the R package TransST into $RLIB"
     mkdir -p "$RLIB"
     build=$(mktemp -d)
-    { sh tools/build_r.sh "$build" --no-build-vignettes && R CMD INSTALL --library="$RLIB" "$build"/TransST_*.tar.gz; } >>"$LOG" 2>&1 ||
+    { (cd "$build" && R CMD build --no-build-vignettes "$ROOT") && R CMD INSTALL --library="$RLIB" "$build"/TransST_*.tar.gz; } >>"$LOG" 2>&1 ||
         { tail -n 30 "$LOG" >&2; die "installing the R package failed (whole log: setup.log)"; }
     rm -rf "$build"
     touch "$stamp"
@@ -177,8 +176,9 @@ complete_python "$python"
 have_r || install_r
 say "R $(Rscript --vanilla -e 'cat(as.character(getRversion()))') with SpatialExperiment, Seurat and reticulate: there"
 install_python "$python"
-say "Python environment .venv: there ($("$VENV/bin/python" -c 'import sys; print(sys.version.split()[0])'))"
+say "Python environment $VENV: there ($("$VENV/bin/python" -c 'import sys; print(sys.version.split()[0])'))"
 write_renviron
 install_r_package
 record_python
-say "R package TransST in .Rlib: there. Done. Start R in this folder, or anywhere with R_LIBS=$RLIB; Python is .venv/bin/python"
+say "R package TransST in $RLIB: there."
+say "Done. Start R in this folder, or anywhere with R_LIBS=$RLIB. Python: $VENV/bin/python"
