@@ -33,6 +33,7 @@ from transst_py.label_transfer import (
     LabelTransfer,
     label_components,
 )
+from transst_py.labels import warn_of_classes
 from transst_py.linear_factors import LinearFactors, spread, standardized
 from transst_py.naming import name_domains
 from transst_py.source_selection import SourceMerits
@@ -249,6 +250,8 @@ class TransST(BaseEstimator):
         shared = check_shared(shared, X.shape[1])
         of = "the target" if len(shared) == X.shape[1] else "`shared`"
         sources = {k: check_source(one, len(shared), f"source[{k!r}]", of) for k, one in given.items()}
+        if sources:
+            warn_of_classes([pd.Series(one.labels) for one in sources.values()])
         if sources and self.encoder == "graph-vae" and len(shared) < X.shape[1]:
             raise ValueError("`encoder`='graph-vae' needs the same genes in target and sources")
         n_domains = self._check(X.shape[0], [one.labels for one in sources.values()])

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import scipy.sparse as sp
 
 from transst_py._typing import Matrix
 from transst_py.graph import spatial_neighbors
+from transst_py.labels import class_labels
 from transst_py.standardize import check_rows
 
 __all__ = ["Source", "as_source", "check_source"]
@@ -68,15 +68,16 @@ def check_source(source: Source, n_genes: int, name: str, of: str = "the target"
     Raises
     ------
     ValueError
-        Genes, labels or positions do not fit, or no row has a label.
+        Genes, labels or positions do not fit, no row has a label, or the labels name no classes.
 
     Warns
     -----
     UserWarning
-        Rows without a label are left out; positions that say nothing are not used.
+        Rows without a label are left out; positions that say nothing are not used; what `class_labels`
+        warns of.
     """
     X: Matrix = check_rows(source.X, name)
-    labels = pd.Series(np.asarray(source.labels, dtype=object))
+    labels = class_labels(np.asarray(source.labels), f"`{name}`").reset_index(drop=True)
     if X.shape[1] != n_genes:
         raise ValueError(f"`{name}` has {X.shape[1]} genes, {of} {n_genes}")
     if len(labels) != X.shape[0]:

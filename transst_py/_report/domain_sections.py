@@ -238,20 +238,23 @@ def convergence(subject: Subject) -> Section:
 
 
 def agreement(subject: Subject) -> Section:
-    """How the domains agree with given labels."""
+    """How the domains agree with given labels, but for those that the fit was told to leave out."""
     title = "Agreement with labels"
     if subject.fit is None or subject.labels is None:
         return _to_do(subject, "agreement", title)
     labels = subject.labels
-    counts, index = agreement_table(subject.adata, subject.key, labels)
+    excluded = [str(name) for name in subject.fit["params"].get("exclude_labels", ())]
+    counts, index = agreement_table(subject.adata, subject.key, labels, excluded)
     picture = draw(
-        lambda: pl.agreement(subject.adata, key=subject.key, labels=labels),
+        lambda: pl.agreement(subject.adata, key=subject.key, labels=labels, exclude_labels=excluded),
         f"Heat map of {len(counts)} labels in {counts.shape[1]} domains; the numbers are in the table.",
         vector=True,
     )
     rows = [Row(name, [number(int(n)) for n in row]) for name, row in counts.iterrows()]
     table = Table("Spots with each label, by domain", [labels, *counts.columns], rows)
     facts = {"Adjusted Rand index": f"{index:.3f}", "Spots compared": f"{counts.to_numpy().sum():,}"}
+    if excluded:
+        facts["Labels left out"] = ", ".join(excluded)
     return Section("agreement", title, facts=facts, pictures=[picture], tables=[table])
 
 

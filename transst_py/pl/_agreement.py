@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,8 @@ from matplotlib.figure import Figure
 from sklearn.metrics import adjusted_rand_score
 
 from transst_py._typing import SpatialDataLike
-from transst_py._validation import check_anndata, check_obs_column
+from transst_py._validation import check_anndata, check_not_text, check_obs_column
+from transst_py.labels import given_labels
 from transst_py.pl._legend import text_width
 
 __all__ = ["agreement", "agreement_table"]
@@ -25,6 +27,7 @@ def agreement(
     *,
     key: str = "transst",
     labels: str,
+    exclude_labels: Sequence[str] = (),
     cmap: str = "Blues",
     ax: Axes | None = None,
 ) -> Axes:
@@ -42,6 +45,8 @@ def agreement(
         Column of `adata.obs` with the domains.
     labels
         Column of `adata.obs` with what to compare them with, such as an annotation.
+    exclude_labels
+        Labels that count as missing, such as "undetermined".
     cmap
         Name of a matplotlib colour map.
     ax
@@ -59,7 +64,7 @@ def agreement(
         No spot has both, or there are more than 60 different labels.
     """
     adata = check_anndata(adata, in_memory=None)
-    counts, index = agreement_table(adata, key, labels)
+    counts, index = agreement_table(adata, key, labels, exclude_labels)
     rows = [f"{name} ({n})" for name, n in counts.sum(axis=1).items()]
     columns = [str(name) for name in counts.columns]
     slanted = max(map(len, columns)) > 4
@@ -88,7 +93,9 @@ def agreement(
     return ax
 
 
-def agreement_table(adata: AnnData, key: str, labels: str) -> tuple[pd.DataFrame, float]:
+def agreement_table(
+    adata: AnnData, key: str, labels: str, exclude_labels: Sequence[str] = ()
+) -> tuple[pd.DataFrame, float]:
     """Count the spots of every label (rows) in every domain (columns), and return the adjusted Rand index.
 
     Raises
@@ -97,7 +104,8 @@ def agreement_table(adata: AnnData, key: str, labels: str) -> tuple[pd.DataFrame
         As in `agreement`.
     """
     found = check_obs_column(adata, key, argument="key")
-    given = check_obs_column(adata, labels, argument="labels")
+    check_not_text("exclude_labels", exclude_labels)
+    given = given_labels(check_obs_column(adata, labels, argument="labels"), exclude_labels)
     both = (found.notna() & given.notna()).to_numpy()
     if not both.any():
         raise ValueError(

@@ -25,6 +25,7 @@ from transst_py.choice import check_candidates, choice_record
 from transst_py.chunks import RowChunks
 from transst_py.genes import GENE_SELECTIONS, n_detected, select_genes, shared_genes
 from transst_py.label_transfer import LabelTransfer
+from transst_py.labels import class_labels
 from transst_py.model import NumberOfDomainsNeededError, TransST
 from transst_py.naming import UNKNOWN
 from transst_py.normalize import NORMALIZATIONS, log_normalize, median_total, row_totals
@@ -55,6 +56,7 @@ def transst(
     source: Sources | None = None,
     *,
     source_labels: str | None = None,
+    exclude_labels: Sequence[str] = (),
     n_domains: int | Sequence[int] | None = None,
     n_factors: int = 15,
     encoder: str = "linear",
@@ -116,7 +118,10 @@ def transst(
         sources share; where these are less than a quarter of the target's, all of the target's, those that
         the sources lack with loadings of the target's own (not with `encoder="graph-vae"`).
     source_labels
-        Column of every source's `obs` with the labels; rows whose label is missing are left out.
+        Column of every source's `obs` with the labels. Rows whose label is missing are left out; texts such
+        as "NA" count as missing, with a warning.
+    exclude_labels
+        Labels that count as missing, such as "undetermined". `report` leaves them out of the agreement, too.
     n_domains
         Number of domains K, or a sequence to choose from, such as `range(2, 11)`; it should reach about
         twice the number expected. `None`: the classes of the sources that are found, if these are trusted;
@@ -272,12 +277,13 @@ def transst(
             own_genes=encoder == "linear",
         )
         sources = _named_sources(source)
+        labels = _labels_of_sources(sources, source_labels, exclude_labels)
         has = {name: adata.var_names.isin(S.var_names) for name, S in sources.items()}
         n_shared = {name: int(mask.sum()) for name, mask in has.items()}
         tried = _wide_sources(has) if source_selection == "auto" else list(sources)
         narrow = [name for name in sources if name not in tried]
         with progress.stage("input"):
-            problem = prepare({k: sources[k] for k in tried}, source_labels=source_labels)
+            problem = prepare({k: sources[k] for k in tried}, labels)
         model = TransST(
             problem.n_domains,
             n_factors=n_factors,
@@ -305,7 +311,7 @@ def transst(
         needed = _fit(model, problem)
         merits, used = model.source_merits_, model.sources_used_
         if narrow and not used:
-            tried, problem = narrow, prepare({k: sources[k] for k in narrow}, source_labels=source_labels)
+            tried, problem = narrow, prepare({k: sources[k] for k in narrow}, labels)
             needed = _fit(model, problem)
             merits, used = pd.concat([merits, model.source_merits_]), model.sources_used_
         elif narrow:
@@ -314,7 +320,7 @@ def transst(
             _check_without_sources(class_transfer, needed, caught)
         if len(used) < len(tried):
             # As if the others had not been given: they have had a part in the choice of the genes.
-            problem = prepare({k: sources[k] for k in used}, source_labels=source_labels if used else None)
+            problem = prepare({k: sources[k] for k in used}, labels)
             needed = _fit(model.set_params(source_selection="all"), problem)
         if needed is not None:
             raise needed
@@ -426,8 +432,8 @@ def _named_sources(source: Sources | None) -> dict[str, AnnData]:
 def _prepare(
     adata: AnnData,
     sources: dict[str, AnnData],
+    labels: dict[str, pd.Series],
     *,
-    source_labels: str | None,
     layer: str | None,
     source_layer: str | None,
     normalization: str,
@@ -448,8 +454,6 @@ def _prepare(
     """Check everything that can be checked, then normalise and choose genes."""
     check.check_choice("normalization", normalization, NORMALIZATIONS)
     check.check_choice("gene_selection", gene_selection, GENE_SELECTIONS)
-    if source_labels is not None and not sources:
-        raise ValueError("`source_labels` was given without `source`")
     places = {
         name: _places(source, spatial_key, source_spatial_key, sample_key, name)
         for name, source in sources.items()
@@ -466,7 +470,6 @@ def _prepare(
         candidates = check_candidates(wanted, adata.n_obs, argument="n_domains")
     _warn_outside_tissue(adata)
     samples = None if sample_key is None else check.check_samples(adata, sample_key).cat.codes.to_numpy()
-    labels = {name: _source_labels(source, source_labels, name) for name, source in sources.items()}
     source_counts = {
         name: _expression(source, source_layer, normalization, f"source {name!r}")
         for name, source in sources.items()
@@ -642,10 +645,29 @@ def _expression(adata: Any, layer: str | None, normalization: str, what: str) ->
     return X
 
 
-def _source_labels(source: AnnData, key: str | None, name: str) -> pd.Series:
-    labels = check.check_obs_column(source, key, argument="source_labels", what=f"source {name!r}")
-    if labels.isna().all():
-        raise ValueError(f"`source_labels`: every value of column {key!r} of source {name!r} is missing")
+def _labels_of_sources(
+    sources: dict[str, AnnData], key: str | None, exclude: Sequence[str]
+) -> dict[str, pd.Series]:
+    """Labels of every source, (n_s,), NaN where there is none."""
+    check.check_not_text("exclude_labels", exclude)
+    for argument, value in (("source_labels", key), ("exclude_labels", exclude or None)):
+        if value is not None and not sources:
+            raise ValueError(f"`{argument}` was given without `source`")
+    given = {
+        name: check.check_obs_column(source, key, argument="source_labels", what=f"source {name!r}")
+        for name, source in sources.items()
+    }
+    known = {str(label) for column in given.values() for label in column.dropna().unique()}
+    if sources and (unknown := [name for name in exclude if str(name) not in known]):
+        raise ValueError(
+            f"`exclude_labels`: no source has the label {check.list_some(unknown)} in column {key!r}; it has "
+            f"{check.list_some(sorted(known))}"
+        )
+    labels = {}
+    for name, column in given.items():
+        labels[name] = class_labels(column, f"`source_labels`: column {key!r} of source {name!r}", exclude)
+        if labels[name].isna().all():
+            raise ValueError(f"`source_labels`: every value of column {key!r} of source {name!r} is missing")
     return labels
 
 
