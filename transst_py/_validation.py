@@ -27,6 +27,7 @@ __all__ = [
     "check_counts",
     "check_lattice_columns",
     "check_matrix",
+    "check_normalized",
     "check_not_text",
     "check_obs_column",
     "check_samples",
@@ -38,6 +39,8 @@ __all__ = [
 ]
 
 LATTICE_COLUMNS = ("array_row", "array_col")
+# Log-normalised values stay below this.
+LARGE_COUNT = 20
 
 
 def list_some(names: Sequence[Any], limit: int = 5) -> str:
@@ -190,6 +193,25 @@ def check_counts(X: Matrix, *, what: str = "adata", or_normalized: bool = True, 
     share = float(np.mean(sample != np.round(sample))) if sample.size else 0.0
     highest = float(sample.max()) if sample.size else 0.0
     _judge_counts(float(values.min()), share, highest, what, or_normalized, raw)
+
+
+def check_normalized(X: Matrix, *, what: str = "adata") -> None:
+    """Warn when X looks like counts, where normalised expression is expected.
+
+    Warns
+    -----
+    UserWarning
+        All non-zero values are whole numbers, some of them large.
+    """
+    values = X.data if sp.issparse(X) else X.ravel()
+    sample = values[:: max(1, values.size // 1_000_000)]
+    if sample.size and sample.max() >= LARGE_COUNT and (sample == np.round(sample)).all():
+        warnings.warn(
+            f"`{what}` holds whole numbers up to {sample.max():.0f} where normalised expression is "
+            "expected; for counts leave normalization='log'",
+            UserWarning,
+            stacklevel=4,
+        )
 
 
 def _judge_counts(

@@ -23,6 +23,7 @@ from transst_py._saved import SavedPasses
 from transst_py._typing import SpatialDataLike
 from transst_py.choice import check_candidates, choice_record
 from transst_py.chunks import RowChunks
+from transst_py.gene_names import names_of_target
 from transst_py.genes import GENE_SELECTIONS, n_detected, select_genes, shared_genes
 from transst_py.label_transfer import LabelTransfer
 from transst_py.labels import class_labels
@@ -32,6 +33,7 @@ from transst_py.normalize import NORMALIZATIONS, log_normalize, median_total, ro
 from transst_py.sources import Source
 from transst_py.spatial_mixture import Field, infer_from_neighbors
 from transst_py.standardize import chosen_columns
+from transst_py.tl._doubts import warn_of_equal_totals, warn_of_own_spots, warn_outside_tissue
 from transst_py.tl._graph import N_NEIGHBORS, neighborhood_graph
 from transst_py.tl._views import own_data
 from transst_py.transfer import DEFAULT_PENALTIES
@@ -278,12 +280,14 @@ def transst(
         )
         sources = _named_sources(source)
         labels = _labels_of_sources(sources, source_labels, exclude_labels)
-        has = {name: adata.var_names.isin(S.var_names) for name, S in sources.items()}
+        warn_of_own_spots(adata, sources)
+        genes = {name: _genes_of_source(adata, one, name) for name, one in sources.items()}
+        has = {name: adata.var_names.isin(names) for name, names in genes.items()}
         n_shared = {name: int(mask.sum()) for name, mask in has.items()}
         tried = _wide_sources(has) if source_selection == "auto" else list(sources)
         narrow = [name for name in sources if name not in tried]
         with progress.stage("input"):
-            problem = prepare({k: sources[k] for k in tried}, labels)
+            problem = prepare({k: sources[k] for k in tried}, labels, genes)
         model = TransST(
             problem.n_domains,
             n_factors=n_factors,
@@ -311,7 +315,7 @@ def transst(
         needed = _fit(model, problem)
         merits, used = model.source_merits_, model.sources_used_
         if narrow and not used:
-            tried, problem = narrow, prepare({k: sources[k] for k in narrow}, labels)
+            tried, problem = narrow, prepare({k: sources[k] for k in narrow}, labels, genes)
             needed = _fit(model, problem)
             merits, used = pd.concat([merits, model.source_merits_]), model.sources_used_
         elif narrow:
@@ -320,7 +324,7 @@ def transst(
             _check_without_sources(class_transfer, needed, caught)
         if len(used) < len(tried):
             # As if the others had not been given: they have had a part in the choice of the genes.
-            problem = prepare({k: sources[k] for k in used}, labels)
+            problem = prepare({k: sources[k] for k in used}, labels, genes)
             needed = _fit(model.set_params(source_selection="all"), problem)
         if needed is not None:
             raise needed
@@ -433,6 +437,7 @@ def _prepare(
     adata: AnnData,
     sources: dict[str, AnnData],
     labels: dict[str, pd.Series],
+    genes_of: dict[str, pd.Index],
     *,
     layer: str | None,
     source_layer: str | None,
@@ -468,13 +473,13 @@ def _prepare(
     if n_domains is not None:
         wanted: Any = n_domains if several else [n_domains]
         candidates = check_candidates(wanted, adata.n_obs, argument="n_domains")
-    _warn_outside_tissue(adata)
+    warn_outside_tissue(adata)
     samples = None if sample_key is None else check.check_samples(adata, sample_key).cat.codes.to_numpy()
     source_counts = {
         name: _expression(source, source_layer, normalization, f"source {name!r}")
         for name, source in sources.items()
     }
-    shared = shared_genes(adata.var_names, {name: source.var_names for name, source in sources.items()})
+    shared = shared_genes(adata.var_names, {name: genes_of[name] for name in sources})
     few = len(shared) < MIN_SHARED * adata.n_vars
     genes = adata.var_names if few and own_genes else shared
     is_shared = genes.isin(shared)
@@ -487,7 +492,7 @@ def _prepare(
     X = _looked_at(X, "adata", counts_expected, adata.raw is not None, folder)
     labelled = {}
     for name, C in source_counts.items():
-        M = chosen_columns(C, sources[name].var_names.get_indexer(shared))
+        M = chosen_columns(C, genes_of[name].get_indexer(shared))
         raw = sources[name].raw is not None
         rows = _looked_at(M, f"source {name!r}", counts_expected, raw, folder)
         labelled[name] = Source(rows, labels[name], *places[name])
@@ -499,6 +504,7 @@ def _prepare(
     if labelled:
         detected[is_shared] &= sum(n_detected(one.X) for one in labelled.values()) >= MIN_DETECTED
     if normalization == "log":
+        warn_of_equal_totals(counts)
         target_sum = common = median_total(X)
         if not is_shared.all():
             common = median_total(X[:, np.flatnonzero(is_shared)])
@@ -532,18 +538,6 @@ def _rows(X: Any, mask: np.ndarray, *, both: bool = False) -> Any:
     if mask.all():
         return X
     return X[mask][:, mask] if both else X[mask]
-
-
-def _warn_outside_tissue(adata: AnnData) -> None:
-    if "in_tissue" in adata.obs:
-        outside = ~adata.obs["in_tissue"].astype(bool)
-        if outside.any():
-            warnings.warn(
-                f"{outside.sum()} of {adata.n_obs} spots lie outside the tissue (obs['in_tissue']) and will "
-                "form domains of their own; remove them first",
-                UserWarning,
-                stacklevel=3,
-            )
 
 
 def _statistics_folder(statistics: str | Path | None, expression: list[Any]) -> Path | None:
@@ -640,9 +634,20 @@ def _places(
 def _expression(adata: Any, layer: str | None, normalization: str, what: str) -> Any:
     X = check.check_matrix(adata, layer, what=what, stored=True)
     check.check_unique_genes(adata, what=what)
-    if normalization == "log" and not isinstance(X, RowChunks):
+    if isinstance(X, RowChunks):
+        return X
+    if normalization == "log":
         check.check_counts(X, what=what, raw=adata.raw is not None)
+    else:
+        check.check_normalized(X, what=what)
     return X
+
+
+def _genes_of_source(adata: AnnData, source: AnnData, name: str) -> pd.Index:
+    """Genes of a source in the target's names."""
+    check.check_unique_genes(adata)
+    check.check_unique_genes(source, what=f"source {name!r}")
+    return names_of_target(adata, source, name)
 
 
 def _labels_of_sources(
