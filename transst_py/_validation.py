@@ -39,6 +39,8 @@ __all__ = [
 ]
 
 LATTICE_COLUMNS = ("array_row", "array_col")
+# Values of expression and positions beyond this are damaged, and their squares overflow.
+LARGEST = 1e15
 # Log-normalised values stay below this.
 LARGE_COUNT = 20
 
@@ -138,6 +140,8 @@ def check_matrix(adata: AnnData, layer: str | None, *, what: str = "adata", stor
     values = X.data if sp.issparse(X) else X
     if not np.isfinite(values).all():
         raise _not_finite(what)
+    if values.size and (largest := max(values.max(), -values.min())) > LARGEST:
+        raise ValueError(f"`{what}` has expression values up to {largest:.3g}, which cannot be; see `layer`")
     return X
 
 
@@ -258,6 +262,10 @@ def check_coordinates(adata: AnnData, spatial_key: str) -> np.ndarray:
             f"`spatial_key`: {lost.sum()} of {len(xy)} spots have no position "
             f"({list_some(adata.obs_names[lost])}); remove them or add their coordinates"
         )
+    if np.abs(xy).max(initial=0.0) > LARGEST:
+        raise ValueError(
+            f"`spatial_key`: coordinates up to {np.abs(xy).max():.3g} cannot be; check their unit"
+        )
     return xy
 
 
@@ -294,10 +302,11 @@ def check_obs_column(adata: AnnData, key: str | None, *, argument: str, what: st
     KeyError
         No key was given, or the column does not exist.
     """
-    if key is None or key not in adata.obs:
-        found = "None" if key is None else repr(key)
-        columns = list_some(list(adata.obs.columns)) or "none"
-        raise KeyError(f"`{argument}`: {what}.obs has no column {found}; it has {columns}")
+    columns = list_some(list(adata.obs.columns)) or "none"
+    if key is None:
+        raise KeyError(f"`{argument}` is missing: name a column of the obs of {what}; it has {columns}")
+    if key not in adata.obs:
+        raise KeyError(f"`{argument}`: {what}.obs has no column {key!r}; it has {columns}")
     return adata.obs[key]
 
 

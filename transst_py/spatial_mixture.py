@@ -611,7 +611,14 @@ class SpatialGaussianMixture(BaseEstimator):
 
         Started in space, restarts end in fewer and better optima than from the scores alone.
         """
-        labels = KMeans(self.n_components, n_init=1, random_state=seed).fit_predict(field.smooth(Z))
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ConvergenceWarning)  # too few distinct spots: refused here
+            labels = KMeans(self.n_components, n_init=1, random_state=seed).fit_predict(field.smooth(Z))
+        if (n_found := labels.max() + 1) < self.n_components:
+            raise ValueError(
+                f"there cannot be {self.n_components} domains, since only {n_found} spots "
+                "differ in their scores; ask for fewer"
+            )
         return self._from_labels(Z, labels)
 
     def _from_labels(

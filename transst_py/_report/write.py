@@ -131,6 +131,10 @@ def _check_path(path: str | Path) -> Path:
     path = Path(path)
     if path.is_dir():
         raise IsADirectoryError(f"`path` is a folder: {str(path)!r}; give the name of a file in it")
+    if path.suffix.lower() not in ("", ".html", ".htm"):
+        raise ValueError(
+            f"`path`: a report is an HTML page, not {path.suffix!r}; name it {path.stem + '.html'!r}"
+        )
     if not path.parent.is_dir():
         raise FileNotFoundError(f"`path`: there is no folder {str(path.parent)!r}; make it first")
     return path

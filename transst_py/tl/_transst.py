@@ -254,6 +254,8 @@ def transst(
             "`copy`: adata is backed by a file, which is not copied; results go to its slots in memory"
         )
     _check_key(adata, key_added)
+    if isinstance(penalties, str) or not isinstance(penalties, Iterable):
+        raise TypeError(f"`penalties` must be a list of numbers, got {penalties!r}; write [{penalties!r}]")
     if n_domains is None:
         _check_no_number(source, class_transfer, encoder)
     with warnings.catch_warnings(record=True) as caught:
@@ -376,7 +378,13 @@ def _check_no_number(source: Any, class_transfer: str, encoder: str) -> None:
 
 
 def _check_key(adata: AnnData, key: str) -> None:
-    """Refuse to overwrite what no earlier run wrote."""
+    """Refuse what cannot name results in a file, and to overwrite what no earlier run wrote."""
+    if not isinstance(key, str):
+        raise TypeError(f"`key_added` must be a text, got {key!r}")
+    if not key.strip() or "/" in key:
+        raise ValueError(
+            f"`key_added` must be a name without a slash, got {key!r}: h5ad files could not hold it"
+        )
     if _is_record(adata.uns.get(key)):
         return
     if key in adata.obs:
