@@ -152,6 +152,7 @@ class TestAuto:
         for name in ("imputed", "imputed_sd"):
             np.testing.assert_array_equal(alone.layers[name].toarray(), adata.layers[name].toarray())
 
+    @pytest.mark.needs_torch
     def test_tries_what_the_data_allow(self):
         adata = with_holes(square_grid(7, 7))
         tst.tl.impute(adata, task="fill")
@@ -237,6 +238,7 @@ class TestUncertainty:
 
 
 class TestS2S:
+    @pytest.mark.needs_torch
     def test_is_one_of_the_methods(self):
         adata = with_holes(square_grid(9, 9))
         tst.tl.impute(adata, task="fill", method="s2s", device="cpu")

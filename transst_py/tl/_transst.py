@@ -25,7 +25,7 @@ from transst_py.choice import check_candidates, choice_record
 from transst_py.chunks import RowChunks
 from transst_py.genes import GENE_SELECTIONS, n_detected, select_genes, shared_genes
 from transst_py.label_transfer import LabelTransfer
-from transst_py.model import NumberOfDomainsNeededError, TransST
+from transst_py.model import NumberOfDomainsNeededError, TransST, check_encoder_installed
 from transst_py.naming import UNKNOWN
 from transst_py.normalize import NORMALIZATIONS, log_normalize, median_total, row_totals
 from transst_py.sources import Source
@@ -127,6 +127,7 @@ def transst(
     encoder
         How spots become factors. "linear": loadings of the genes. "graph-vae": a network, for data that are
         not linear, which learns the sources' labels itself (see `GraphVariationalEncoder`); without loadings.
+        It needs torch: pip install 'transst-py[s2s]'.
     encoder_options
         Options of the network by name.
     n_top_genes
@@ -231,6 +232,8 @@ def transst(
         Bad input; the message names the argument, what was found and what to do. `adata` is left unchanged.
     OSError
         A file cannot be read, or `statistics` not be written.
+    ImportError
+        `encoder`="graph-vae" without torch; the message says how to install it.
 
     Warns
     -----
@@ -241,6 +244,7 @@ def transst(
     """
     options = {k: v for k, v in locals().items() if k not in ("adata", "source", "copy", "verbose")}
     progress = Progress(verbose)
+    check_encoder_installed(encoder)
     adata = check.check_anndata(adata, in_memory=False)
     if copy and adata.isbacked:
         raise ValueError(
