@@ -444,5 +444,5 @@ def test_conventions():
         function = getattr(tst.tl, name)
         kinds = [p.kind for p in inspect.signature(function).parameters.values()]
         assert kinds.count(inspect.Parameter.POSITIONAL_OR_KEYWORD) <= 2, name
-        assert "Parameters\n    ----------" in function.__doc__, name
-        assert "Returns\n    -------" in function.__doc__, name
+        assert "Parameters\n----------" in inspect.getdoc(function), name
+        assert "Returns\n-------" in inspect.getdoc(function), name

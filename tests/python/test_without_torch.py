@@ -103,6 +103,10 @@ def gaps(tissue):
     return adata
 
 
+def about_torch(caught):
+    return [warning for warning in caught if "torch" in str(warning.message)]
+
+
 def imports_torch(node):
     if isinstance(node, ast.Import):
         return any(name.name.split(".")[0] == "torch" for name in node.names)
@@ -185,8 +189,8 @@ class TestAuto:
             UserWarning, match=r"`method`='auto' leaves out 's2s': torch is not in.*s2s"
         ) as caught:
             found = tst.tl.impute(target)
-        assert len(caught) == 1
-        assert caught[0].filename == __file__
+        [warning] = about_torch(caught)
+        assert warning.filename == __file__
         assert found.uns["imputation"]["candidates"]["method"].tolist() == OTHERS
         for layer in ("imputed", "imputed_sd"):
             np.testing.assert_array_equal(found.layers[layer], expected.layers[layer])
@@ -207,7 +211,7 @@ class TestAuto:
         tst.tl.impute(adata, task="fill")
         tst.tl.impute(adata, task="fill", candidates=["nearest", "knn"])
         tst.tl.impute(adata, task="fill", method="nearest")
-        assert not recwarn.list
+        assert not about_torch(recwarn)
         assert "left_out" not in adata.uns["imputation"]
 
     @pytest.mark.needs_torch
@@ -216,7 +220,7 @@ class TestAuto:
         tst.tl.impute(adata, task="fill")
         assert "s2s" in adata.uns["imputation"]["candidates"]["method"].tolist()
         assert "left_out" not in adata.uns["imputation"]
-        assert not recwarn.list
+        assert not about_torch(recwarn)
 
     @pytest.mark.usefixtures("no_torch")
     def test_command_line(self, tissue, tmp_path, capsys):
@@ -234,8 +238,8 @@ class TestEvaluateImputation:
         target = tissue[0][:, :5].copy()
         with pytest.warns(UserWarning, match="evaluate_imputation leaves out 's2s'") as caught:
             table = tst.tl.evaluate_imputation(target, phases=[(0, 0)])
-        assert len(caught) == 1
-        assert caught[0].filename == __file__
+        [warning] = about_torch(caught)
+        assert warning.filename == __file__
         methods = ["nearest", "bilinear", "kernel", "gp", "svd_gp", "kriging"]
         assert table["method"].unique().tolist() == methods
         assert table.attrs["parameters"]["left_out"] == LEFT_OUT
@@ -245,13 +249,13 @@ class TestEvaluateImputation:
             table = tst.tl.evaluate_imputation(
                 tissue[0][:, :5].copy(), methods=["auto"], phases=[(0, 0), (1, 0)]
             )
-        assert len(caught) == 1
+        assert len(about_torch(caught)) == 1
         assert set(table.attrs["parameters"]["chosen"].values()) <= set(OTHERS)
 
     def test_others(self, tissue, recwarn):
         table = tst.tl.evaluate_imputation(tissue[0][:, :5].copy(), methods=["nearest"], phases=[(0, 0)])
         assert "left_out" not in table.attrs["parameters"]
-        assert not recwarn.list
+        assert not about_torch(recwarn)
 
 
 @pytest.mark.usefixtures("no_torch")
