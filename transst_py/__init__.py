@@ -10,6 +10,9 @@ __version__ = "0.99.0"
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from transst_py._docstrings import keep_docstrings_of_anndata
+from transst_py._optional import has_torch, require_torch
+
 if TYPE_CHECKING:
     from transst_py import bridge, datasets, pl, tl
     from transst_py._report.write import report
@@ -36,6 +39,12 @@ __all__ = [
     "tl",
 ]
 
+_NEED_TORCH = ("GraphVariationalEncoder", "S2SImputer")
+if not has_torch():  # they can be asked for, which says what to install; `import *` does not ask
+    __all__ = [name for name in __all__ if name not in _NEED_TORCH]
+
+keep_docstrings_of_anndata()
+
 _SUBPACKAGES = ("bridge", "datasets", "pl", "tl")
 _HOME = {
     "AdaptiveLoadings": "transfer",
@@ -54,6 +63,8 @@ def __getattr__(name: str) -> Any:
     if name in _SUBPACKAGES:
         return import_module(f"{__name__}.{name}")
     if name in _HOME:
+        if name in _NEED_TORCH:
+            require_torch(name)
         return getattr(import_module(f"{__name__}.{_HOME[name]}"), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 

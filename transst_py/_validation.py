@@ -35,6 +35,7 @@ __all__ = [
     "check_survey",
     "check_unique_genes",
     "check_whole_number",
+    "layer_names",
     "list_some",
 ]
 
@@ -49,6 +50,11 @@ def list_some(names: Sequence[Any], limit: int = 5) -> str:
     """Render the first few names for a message."""
     shown = ", ".join(repr(str(n)) for n in list(names)[:limit])
     return shown + (f", ... ({len(names)} in all)" if len(names) > limit else "")
+
+
+def layer_names(adata: AnnData) -> list[str]:
+    """Name the layers; from 0.13 on, anndata counts X among them, as None."""
+    return [name for name in adata.layers if name is not None]
 
 
 def as_float_matrix(X: Any) -> Matrix:
@@ -122,7 +128,7 @@ def check_matrix(adata: AnnData, layer: str | None, *, what: str = "adata", stor
     """
     if layer is not None and layer not in adata.layers:
         raise KeyError(
-            f"`layer`: {what} has no layer {layer!r}; it has {list_some(list(adata.layers)) or 'none'}"
+            f"`layer`: {what} has no layer {layer!r}; it has {list_some(layer_names(adata)) or 'none'}"
         )
     X = adata.X if layer is None else adata.layers[layer]
     if X is None:

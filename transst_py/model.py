@@ -17,6 +17,7 @@ from sklearn.base import BaseEstimator
 from sklearn.utils.validation import check_is_fitted
 
 from transst_py._atomic import written_whole
+from transst_py._optional import require_torch
 from transst_py._progress import Progress
 from transst_py._typing import Matrix
 from transst_py._validation import check_choice, list_some
@@ -46,7 +47,7 @@ from transst_py.transfer import DEFAULT_PENALTIES, AdaptiveLoadings
 if TYPE_CHECKING:
     from transst_py.graph_vae import GraphVariationalEncoder
 
-__all__ = ["TransST"]
+__all__ = ["TransST", "check_encoder_installed"]
 
 ENCODERS = ("linear", "graph-vae")
 
@@ -69,7 +70,7 @@ class TransST(BaseEstimator):
         How spots become factors. "linear": loadings of the genes, stages 1 and 2. "graph-vae": in their place
         a network (see `GraphVariationalEncoder`), for data that are not linear; on annotated tissue it has
         not been better on the mean (benchmarks/results/graph_vae.csv). It has no loadings, takes none of the
-        options down to `class_transfer` but for `scaling`, and leaves no source out.
+        options down to `class_transfer` but for `scaling`, leaves no source out, and needs torch.
     encoder_options
         Further options of the `GraphVariationalEncoder`, by name.
     scaling
@@ -240,6 +241,8 @@ class TransST(BaseEstimator):
         ------
         ValueError
             Shapes do not fit, an option is out of range, or a source has no label at all.
+        ImportError
+            `encoder`="graph-vae" without torch.
         """
         X = check_rows(X, "X")
         field = Field.of(connectivities, X.shape[0])
@@ -410,7 +413,7 @@ class TransST(BaseEstimator):
         return target, View(field, self.coordinates_, self.embedding_)
 
     def _new_encoder(self) -> GraphVariationalEncoder:
-        from transst_py.graph_vae import GraphVariationalEncoder  # it needs torch
+        from transst_py.graph_vae import GraphVariationalEncoder
 
         own = {"n_factors": self.n_factors, "random_state": self.random_state}
         encoder = GraphVariationalEncoder(**own | dict(self.encoder_options or {}))
@@ -453,6 +456,7 @@ class TransST(BaseEstimator):
             if self.encoder_options:
                 raise ValueError("`encoder_options` are for `encoder`='graph-vae'; leave them out")
             return
+        check_encoder_installed(self.encoder)
         if self.class_transfer in ("always", "follow"):
             raise ValueError(
                 f"`class_transfer`={self.class_transfer!r} needs loadings, which `encoder`='graph-vae' has "
@@ -599,6 +603,7 @@ class TransST(BaseEstimator):
     def _read_factors(self, state: Mapping[str, np.ndarray]) -> None:
         """Take over what `_factor_arrays` gave."""
         if self.encoder == "graph-vae":
+            check_encoder_installed(self.encoder)
             from transst_py.graph_vae import GraphVariationalEncoder
 
             self.encoder_ = GraphVariationalEncoder.from_arrays(
@@ -642,6 +647,18 @@ def _read_mixture(state: Mapping[str, np.ndarray], random_state: int) -> Spatial
         setattr(mixture, k, state.get(f"mixture.{k}"))
     mixture.smoothness_ = float(mixture.smoothness_)
     return mixture
+
+
+def check_encoder_installed(encoder: str) -> None:
+    """Refuse the network where torch is not installed.
+
+    Raises
+    ------
+    ImportError
+        The message says how to install it.
+    """
+    if encoder == "graph-vae":
+        require_torch("`encoder`='graph-vae'")
 
 
 def check_shared(shared: Any, n_genes: int) -> np.ndarray:

@@ -12,6 +12,26 @@ from anndata import AnnData
 from matplotlib import pyplot
 
 import transst_py as tst
+from transst_py import _optional
+from transst_py._optional import has_torch
+
+# Without torch, what is about the network cannot be tested, and "auto" says that it does without.
+collect_ignore = []
+if not has_torch():
+    collect_ignore += ["test_batches.py", "test_evaluate_imputation.py", "test_graph_vae.py"]
+    collect_ignore += ["test_network.py", "test_s2s.py", "test_training.py"]
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    if not has_torch():
+        config.addinivalue_line("filterwarnings", "ignore:.* leaves out 's2s':UserWarning")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    if not has_torch():
+        for item in items:
+            if item.get_closest_marker("needs_torch"):
+                item.add_marker(pytest.mark.skip(reason="torch is not installed"))
 
 
 @pytest.fixture(scope="session")
@@ -48,14 +68,23 @@ def labelled_rows() -> tuple[np.ndarray, np.ndarray]:
 @pytest.fixture
 def quick_imputation(monkeypatch: pytest.MonkeyPatch) -> None:
     """Where "auto" or "s2s" trains a network, it is a tiny one, in a few steps; models start once."""
-    from quick import TRAINING
+    from transst_py.imputation import domain_means, selection, views
 
-    from transst_py.imputation import domain_means, selection, training, views
+    if has_torch():
+        from quick import TRAINING
 
-    monkeypatch.setitem(training.TRAINING_PRESETS, "lite", TRAINING)
+        from transst_py.imputation import training
+
+        monkeypatch.setitem(training.TRAINING_PRESETS, "lite", TRAINING)
     monkeypatch.setattr(domain_means, "TransST", partial(domain_means.TransST, n_init=1))
     monkeypatch.setattr(views, "N_RANDOM", 2)
     monkeypatch.setattr(selection, "MAX_ROUNDS", 1)
+
+
+@pytest.fixture
+def no_torch(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Torch is not found. (None in `sys.modules` would do, but scipy trips over it.)"""
+    monkeypatch.setattr(_optional, "find_spec", lambda name: None)
 
 
 @pytest.fixture

@@ -46,6 +46,7 @@ def test_r_asks_for_the_packages_that_pyproject_asks_for():
     assert set(re.findall(r'= "([^"]+)"', block)) == {
         *project["dependencies"],
         *project["optional-dependencies"]["r"],
+        *project["optional-dependencies"]["s2s"],
     }
 
 

@@ -9,9 +9,11 @@ import os
 import signal
 import subprocess
 import sys
+import tomllib
 import warnings
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import anndata as ad
@@ -26,6 +28,7 @@ from transst_py.cli._files import replacing
 from transst_py.cli._options import add_options, documented, given_options
 from transst_py.cli._words import in_words
 
+ROOT = Path(__file__).parents[2]
 FIT = ["--n-domains", "3", "--n-factors", "4", "--n-init", "2", "--n-folds", "2", "--quiet"]
 
 
@@ -364,7 +367,7 @@ def test_doctor(capsys, monkeypatch, tmp_path):
 
 
 def test_doctor_says_what_to_install(capsys, monkeypatch):
-    found = {"anndata": "0.11.9", "torch": "2.10.0+cpu", "rpy2": "3.6.9"}
+    found = {"anndata": "0.11.9", "torch": "2.10.0+cpu", "rpy2": "3.6.9", "dask": "2024.7.1"}
 
     def version(name):
         if name not in found:
@@ -373,8 +376,10 @@ def test_doctor_says_what_to_install(capsys, monkeypatch):
 
     declared = [
         "anndata>=0.12",
-        "torch>=2.2",
         "tqdm",
+        "torch>=2.3; extra == 's2s'",
+        'dask[array]>=2024.8; extra == "dask"',
+        'zarr>=3; extra == "dask"',
         'rpy2<3.7,>=3.6.9; extra == "r"',
         "ruff; extra == 'dev'",
     ]
@@ -387,8 +392,42 @@ def test_doctor_says_what_to_install(capsys, monkeypatch):
     assert f"not ready: {sys.executable} -m pip install 'anndata>=0.12' 'tqdm'\n" in err
     assert "2.10.0+cpu\n" in err
     assert "ruff" not in err
-    assert "Machine" not in err  # torch could not be asked
-    assert "convert R's objects" not in err
+    assert "Machine" not in err
+    assert "R's objects in Python: " not in err
+    assert "2024.7.1, dask[array]>=2024.8 is needed" in err
+    assert "read by a cluster: " + f"{sys.executable} -m pip install 'dask[array]>=2024.8' 'zarr>=3'\n" in err
+
+
+def test_doctor_lists_the_extras(capsys, monkeypatch):
+    """None of them is needed."""
+    declared = ["numpy", "torch>=2.3; extra == 's2s'", "dask[array]; extra == 'dask'", "rpy2; extra == 'r'"]
+
+    def version(name):
+        if name == "numpy":
+            return "2.0.0"
+        raise _doctor.PackageNotFoundError(name)
+
+    monkeypatch.setattr(_doctor, "version", version)
+    monkeypatch.setattr(_doctor, "requires", lambda name: declared)
+    monkeypatch.setattr(_doctor, "_r", dict)
+    monkeypatch.delenv("TRANSST_DATA_DIR", raising=False)
+    assert main(["doctor"]) == 0
+    out = capsys.readouterr().out
+    pip = f"{sys.executable} -m pip install "
+    for title, name, requirement, purpose, end in (
+        ("Extra s2s (", "torch", "torch>=2.3", "encoder graph-vae", " (without a GPU, smaller: add --index"),
+        ("Extra dask (", "dask", "dask[array]", "read by a cluster", "\n"),
+        ("R (", "rpy2", "rpy2", "R's objects in Python", "\n"),
+    ):
+        assert f"\n{title}optional: " in out
+        assert f"\n  {name}  missing, {requirement} is needed\n" in out
+        assert f"{purpose}: {pip}'{requirement}'{end}" in out
+    assert out.endswith("\nStatus: ready\n")
+
+
+def test_the_extras_of_the_doctor_are_those_of_pyproject():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    assert {*_doctor.EXTRAS, "r", "dev"} == set(project["optional-dependencies"])
 
 
 def test_doctor_where_nothing_is_installed(capsys, monkeypatch):
@@ -517,6 +556,44 @@ def test_entry_point(folder):
     code = "import sys, transst_py.cli; print(*sorted({'anndata', 'numpy', 'torch'} & set(sys.modules)))"
     loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert loaded.stdout == "\n"
+
+
+def without_docstrings(*args):
+    command = [sys.executable, "-OO", "-m", "transst_py", *args]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return done
+
+
+def test_without_docstrings(folder):
+    """The domains are the same."""
+    done = without_docstrings("fit", "target.h5ad", *FIT, "-o", "without.h5ad")
+    assert done.stdout == ""
+    assert "transst: " not in done.stderr
+    assert main(["fit", "target.h5ad", *FIT, "-o", "with.h5ad"]) == 0
+    found, expected = (ad.read_h5ad(f"{name}.h5ad").obs["transst"] for name in ("without", "with"))
+    assert found.tolist() == expected.tolist()
+
+
+def test_help_without_docstrings(capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "100")
+    assert main(["fit", "--help"]) == 0
+    assert without_docstrings("fit", "--help").stdout == capsys.readouterr().out
+
+
+def test_help_without_docstrings_and_source(monkeypatch):
+    """There is nothing to say then, and the options work."""
+
+    def nothing(*_):
+        raise OSError
+
+    monkeypatch.setattr(inspect, "getdoc", lambda _: None)
+    assert documented(example)["shares"] == "Numbers, on two lines."
+    monkeypatch.setattr(inspect, "getsource", nothing)
+    assert documented(example)["shares"] == ""
+    parser = argparse.ArgumentParser(prog="x")
+    add_options(parser, example)
+    assert given_options(parser.parse_args(["--size", "2"])) == {"size": 2}
 
 
 def test_missing_package(capsys, monkeypatch):

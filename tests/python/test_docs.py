@@ -10,6 +10,7 @@ import matplotlib
 import pytest
 
 import transst_py as tst
+from transst_py._validation import layer_names
 
 TUTORIAL = Path(__file__).parents[2] / "docs" / "tutorial.md"
 
@@ -34,5 +35,5 @@ def test_tutorial_runs_on_simulated_tissue(monkeypatch):
     results: dict = {}
     with matplotlib.rc_context({"backend": "Agg"}):
         exec(compile(tutorial_code(), "docs/tutorial.md", "exec"), results)
-    assert set(results["finer"].layers) == {"imputed", "imputed_sd"}
+    assert set(layer_names(results["finer"])) == {"imputed", "imputed_sd"}
     assert results["both"].obs["sample"].nunique() == 2

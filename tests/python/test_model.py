@@ -213,12 +213,17 @@ def test_positions_of_shared_genes_must_ascend(arrays, shared):
         TransST(3).fit(X, graph, [(X_s[:, :2], y_s)], shared)
 
 
+@pytest.mark.needs_torch
+def test_the_network_has_no_shared_genes(arrays):
+    X, graph, X_s, y_s, _ = arrays
+    with pytest.raises(ValueError, match="needs the same genes"):
+        TransST(3, encoder="graph-vae").fit(X, graph, [(X_s[:, :100], y_s)], np.arange(100))
+
+
 def test_bad_input(arrays):
     X, graph, X_s, y_s, _ = arrays
     with pytest.raises(ValueError, match=r"`source\[0\]` has 20 genes, `shared` 15"):
         TransST(3).fit(X, graph, [(X_s[:, :20], y_s)], np.arange(15))
-    with pytest.raises(ValueError, match="needs the same genes"):
-        TransST(3, encoder="graph-vae").fit(X, graph, [(X_s[:, :100], y_s)], np.arange(100))
     with pytest.raises(ValueError, match=r"`source\[0\]` has 100 genes, the target 120"):
         TransST(3).fit(X, graph, [(X_s[:, :100], y_s)])
     with pytest.raises(ValueError, match="has 10 labels for 400 rows"):

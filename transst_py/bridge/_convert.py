@@ -13,6 +13,7 @@ import pandas as pd
 import scipy.sparse as sp
 from anndata import AnnData
 
+from .._validation import layer_names
 from ._columns import python_column, python_text, r_column, r_items, r_list, r_text
 from ._memory import matrix_view, r_array, r_matrix, stored_matrix
 from ._session import r_session
@@ -139,7 +140,7 @@ def to_parts(adata: AnnData) -> Any:
     """Make the R list from which R's `assemble()` builds an object."""
     ri = r_session().interface
     assays = {} if adata.X is None else {str(adata.uns.get("X_name", "counts")): adata.X}
-    assays |= dict(adata.layers)
+    assays |= {name: adata.layers[name] for name in layer_names(adata)}
     obsm = {name: np.asarray(value, dtype=np.float64) for name, value in adata.obsm.items()}
     coords = obsm.pop("spatial", None)
     spots, genes = r_text(adata.obs_names), r_text(adata.var_names)

@@ -14,10 +14,17 @@ from pathlib import Path
 
 import transst_py
 from transst_py._machine import machine
+from transst_py._optional import CPU_INDEX
 
 __all__ = ["add_arguments", "run"]
 
 DISTRIBUTION = "transst-py"
+# What the extras are for, each with a section of its own; "r" stands with R.
+EXTRAS = {
+    "s2s": "imputation method s2s, encoder graph-vae",
+    "dask": "counts on disk, read by a cluster",
+}
+FOR_R = "R's objects in Python"
 # Starting R and loading nothing takes less than a second, more on a busy cluster's file system.
 R_SECONDS = 60
 R_PACKAGE, NOT_INSTALLED = "R package TransST", "not installed"
@@ -37,14 +44,15 @@ def run(args: argparse.Namespace) -> str:
         What every command needs is not there; the report has been printed.
     """
     packages: dict[str, str] = {}
-    for_r: dict[str, str] = {}
+    optional: dict[str, dict[str, str]] = {}
     problems: list[str] = []
     advice: list[str] = []
     try:
         packages, missing = _versions(_requirements(extra=None))
         problems += [_pip(*missing)] if missing else []
-        for_r, missing = _versions(_requirements(extra="r"))
-        advice += [f"To convert R's objects: {_pip(*missing)}"] if missing else []
+        for extra, purpose in (EXTRAS | {"r": FOR_R}).items():
+            optional[extra], missing = _versions(_requirements(extra=extra))
+            advice += [f"For {purpose}: {_pip(*missing)}{_smaller(missing)}"] if missing else []
     except PackageNotFoundError:
         problems.append(f"{DISTRIBUTION} is not installed, install it: {_pip(_source_folder())}")
     sections = {
@@ -52,12 +60,15 @@ def run(args: argparse.Namespace) -> str:
         "transst_py": {"version": transst_py.__version__, "path": str(Path(transst_py.__file__).parent)},
         "Packages": packages,
     }
+    for_r = optional.pop("r", {})
+    for extra, found in optional.items():
+        sections[f"Extra {extra} (optional: {EXTRAS[extra]})"] = found
     if not problems:
         sections["Machine"] = machine()
         sections["Data"], data_problems = _data()
         problems += data_problems
     r = _r()
-    sections["R (optional, for transst_py.bridge)"] = for_r | r
+    sections[f"R (optional: {FOR_R})"] = for_r | r
     if r.get(R_PACKAGE) == NOT_INSTALLED:
         advice.append("To use TransST in R: see README.md, and set R_LIBS to the library that holds it")
     lines = [line for title, values in sections.items() for line in (title, *_aligned(values))]
@@ -117,6 +128,12 @@ def _release(text: str) -> list[int]:
 
 def _pip(*requirements: str) -> str:
     return f"{sys.executable} -m pip install " + " ".join(f"'{text}'" for text in requirements)
+
+
+def _smaller(requirements: list[str]) -> str:
+    """Say how to save gigabytes, if torch is among what is to be installed."""
+    torch = any(re.match(r"torch\b", text) for text in requirements)
+    return f" (without a GPU, smaller: add {CPU_INDEX})" if torch else ""
 
 
 def _source_folder() -> str:

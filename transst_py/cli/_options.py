@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import ast
 import inspect
 import re
+import textwrap
+from collections import defaultdict
 from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from types import NoneType, UnionType
@@ -78,14 +81,27 @@ def given_options(args: argparse.Namespace) -> dict[str, Any]:
 
 def documented(function: Callable[..., Any]) -> dict[str, str]:
     """Return what the section "Parameters" of a numpydoc docstring says of each argument."""
-    text = inspect.getdoc(function) or ""
+    text = _docstring(function)
     section = re.search(r"^Parameters\n-+\n(.*?)(?=^\S[^\n]*\n-+\n|\Z)", text, re.DOTALL | re.MULTILINE)
-    described = {}
+    described: dict[str, str] = defaultdict(str)  # nothing where there is no text at all
     for entry in re.split(r"\n(?=\S)", section[1]) if section else []:
         head, *lines = entry.splitlines()
         for name in head.split(":")[0].split(","):
             described[name.strip().lstrip("*")] = " ".join(line.strip() for line in lines).strip()
     return described
+
+
+def _docstring(function: Callable[..., Any]) -> str:
+    """Return the docstring; where `python -OO` has dropped it, from the source; "" without that, too."""
+    if (text := inspect.getdoc(function)) is not None:
+        return text
+    try:
+        source = textwrap.dedent(inspect.getsource(function))
+    except OSError:
+        return ""
+    definition = ast.parse(source).body[0]
+    assert isinstance(definition, ast.FunctionDef)
+    return ast.get_docstring(definition) or ""
 
 
 def _form(hint: Any, default: Any) -> dict[str, Any] | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from transst_py._optional import INSTALL_TORCH, has_torch, require_torch
 from transst_py.imputation.domain_means import MIN_GENES as MIN_GENES_DOMAINS
 from transst_py.imputation.domain_means import MIN_SPOTS as MIN_SPOTS_DOMAINS
 from transst_py.imputation.domain_means import DomainMeans, count_varying
@@ -13,11 +14,20 @@ from transst_py.imputation.kriging import BlendedKriging, FactorKriging, GeneKri
 from transst_py.imputation.smoothing import Smoother
 from transst_py.imputation.spots import Imputer, Section
 
-__all__ = ["LATTICE_METHODS", "METHODS", "make_imputers", "possible"]
+__all__ = [
+    "LATTICE_METHODS",
+    "METHODS",
+    "check_installed",
+    "leaves_out",
+    "make_imputers",
+    "not_installed",
+    "possible",
+]
 
 
 def _s2s(**options: Any) -> Imputer:
-    # Only here, since torch takes as long to import as all else together.
+    # Only here, since torch takes as long to import as all else together, and may not be there.
+    require_torch("method 's2s'")
     from transst_py.imputation.s2s import S2SImputer
 
     return S2SImputer(**options)
@@ -39,6 +49,7 @@ _MAKERS: dict[str, Callable[..., Imputer]] = {
 METHODS = tuple(_MAKERS)
 # These need the sites of a lattice, not only coordinates.
 LATTICE_METHODS = ("bilinear", "bicubic", "s2s")
+TORCH_METHODS = ("s2s",)
 # Measured spots in the smallest section; of "s2s" more than it needs, since some will be held out.
 MIN_SPOTS = {"gp": 3, "svd_gp": 3, "kriging": 3, "s2s": 24, "domain_means": MIN_SPOTS_DOMAINS}
 
@@ -75,12 +86,41 @@ def possible(name: str, sections: Sequence[Section]) -> bool:
     """Tell whether a method can do its work on all sections, also when some of their spots are held out.
 
     It cannot on sections that are too small or too scattered, or on no lattice if it needs one, or whose
-    genes vary too little.
+    genes vary too little, or if it needs a package that is not installed.
     """
+    return _fits(name, sections) and (name not in TORCH_METHODS or has_torch())
+
+
+def check_installed(argument: str, names: Sequence[str]) -> None:
+    """Refuse methods, asked for by name, that need a package which is not installed.
+
+    Raises
+    ------
+    ImportError
+        The message says how to install it.
+    """
+    for name in TORCH_METHODS:
+        if name in names:
+            require_torch(f"`{argument}`: {name!r}")
+
+
+def not_installed(names: Sequence[str], sections: Sequence[Section]) -> dict[str, str]:
+    """Return which methods fit the data but need a package that is not installed, and the reason."""
+    missing = () if has_torch() else TORCH_METHODS
+    return {name: "torch is not installed" for name in missing if name in names and _fits(name, sections)}
+
+
+def leaves_out(who: str, left_out: Mapping[str, str]) -> str:
+    """Word the warning that methods are left out for want of a package."""
+    named = " and ".join(repr(name) for name in left_out)
+    return f"{who} leaves out {named}: torch is not installed; to include it: {INSTALL_TORCH}"
+
+
+def _fits(name: str, sections: Sequence[Section]) -> bool:
     if name in LATTICE_METHODS and any(section.sites.index is None for section in sections):
         return False
     if name in ORDERS:
         return all(can_interpolate(section.sites.lattice, ORDERS[name]) for section in sections)
     if name == "domain_means" and count_varying(sections) < MIN_GENES_DOMAINS:
         return False
-    return min(len(section) for section in sections) >= MIN_SPOTS.get(name, 2)
+    return all(len(section) >= MIN_SPOTS.get(name, 2) for section in sections)

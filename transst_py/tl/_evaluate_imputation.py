@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from numbers import Real
@@ -28,7 +29,15 @@ from transst_py._validation import (
     list_some,
 )
 from transst_py.imputation.holdout import comb, comb_phases, holes, random_spots, site_indices
-from transst_py.imputation.methods import LATTICE_METHODS, METHODS, make_imputers, possible
+from transst_py.imputation.methods import (
+    LATTICE_METHODS,
+    METHODS,
+    check_installed,
+    leaves_out,
+    make_imputers,
+    not_installed,
+    possible,
+)
 from transst_py.imputation.scores import METRICS, score_genes
 from transst_py.imputation.selection import select
 from transst_py.imputation.smoothers import typical_spacing
@@ -56,12 +65,13 @@ NOT_OPTIONS = {
     "checkpoint": "one file holds one training, and every pattern of hidden spots needs its own",
 }
 BYTES_PER_VALUE = 12
+DEFAULT_METHODS = ("nearest", "bilinear", "kernel", "gp", "svd_gp", "kriging", "s2s")
 
 
 def evaluate_imputation(
     adata: AnnData | SpatialDataLike,
     *,
-    methods: Sequence[str] = ("nearest", "bilinear", "kernel", "gp", "svd_gp", "kriging", "s2s"),
+    methods: Sequence[str] = DEFAULT_METHODS,
     stride: int = 2,
     phases: str | Sequence[tuple[int, int]] = "all",
     fractions: Sequence[float] = (),
@@ -88,7 +98,8 @@ def evaluate_imputation(
         One section, or several with `sample_key`; spots x genes, all in tissue. Of a SpatialData: its only
         table. Spots that are not measured (see `impute`) have no part. It is not changed.
     methods
-        Methods of `impute`, "auto" included. Each must be possible on the shown spots.
+        Methods of `impute`, "auto" included. Each must be possible on the shown spots. Without torch, "s2s"
+        is left out of the default and of what "auto" chooses from.
     stride
         Spacing of the spots that a comb shows, in sites.
     phases
@@ -134,7 +145,8 @@ def evaluate_imputation(
     `seconds`
         Time to fit and to predict all genes, in all samples.
 
-    `attrs["parameters"]` is a dict of the arguments and `chosen`, the method that "auto" took in each phase.
+    `attrs["parameters"]` is a dict of the arguments, `chosen`, the method that "auto" took in each phase,
+    and, only if there are any, `left_out`, the methods for which a package is missing, with the reason.
     `transst_py.imputation.scores.compare_methods` tests the differences between methods.
 
     Raises
@@ -148,17 +160,20 @@ def evaluate_imputation(
         Unknown option; spots outside the tissue or of no sample; nothing to hide; a pattern that hides no or
         all spots; no lattice for a comb or a method that needs one; too few shown spots for a method;
         negative or missing values; tables too large for memory.
+    ImportError
+        "s2s" is asked for by name, and torch is not installed; the message says how to install it.
 
     Warns
     -----
     UserWarning
-        Spots without counts were taken as not measured; the counts look normalised; or the lattice columns
-        cannot be used, where nothing that was asked for needs them.
+        Spots without counts were taken as not measured; the counts look normalised; the lattice columns
+        cannot be used, where nothing that was asked for needs them; or "s2s" is left out.
     """
     adata = check_anndata(adata)
     check_choice("normalization", normalization, NORMALIZATIONS)
     check_seed(random_state)
-    names, checked_options = _check_methods(methods), _check_options(options)
+    names, left_out = _check_methods(methods)
+    checked_options = _check_options(options)
     combs = _check_combs(phases, stride)
     shares = _check_shares("fractions", fractions)
     hole_shares = _check_shares("hole_fractions", hole_fractions)
@@ -183,7 +198,9 @@ def evaluate_imputation(
         + [(f"holes {100 * share:g}%", spots.hide_holes(share, hole_radius, rng)) for share in hole_shares]
     )
     for phase, hidden in patterns.items():
-        _check_possible(spots, hidden, request, phase)
+        left_out |= _check_possible(spots, hidden, request, phase)
+    if left_out:
+        warnings.warn(leaves_out("evaluate_imputation", left_out), UserWarning, stacklevel=2)
     tables, chosen = [], {}
     with tqdm(total=len(patterns) * len(request.methods), disable=not verbose, unit="fit") as progress:
         for phase, hidden in patterns.items():
@@ -204,6 +221,7 @@ def evaluate_imputation(
         },
         "random_state": random_state,
         "chosen": chosen,
+        **({"left_out": left_out} if left_out else {}),
     }
     return table
 
@@ -366,12 +384,16 @@ def _measured_spots(
     return _Spots(adata, layer, normalization, places, rows)
 
 
-def _check_methods(methods: Sequence[str]) -> tuple[str, ...]:
+def _check_methods(methods: Sequence[str]) -> tuple[tuple[str, ...], dict[str, str]]:
+    """Return the methods to compare, and those of the default that are left out, with the reason."""
     if isinstance(methods, str) or len(methods) == 0 or len(set(methods)) < len(methods):
         raise ValueError(f"`methods` must be a list of methods, none of them twice, got {methods!r}")
     for name in methods:
         check_choice("methods", name, ("auto", *METHODS))
-    return tuple(methods)
+    left_out = not_installed(methods, ()) if tuple(methods) == DEFAULT_METHODS else {}
+    names = tuple(name for name in methods if name not in left_out)
+    check_installed("methods", names)
+    return names, left_out
 
 
 def _check_options(options: Mapping[str, Mapping[str, Any]] | None) -> dict[str, dict[str, Any]]:
@@ -383,6 +405,7 @@ def _check_options(options: Mapping[str, Mapping[str, Any]] | None) -> dict[str,
         for key, reason in NOT_OPTIONS.items():
             if key in given:
                 raise ValueError(f"`options`: {name!r} cannot have {key!r} here: {reason}")
+    check_installed("options", list(checked))
     make_imputers(list(checked), (), options=checked)
     return checked
 
@@ -428,8 +451,11 @@ def _name_patterns(patterns: Sequence[tuple[str, np.ndarray]]) -> dict[str, np.n
     return dict(patterns)
 
 
-def _check_possible(spots: _Spots, hidden: np.ndarray, request: _Request, phase: str) -> None:
-    """Refuse methods that the shown spots are too few or too scattered for."""
+def _check_possible(spots: _Spots, hidden: np.ndarray, request: _Request, phase: str) -> dict[str, str]:
+    """Refuse methods that the shown spots are too few or too scattered for.
+
+    Returns what "auto", if it is asked for, leaves out for want of a package, with the reason.
+    """
     X = check_matrix(spots.adata[~hidden], spots.layer)
     counts = Expression(sp.csc_matrix(X), np.ones(X.shape[0]), np.nan)
     sections, _, _ = cut_sections(counts, spots.places, ~hidden, spots.groups)
@@ -440,3 +466,4 @@ def _check_possible(spots: _Spots, hidden: np.ndarray, request: _Request, phase:
                 f"`methods`: {method!r} cannot impute {phase!r}: too few spots or genes are left, {fewest} "
                 "spots of a section, or they are too scattered; leave the method out, or hide fewer"
             )
+    return not_installed(METHODS, sections) if "auto" in request.methods else {}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,7 +23,14 @@ from transst_py._validation import (
     check_unique_genes,
 )
 from transst_py.imputation.holdout import number_sites
-from transst_py.imputation.methods import LATTICE_METHODS, METHODS, make_imputers
+from transst_py.imputation.methods import (
+    LATTICE_METHODS,
+    METHODS,
+    check_installed,
+    leaves_out,
+    make_imputers,
+    not_installed,
+)
 from transst_py.imputation.selection import Selection, select
 from transst_py.imputation.spots import Prediction, Section, Sites
 from transst_py.lattice import Lattice, halve_pitch
@@ -97,10 +105,11 @@ def impute(
         "nearest", "knn" (mean of the k nearest), "kernel" (Gaussian kernel), "bilinear", "bicubic", "gp" (a
         Gaussian process for each gene), "svd_gp" (one for each principal factor), "kriging" (a blend of these
         two), "domain_means", "s2s" (the sparser-to-sparse network, see
-        `transst_py.imputation.s2s.S2SImputer`), or "auto": the one that best predicts measured spots which
-        are held out.
+        `transst_py.imputation.s2s.S2SImputer`; it needs torch: pip install 'transst-py[s2s]'), or "auto":
+        the one that best predicts measured spots which are held out. Without torch "auto" leaves "s2s" out.
     candidates
-        What "auto" chooses from, all of which the data must allow; None is every method that they allow.
+        What "auto" chooses from, all of which the data must allow; None is every method that they allow
+        and that is installed.
     genes
         Genes to impute; None is all. Those left out still inform "svd_gp", "kriging", "domain_means" and
         "s2s".
@@ -165,7 +174,8 @@ def impute(
         errors at held-out spots, see `transst_py.imputation.selection.Selection`), `genes`, `details` (what
         the method chose, such as the width or length-scale of each gene), `layers` (their names),
         `random_state`. With `sample_key` also that and `samples` (their names, sorted), and `spacing` is an
-        array along them.
+        array along them. `left_out`: the methods that "auto" had to leave out although the data allow them,
+        with the reason; only if there are any.
 
     Raises
     ------
@@ -177,12 +187,14 @@ def impute(
         Unknown option; spots outside the tissue or of no sample; fewer than two measured spots (in a
         sample); no lattice; too few spots for the method; nothing to fill, or no site between the spots;
         negative or missing values at measured spots; a result too large for memory.
+    ImportError
+        "s2s" is asked for by name, and torch is not installed; the message says how to install it.
 
     Warns
     -----
     UserWarning
         Spots without counts were taken as not measured; the counts look normalised; or "auto" leaves out
-        methods because the lattice columns cannot be used.
+        methods because the lattice columns cannot be used, or torch is not installed.
     """
     adata = check_anndata(adata)
     check_choice("task", task, TASKS)
@@ -232,6 +244,10 @@ class _Request:
     def lattice_methods(self) -> list[str]:
         return [name for name in self.names if name in LATTICE_METHODS]
 
+    def left_out(self, sections: list[Section]) -> dict[str, str]:
+        """Methods that only a missing package keeps from competing, and the reason."""
+        return {} if self.insist else not_installed(self.names, sections)
+
     def select(self, sections: list[Section], sites: list[Sites]) -> Selection:
         imputers = make_imputers(
             self.names,
@@ -240,6 +256,8 @@ class _Request:
             random_state=self.random_state,
             insist=self.insist,
         )
+        if left_out := self.left_out(sections):
+            warnings.warn(leaves_out("`method`='auto'", left_out), UserWarning, stacklevel=4)
         rng = np.random.default_rng(self.random_state)
         return select(imputers, sections, sites, self.columns, rng=rng)
 
@@ -249,6 +267,7 @@ def _competitors(method: str, candidates: Sequence[str] | None) -> tuple[str, ..
     if method != "auto":
         if candidates is not None:
             raise ValueError(f"`candidates` are for method='auto', got method={method!r}")
+        check_installed("method", [method])
         return (method,)
     if candidates is None:
         return METHODS
@@ -256,6 +275,7 @@ def _competitors(method: str, candidates: Sequence[str] | None) -> tuple[str, ..
         raise ValueError(f"`candidates` must be a list of methods, got {candidates!r}")
     for name in candidates:
         check_choice("candidates", name, METHODS)
+    check_installed("candidates", candidates)
     return tuple(candidates)
 
 
@@ -298,6 +318,7 @@ def _densify(
         uns={
             "imputation": {
                 **_describe(chosen, adata.var_names[columns], spacing, samples, request, record),
+                **_left_out(request, sections),
                 "lattice": _describe_lattices(lattices, samples),
             }
         },
@@ -401,7 +422,7 @@ def _fill(
     hidden = np.concatenate([rows[~measured[rows]] for rows in groups])
     layers = _filled_layers(adata.shape, expression.values, measured, hidden, found, request)
     genes = adata.var_names[request.columns]
-    described = _describe(chosen, genes, spacing, samples, request, record)
+    described = _describe(chosen, genes, spacing, samples, request, record) | _left_out(request, sections)
     # Nothing is written before all of it is there.
     adata = own_data(adata)
     adata.layers.update(layers)
@@ -452,6 +473,12 @@ def _describe(
     if samples is not None:
         described["samples"] = np.unique(samples)
     return described
+
+
+def _left_out(request: _Request, sections: list[Section]) -> dict[str, dict[str, str]]:
+    """Return the entry of the record on methods for which a package is missing; none if all are there."""
+    left_out = request.left_out(sections)
+    return {"left_out": left_out} if left_out else {}
 
 
 def _describe_lattices(lattices: list[Lattice], samples: np.ndarray | None) -> dict[str, Any]:

@@ -27,7 +27,7 @@ from transst_py.gene_names import names_of_target
 from transst_py.genes import GENE_SELECTIONS, n_detected, select_genes, shared_genes
 from transst_py.label_transfer import LabelTransfer
 from transst_py.labels import class_labels
-from transst_py.model import NumberOfDomainsNeededError, TransST
+from transst_py.model import NumberOfDomainsNeededError, TransST, check_encoder_installed
 from transst_py.naming import UNKNOWN
 from transst_py.normalize import NORMALIZATIONS, log_normalize, median_total, row_totals
 from transst_py.sources import Source
@@ -134,6 +134,7 @@ def transst(
     encoder
         How spots become factors. "linear": loadings of the genes. "graph-vae": a network, for data that are
         not linear, which learns the sources' labels itself (see `GraphVariationalEncoder`); without loadings.
+        It needs torch: pip install 'transst-py[s2s]'.
     encoder_options
         Options of the network by name.
     n_top_genes
@@ -238,6 +239,8 @@ def transst(
         Bad input; the message names the argument, what was found and what to do. `adata` is left unchanged.
     OSError
         A file cannot be read, or `statistics` not be written.
+    ImportError
+        `encoder`="graph-vae" without torch; the message says how to install it.
 
     Warns
     -----
@@ -248,6 +251,7 @@ def transst(
     """
     options = {k: v for k, v in locals().items() if k not in ("adata", "source", "copy", "verbose")}
     progress = Progress(verbose)
+    check_encoder_installed(encoder)
     adata = check.check_anndata(adata, in_memory=False)
     if copy and adata.isbacked:
         raise ValueError(
