@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Mapping
 from typing import Any
 
@@ -11,7 +13,7 @@ from anndata import AnnData
 from transst_py._typing import SpatialDataLike
 from transst_py._validation import check_anndata
 
-__all__ = ["fit_record", "numbers"]
+__all__ = ["check_same_fit", "fit_identity", "fit_record", "numbers"]
 
 
 def fit_record(adata: AnnData | SpatialDataLike, key: str) -> Mapping[str, Any]:
@@ -28,6 +30,40 @@ def fit_record(adata: AnnData | SpatialDataLike, key: str) -> Mapping[str, Any]:
     if not isinstance(record, Mapping) or "mixture" not in record:
         raise KeyError(f"`key`: adata.uns has no record {key!r} of a fit; run `tl.transst` first")
     return record
+
+
+def fit_identity(params: Mapping[str, Any], labels: np.ndarray, scores: np.ndarray) -> str:
+    """Tell a fit from any other by its options, the domains and the factor scores, as text.
+
+    What is made from a fit (markers, a report) keeps it, and is not taken for a part of another fit.
+    """
+    digest = hashlib.blake2b(json.dumps(params, sort_keys=True, default=str).encode(), digest_size=12)
+    for array in (labels.astype(np.int64), scores.astype(np.float64)):
+        digest.update(np.ascontiguousarray(array).tobytes())
+    return digest.hexdigest()
+
+
+def check_same_fit(adata: AnnData, key: str, part: Mapping[str, Any], what: str, again: str) -> None:
+    """Refuse a part that was made from another fit than the one whose record is there now.
+
+    Parameters
+    ----------
+    part
+        Record of the part; its "fit" is the identity of the fit.
+    what, again
+        Name of the part, and how to make it anew, for the message.
+
+    Raises
+    ------
+    ValueError
+        The identities differ.
+    """
+    record = adata.uns.get(key)
+    now = record.get("id") if isinstance(record, Mapping) else None
+    if now is not None and str(part.get("fit", now)) != str(now):
+        raise ValueError(
+            f"{what} belong to another fit than the domains in obs[{key!r}], which were found later; {again}"
+        )
 
 
 def numbers(values: Any) -> np.ndarray:

@@ -6,7 +6,6 @@ found and what to do.
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -16,6 +15,7 @@ import scipy.sparse as sp
 from anndata import AnnData
 
 from transst_py._typing import Matrix
+from transst_py._warn import warn
 from transst_py.chunks import RowChunks, Survey, is_stored, open_rows
 
 __all__ = [
@@ -216,11 +216,9 @@ def check_normalized(X: Matrix, *, what: str = "adata") -> None:
     values = X.data if sp.issparse(X) else X.ravel()
     sample = values[:: max(1, values.size // 1_000_000)]
     if sample.size and sample.max() >= LARGE_COUNT and (sample == np.round(sample)).all():
-        warnings.warn(
+        warn(
             f"`{what}` holds whole numbers up to {sample.max():.0f} where normalised expression is "
-            "expected; for counts leave normalization='log'",
-            UserWarning,
-            stacklevel=4,
+            "expected; for counts leave normalization='log'"
         )
 
 
@@ -235,12 +233,10 @@ def _judge_counts(
             + (", or normalised data with `normalization='none'`" if or_normalized else "")
         )
     if share > 0.01:
-        warnings.warn(
+        warn(
             f"`{what}` holds fractional values (largest {highest:.3g}) where raw counts are expected; "
             f"pass raw counts {where}"
-            + (", or set normalization='none' if the data are normalised already" if or_normalized else ""),
-            UserWarning,
-            stacklevel=4,
+            + (", or set normalization='none' if the data are normalised already" if or_normalized else "")
         )
 
 

@@ -22,7 +22,6 @@ scores themselves by a number that is the same for all K, and does not change un
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import combinations
@@ -36,6 +35,7 @@ from sklearn.utils import check_array
 
 from transst_py._progress import Progress
 from transst_py._validation import check_choice
+from transst_py._warn import collected, warn
 from transst_py.spatial_mixture import Field, SpatialGaussianMixture
 
 __all__ = ["CRITERIA", "Choice", "check_candidates", "choice_record", "choose_n_domains", "criterion_values"]
@@ -143,8 +143,7 @@ def choose_n_domains(
     mixtures, complaints = {}, {}
     for K in numbers:
         progress.say(f"  {K} of {numbers[0]} to {numbers[-1]} domains")
-        with warnings.catch_warnings(record=True) as complaints[K]:
-            warnings.simplefilter("always")
+        with collected() as complaints[K]:
             mixtures[K] = SpatialGaussianMixture(K, **options).fit(V, field, start=start)
     table = _criterion_table(mixtures, n, q, weight)
     curve = stability_curve(
@@ -152,13 +151,11 @@ def choose_n_domains(
     )
     table["stability"], table["stability_sd"] = np.array([curve[K] for K in numbers]).T
     chosen = _smallest(table, criterion, mixtures)
-    for w in complaints[chosen]:
-        warnings.warn(str(w.message), w.category, stacklevel=2)
+    for said in complaints[chosen]:
+        warn(said.text, said.category)
     if len(numbers) > 1 and chosen == numbers[-1]:
-        warnings.warn(
-            f"the largest of the candidates, {chosen} domains, has the smallest {criterion}; try larger ones",
-            UserWarning,
-            stacklevel=2,
+        warn(
+            f"the largest of the candidates, {chosen} domains, has the smallest {criterion}; try larger ones"
         )
     return Choice(chosen, criterion, weight, table, mixtures)
 
@@ -335,8 +332,7 @@ def _silent_labels(
 ) -> np.ndarray:
     """Labels of all spots, -1 outside the subsample."""
     labels = np.full(len(V), -1)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of empty domains and slow convergence: the curve shows them
+    with collected():  # of empty domains and slow convergence: the curve shows them
         labels[members] = mixture.fit(V[members], field, start=start).labels_
     return labels
 

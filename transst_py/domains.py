@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeAlias
@@ -10,6 +9,7 @@ from typing import Any, TypeAlias
 import numpy as np
 import pandas as pd
 
+from transst_py._warn import Said, collected, warn
 from transst_py.coordinates import Coordinates
 from transst_py.naming import UNKNOWN
 from transst_py.spatial_mixture import ClassEvidence, Field, SpatialGaussianMixture
@@ -21,7 +21,7 @@ CLASS_TRANSFER = ("auto", "follow", "always", "never")
 # have a say. Sources of the same tissue: 1; of other patients: 0 to 0.7; permuted labels: at most 0.2.
 MIN_CLASS_SUPPORT = 0.5
 
-MixtureFit: TypeAlias = tuple[SpatialGaussianMixture, list[warnings.WarningMessage]]
+MixtureFit: TypeAlias = tuple[SpatialGaussianMixture, list[Said]]
 
 
 @dataclass
@@ -68,9 +68,8 @@ class View:
         """
         embedding = self.embedding()
         owned = embedding is not self.scores
-        with warnings.catch_warnings(record=True) as caught:
-            warnings.simplefilter("always")
-            return mixture.fit(embedding, self.field, start=start, classes=evidence, overwrite=owned), caught
+        with collected() as said:
+            return mixture.fit(embedding, self.field, start=start, classes=evidence, overwrite=owned), said
 
 
 class DomainSearch:
@@ -121,12 +120,12 @@ class DomainSearch:
     def fit(self, n_domains: int) -> SpatialGaussianMixture:
         """Return the mixture of the kind that is kept, with its warnings."""
         again = n_domains != self._n_domains
-        mixture, caught = self._fit(self.kind, n_domains) if again else self._fits[self.kind]
+        mixture, said = self._fit(self.kind, n_domains) if again else self._fits[self.kind]
         self._fits.clear()
         if not hasattr(mixture, "responsibilities_"):
             mixture.recall(self.view.embedding(), self.view.field, self.view.evidence)
-        for message in caught:
-            warnings.warn(message.message, message.category, stacklevel=3)
+        for one in said:
+            warn(one.text, one.category)
         return mixture
 
     def names(self, labels: np.ndarray) -> pd.DataFrame | None:

@@ -13,7 +13,8 @@ from typing import Any
 
 import numpy as np
 from scipy.linalg import eigh, qr
-from threadpoolctl import threadpool_limits
+
+from transst_py._threads import one_blas_thread
 
 __all__ = [
     "approximate_eigenvectors",
@@ -51,7 +52,7 @@ def approximate_eigenvectors(G: Any, n_components: int, seed: int) -> np.ndarray
     if p <= _MIN_SIZE:
         return leading_eigenvectors(G, n_components, seed)
     width = min(n_components + _OVERSAMPLING, p)
-    with threadpool_limits(1, user_api="blas"):
+    with one_blas_thread:
         Q = np.random.default_rng(seed).standard_normal((p, width))
         for _ in range(_POWER_STEPS):
             Q = qr(G @ Q, mode="economic", check_finite=False)[0]
@@ -61,7 +62,7 @@ def approximate_eigenvectors(G: Any, n_components: int, seed: int) -> np.ndarray
 
 def orthonormal_basis(W: np.ndarray) -> np.ndarray:
     """Orthonormal basis of the span of the columns of W, (p, r)."""
-    with threadpool_limits(1, user_api="blas"):
+    with one_blas_thread:
         norm = np.sqrt(np.sum(W**2, axis=0).max())
         return _outside(W, np.empty((len(W), 0)), 1e-12 * norm)
 
@@ -96,7 +97,7 @@ def penalized_eigenvectors(
     For every strength a (p, q) array with orthonormal columns, by decreasing eigenvalue.
     """
     # Narrow products gain little from threads, and lose all of it on a busy machine.
-    with threadpool_limits(1, user_api="blas"):
+    with one_blas_thread:
         if len(U0) <= _MIN_SIZE:
             dense = G @ np.eye(len(U0))
             return [_leading(dense + s * (U0 @ U0.T), n_components)[1] for s in strengths]

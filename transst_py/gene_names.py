@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,6 +9,7 @@ import pandas as pd
 from anndata import AnnData
 
 from transst_py._validation import list_some
+from transst_py._warn import warn
 
 __all__ = ["names_of_target"]
 
@@ -77,22 +77,18 @@ def names_of_target(target: AnnData, source: AnnData, name: str) -> pd.Index:
     best = max(_matches(target, source), key=lambda match: match.size)
     if best.size > 2 * exact.sum() and not best.by_name:
         names = best.names
-        warnings.warn(
+        warn(
             f"source {name!r}: the names of only {exact.sum()} genes are the target's; {best.size} genes are "
-            f"matched by its {best.of_source} and the target's {best.of_target}",
-            UserWarning,
-            stacklevel=4,
+            f"matched by its {best.of_source} and the target's {best.of_target}"
         )
     else:
         names = _join_spellings(pd.Series(np.where(exact, theirs, None), dtype=object), ours, theirs, name)
     shared, possible = int(names.notna().sum()), min(len(ours), len(theirs))
     if 0 < shared < ENOUGH * possible:
         others = theirs[names.isna().to_numpy()]
-        warnings.warn(
+        warn(
             f"source {name!r}: only {shared} of its {len(theirs)} genes are among the {len(ours)} of the "
-            f"target (not, for instance, {list_some(others[:3])}); are they named in the same way?",
-            UserWarning,
-            stacklevel=4,
+            f"target (not, for instance, {list_some(others[:3])}); are they named in the same way?"
         )
     return _unique(names, ours, theirs)
 
@@ -136,11 +132,7 @@ def _join_spellings(names: pd.Series, ours: pd.Index, theirs: pd.Index, name: st
         else:
             done = "are taken for the same"
             joined[joined.isna()] = found.to_numpy()
-        warnings.warn(
-            f"source {name!r}: {n_found} genes differ from the target's in {what} only ({alike}) and {done}",
-            UserWarning,
-            stacklevel=5,
-        )
+        warn(f"source {name!r}: {n_found} genes differ from the target's in {what} only ({alike}) and {done}")
     return joined
 
 

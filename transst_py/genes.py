@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
 
@@ -12,6 +11,7 @@ import scipy.sparse as sp
 from sklearn.utils import gen_batches
 
 from transst_py._typing import Matrix
+from transst_py._warn import warn
 from transst_py.chunks import RowChunks
 from transst_py.standardize import column_moments
 
@@ -201,11 +201,7 @@ def select_genes(
     if n_top_genes is None or len(positions) <= n_top_genes:
         return positions
     if by == "spatial" and graph.nnz == 0:
-        warnings.warn(
-            "no spot has a neighbour: genes are chosen by their dispersion, not by their pattern in space",
-            UserWarning,
-            stacklevel=2,
-        )
+        warn("no spot has a neighbour: genes are chosen by their dispersion, not by their pattern in space")
         by = "variable"
     score = (morans_i(X, graph) if by == "spatial" else variability([X, *sources]))[positions]
     later = np.zeros(len(positions), dtype=bool) if first is None else ~first[positions]

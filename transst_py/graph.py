@@ -6,7 +6,6 @@ Every graph is an (n, n) csr matrix of ones with a zero diagonal. `samples`, whe
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable
 from typing import Any
 
@@ -18,6 +17,7 @@ from sklearn.utils import gen_batches
 
 from transst_py._precision import working_dtype
 from transst_py._validation import check_whole_number
+from transst_py._warn import warn
 from transst_py.lattice import neighboring_sites
 
 __all__ = [
@@ -208,7 +208,7 @@ def check_connectivities(
     if samples is not None:
         graph = _within_samples(graph, samples, argument)
     if graph.nnz == 0:
-        warnings.warn("no spot has a neighbour: domains are found without space", UserWarning, stacklevel=2)
+        warn("no spot has a neighbour: domains are found without space")
     return graph
 
 
@@ -299,11 +299,9 @@ def _within_samples(graph: sp.csr_matrix, samples: np.ndarray, argument: str) ->
     across = samples[edges.row] != samples[edges.col]
     if not across.any():
         return graph
-    warnings.warn(
+    warn(
         f"`{argument}`: {across.sum() // 2} of {graph.nnz // 2} edges join spots of different samples; they "
-        "are left out",
-        UserWarning,
-        stacklevel=3,
+        "are left out"
     )
     return _symmetric(edges.row[~across], edges.col[~across], graph.shape[0])
 
@@ -314,4 +312,4 @@ def _warn_stacked(coordinates: np.ndarray, samples: np.ndarray | None) -> None:
         table["sample"] = samples
     stacked = table.duplicated().sum()
     if stacked:
-        warnings.warn(f"{stacked} spot(s) share their position with another spot", UserWarning, stacklevel=3)
+        warn(f"{stacked} spot(s) share their position with another spot")

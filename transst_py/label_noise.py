@@ -12,7 +12,6 @@ not fit would show as wrong labels. Of the rows only the factors are needed, one
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -23,6 +22,7 @@ import pandas as pd
 from scipy.optimize import minimize
 from scipy.special import log_softmax, logsumexp
 
+from transst_py._warn import warn
 from transst_py.source_model import ClassStatistics, SupervisedFactorAnalysis
 from transst_py.standardize import StandardizedMatrix
 
@@ -266,10 +266,8 @@ def warn_of_label_noise(found: Mapping[Any, LabelNoise], *, removed: bool) -> No
     for name, noise in found.items():
         if noise.rate >= _NOTABLE_RATE:
             done = "are left out" if removed else "look like another class"
-            warnings.warn(
+            warn(
                 f"source {name!r}: about {noise.rate:.0%} of the labels seem wrong; "
                 f"{noise.suspicious.sum()} of {len(noise.codes)} rows {done}: check them, they are "
-                "listed in uns[key]['source']['suspicious'] (`suspicious_` of the model)",
-                UserWarning,
-                stacklevel=4,
+                "listed in uns[key]['source']['suspicious'] (`suspicious_` of the model)"
             )

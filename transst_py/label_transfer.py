@@ -17,7 +17,6 @@ that the sources lack (a single one may go unnoticed).
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Self
@@ -28,6 +27,7 @@ import scipy.sparse as sp
 from sklearn.cluster import KMeans
 from sklearn.metrics import adjusted_rand_score
 
+from transst_py._warn import warn
 from transst_py.discriminant import Discriminant, Moments
 from transst_py.eigen import approximate_eigenvectors
 from transst_py.graph import averaged
@@ -217,12 +217,10 @@ class LabelTransfer:
         lost = [str(self.classes[k]) for k in there if not taught[k]]
         others = [str(name) for name in sources if name not in self._teaching]
         if lost and others:
-            warnings.warn(
+            warn(
                 f"classes that only these sources have are not carried over: {', '.join(lost)} "
                 f"({', '.join(map(repr, others))}: less relevant, without positions, or of few rows, beside "
-                f"others that are not); give these sources alone to use them",
-                UserWarning,
-                stacklevel=4,
+                f"others that are not); give these sources alone to use them"
             )
 
     @property

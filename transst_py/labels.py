@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Collection
 from typing import Any
 
@@ -10,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from transst_py._validation import list_some
+from transst_py._warn import warn
 
 __all__ = ["MISSING_TEXTS", "class_labels", "given_labels", "warn_of_classes"]
 
@@ -83,20 +83,14 @@ def class_labels(values: Any, name: str, exclude: Collection[str] = ()) -> pd.Se
     texts = given[labels.isna() & given.notna()].astype(str)
     texts = texts[~texts.str.strip().isin([str(label) for label in exclude])]
     if len(texts):
-        warnings.warn(
-            f"{name}: {len(texts)} labels are the text {list_some(texts.unique())} and are taken as missing",
-            UserWarning,
-            stacklevel=4,
-        )
+        warn(f"{name}: {len(texts)} labels are the text {list_some(texts.unique())} and are taken as missing")
     sizes = labels.astype(str)[labels.notna()].value_counts()
     _refuse_identifiers(sizes, name)
     undecided = [label for label in sizes.index if label.strip().lower() in UNDECIDED]
     if undecided:
-        warnings.warn(
+        warn(
             f"{name}: {list_some(undecided)} is taught like any other class; if it means that there is no "
-            f"label, leave it out with `exclude_labels`={undecided}",
-            UserWarning,
-            stacklevel=4,
+            f"label, leave it out with `exclude_labels`={undecided}"
         )
     return labels
 
@@ -129,4 +123,4 @@ def warn_of_classes(labels: Collection[pd.Series]) -> None:
         what = f"{sizes.iloc[0]:.0%} of the source's labels are {name!r}: they tell little of domains"
     else:
         return
-    warnings.warn(what, UserWarning, stacklevel=3)
+    warn(what)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from dataclasses import dataclass, field
 from typing import Any, Self
 
@@ -13,6 +12,7 @@ from sklearn.model_selection import KFold
 
 from transst_py._progress import Progress
 from transst_py._typing import Matrix
+from transst_py._warn import warn
 from transst_py.eigen import orthonormal_basis
 from transst_py.label_noise import LabelNoise, fit_source_model, warn_of_label_noise
 from transst_py.source_model import Scatter, SupervisedFactorAnalysis, class_statistics
@@ -246,11 +246,7 @@ class LinearFactors(BaseEstimator):
 def _warn_of_sources(merits: pd.Series, what: str, meaning: str) -> None:
     if len(merits):
         listed = ", ".join(f"{name!r} ({value:.2f})" for name, value in merits.items())
-        warnings.warn(
-            f"{what} are not used: {listed}; {meaning} `source_selection`='all' uses every source",
-            UserWarning,
-            stacklevel=5,
-        )
+        warn(f"{what} are not used: {listed}; {meaning} `source_selection`='all' uses every source")
 
 
 def spread(A: np.ndarray, shared: np.ndarray, n_genes: int) -> np.ndarray:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
@@ -19,8 +18,10 @@ from sklearn.utils.validation import check_is_fitted
 from transst_py._atomic import written_whole
 from transst_py._optional import require_torch
 from transst_py._progress import Progress
+from transst_py._threads import blas_as_before
 from transst_py._typing import Matrix
 from transst_py._validation import check_choice, list_some
+from transst_py._warn import warn
 from transst_py.choice import Choice, check_candidates, check_choice_options, choose_n_domains
 from transst_py.class_profiles import believed_profiles
 from transst_py.class_transfer import ClassCoordinates
@@ -244,6 +245,16 @@ class TransST(BaseEstimator):
         ImportError
             `encoder`="graph-vae" without torch.
         """
+        with blas_as_before:
+            return self._fit(X, connectivities, source, shared)
+
+    def _fit(
+        self,
+        X: Any,
+        connectivities: sp.csr_matrix | Field | None,
+        source: Sequence[Any] | Mapping[str, Any] | None,
+        shared: np.ndarray | None,
+    ) -> Self:
         X = check_rows(X, "X")
         field = Field.of(connectivities, X.shape[0])
         named = source if isinstance(source, Mapping) else dict(enumerate(source or []))
@@ -388,11 +399,9 @@ class TransST(BaseEstimator):
         self.domain_names_ = name_domains(target, self.source_model_, self.labels_, transfer.names())
         n_found = len(np.unique(self.labels_))
         if wanted is not None and n_found < wanted:
-            warnings.warn(
+            warn(
                 f"only {n_found} of the {wanted} domains asked for hold a spot: the sources' labels give the "
-                f"spots {n_found} classes",
-                UserWarning,
-                stacklevel=3,
+                f"spots {n_found} classes"
             )
         return True
 

@@ -39,6 +39,7 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.mixture import GaussianMixture
 from sklearn.utils import check_array
 
+from transst_py._warn import warn
 from transst_py.components import Components
 from transst_py.source_model import Parameters, check_labels, cholesky_with_ridge
 from transst_py.spatial_factors import whiten
@@ -302,7 +303,7 @@ def spatial_mixture(
 
 
 def _warn(what: str) -> None:
-    warnings.warn(f"the reference's spatial mixture stopped early: {what}", ConvergenceWarning, stacklevel=4)
+    warn(f"the reference's spatial mixture stopped early: {what}", ConvergenceWarning)
 
 
 class ReferenceTransST(BaseEstimator):

@@ -9,7 +9,6 @@ classes would take more than 1.6 GB, the iterations multiply the sparse rows ins
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
@@ -21,11 +20,11 @@ from scipy.linalg import cho_factor, cho_solve
 from sklearn.base import BaseEstimator
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils.validation import column_or_1d
-from threadpoolctl import threadpool_limits
 
-from transst_py._threads import in_threads
+from transst_py._threads import in_threads, one_blas_thread
 from transst_py._typing import Matrix
 from transst_py._validation import check_choice
+from transst_py._warn import warn
 from transst_py.chunks import RowChunks
 from transst_py.eigen import fix_signs, leading_eigenvectors
 from transst_py.standardize import StandardizedMatrix, standardize
@@ -490,7 +489,7 @@ class SupervisedFactorAnalysis(BaseEstimator):
         self.classes_ = classes[present]
         self.n_features_in_ = p
         # As narrow as the products of the eigen solver (see there).
-        with threadpool_limits(1, user_api="blas"):
+        with one_blas_thread:
             parameters = self._run_em(statistics)
         gauged = fix_gauge(parameters, statistics.counts)
         self.loadings_ = gauged.loadings
@@ -518,10 +517,9 @@ class SupervisedFactorAnalysis(BaseEstimator):
                 parameters = updated
         self.n_iter_ = len(self.lower_bounds_) - 1
         if not self.converged_:
-            warnings.warn(
+            warn(
                 f"the source model did not converge in {self.max_iter} EM updates; "
                 "increase `max_iter`, or relax `tol`",
                 ConvergenceWarning,
-                stacklevel=3,
             )
         return parameters

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,6 +9,7 @@ import numpy as np
 import scipy.sparse as sp
 
 from transst_py._typing import Matrix
+from transst_py._warn import collected, warn
 from transst_py.graph import spatial_neighbors
 from transst_py.labels import class_labels
 from transst_py.standardize import check_rows
@@ -91,11 +91,7 @@ def check_source(source: Source, n_genes: int, name: str, of: str = "the target"
     if positions is not None and len(positions) != X.shape[0]:
         raise ValueError(f"`{name}` has {len(positions)} positions for {X.shape[0]} rows")
     if not labelled.all():
-        warnings.warn(
-            f"{name}: {(~labelled).sum()} of {len(labels)} rows have no label and are left out",
-            UserWarning,
-            stacklevel=3,
-        )
+        warn(f"{name}: {(~labelled).sum()} of {len(labels)} rows have no label and are left out")
         X = X[np.flatnonzero(labelled)]
     checked = Source(X, labels[labelled].astype(str).to_numpy())
     if positions is not None:
@@ -107,8 +103,7 @@ def check_source(source: Source, n_genes: int, name: str, of: str = "the target"
 
 def _neighbors(positions: np.ndarray, samples: np.ndarray | None, name: str) -> sp.csr_matrix | None:
     """Nearest neighbours of the labelled rows; `None`, with a warning, where the positions tell none."""
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always")
+    with collected() as said:
         try:
             if not np.isfinite(positions).all():
                 raise ValueError(f"{(~np.isfinite(positions).all(axis=1)).sum()} rows have none")
@@ -118,7 +113,7 @@ def _neighbors(positions: np.ndarray, samples: np.ndarray | None, name: str) -> 
             graph = spatial_neighbors(positions, samples=samples)
         except ValueError as error:
             graph = None
-            warnings.warn(f"its positions are not used: {error}", UserWarning, stacklevel=2)
-    for warning in caught:
-        warnings.warn(f"{name}: {warning.message}", warning.category, stacklevel=4)
+            warn(f"its positions are not used: {error}")
+    for one in said:
+        warn(f"{name}: {one.text}", one.category)
     return graph

@@ -15,7 +15,6 @@ Spots are looked at in batches, which share one vector of labels, so that beside
 
 from __future__ import annotations
 
-import warnings
 from dataclasses import dataclass, replace
 from numbers import Integral, Real
 from typing import Any, Self
@@ -30,7 +29,9 @@ from sklearn.utils import check_array, gen_batches
 from sklearn.utils.validation import check_is_fitted
 from threadpoolctl import threadpool_limits
 
+from transst_py._threads import one_blas_thread
 from transst_py._validation import check_choice, check_seed
+from transst_py._warn import warn
 from transst_py.components import (
     DEFAULT_COVARIANCE_PRIOR,
     Components,
@@ -445,7 +446,7 @@ class SpatialGaussianMixture(BaseEstimator):
         Z = whitened(V, center, whitening, out=V if overwrite else None)
         spots = Z if classes is None else classes.beside(Z)
         # The products are too narrow for threads to pay, and one thread makes them repeatable.
-        with threadpool_limits(1):
+        with one_blas_thread, threadpool_limits(1, user_api="openmp"):
             if start is not None:
                 class_means = None if classes is None else classes.means
                 best = self._run_from_labels(spots, field, np.asarray(start, dtype=_LABEL), class_means)
@@ -611,9 +612,7 @@ class SpatialGaussianMixture(BaseEstimator):
 
         Started in space, restarts end in fewer and better optima than from the scores alone.
         """
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", ConvergenceWarning)  # too few distinct spots: refused here
-            labels = KMeans(self.n_components, n_init=1, random_state=seed).fit_predict(field.smooth(Z))
+        labels = KMeans(self.n_components, n_init=1, random_state=seed).fit_predict(field.smooth(Z))
         if (n_found := labels.max() + 1) < self.n_components:
             raise ValueError(
                 f"there cannot be {self.n_components} domains, since only {n_found} spots "
@@ -655,16 +654,13 @@ class SpatialGaussianMixture(BaseEstimator):
 
     def _warn(self, run: Run) -> None:
         if run.n_occupied < self.n_components:
-            warnings.warn(
+            warn(
                 f"only {run.n_occupied} of the {self.n_components} domains asked for hold a spot; "
-                "ask for fewer, or lower `smoothness`",
-                UserWarning,
-                stacklevel=3,
+                "ask for fewer, or lower `smoothness`"
             )
         if not run.converged:
-            warnings.warn(
+            warn(
                 f"the spatial mixture did not converge in {self.max_iter} iterations; "
                 "increase `max_iter`, or relax `tol`",
                 ConvergenceWarning,
-                stacklevel=3,
             )

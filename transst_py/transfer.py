@@ -10,7 +10,6 @@ on products with the rows.
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -26,6 +25,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from transst_py._threads import in_threads
 from transst_py._validation import check_choice, check_seed
+from transst_py._warn import warn
 from transst_py.eigen import fix_signs, leading_eigenvectors, orthonormal_basis, penalized_eigenvectors
 from transst_py.standardize import StandardizedMatrix, standardize
 
@@ -112,11 +112,10 @@ def alternating_loadings(
         objective.append(value)
         if len(objective) > 1 and objective[-2] - value <= tol * value:
             return W, objective
-    warnings.warn(
+    warn(
         f"the alternating solver did not converge in {max_iter} sweeps at penalty {penalty:g}; "
         "use solver='eigen'",
         ConvergenceWarning,
-        stacklevel=2,
     )
     return W, objective
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Sequence
 from typing import Any, Self
 
@@ -11,6 +10,7 @@ import scipy.sparse as sp
 from sklearn.exceptions import ConvergenceWarning
 
 from transst_py._validation import check_whole_number
+from transst_py._warn import collected, warn
 from transst_py.graph import spatial_neighbors
 from transst_py.imputation.kriging import most_variable
 from transst_py.imputation.smoothers import find_neighbours, knn_weights
@@ -65,10 +65,12 @@ class DomainMeans(Imputer):
         columns = most_variable(sections, MAX_GENES)
         values = sp.vstack([section.values[:, columns] for section in sections], format="csr")
         model = TransST(self.n_domains, n_factors=n_factors, random_state=self.random_state)
-        with warnings.catch_warnings():
-            # Means of nearly final domains do as well, and held-out spots tell how well.
-            warnings.simplefilter("ignore", ConvergenceWarning)
+        with collected() as said:
             labels = model.fit(values, graph).labels_
+        for one in said:
+            # Means of nearly final domains do as well, and held-out spots tell how well.
+            if one.category is not ConvergenceWarning:
+                warn(one.text, one.category)
         member = np.eye(labels.max() + 1)[labels]
         wanted = sp.vstack([section.values[:, genes] for section in sections], format="csc")
         self._means = (wanted.T @ member / np.maximum(member.sum(axis=0), 1.0)).T

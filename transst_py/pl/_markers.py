@@ -15,6 +15,7 @@ from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
+from transst_py._record import check_same_fit
 from transst_py._typing import SpatialDataLike
 from transst_py._validation import (
     check_anndata,
@@ -23,6 +24,7 @@ from transst_py._validation import (
     check_not_text,
     check_obs_column,
     check_whole_number,
+    list_some,
 )
 from transst_py.normalize import log_expression
 from transst_py.pl._colors import domain_colors
@@ -122,11 +124,23 @@ def marker_table(adata: AnnData, key: str) -> pd.DataFrame:
     ------
     KeyError
         There is none.
+    ValueError
+        It is of other domains than those that are there now.
     """
     name = f"{key}_markers"
     if name not in adata.uns or f"{name}_params" not in adata.uns:
         raise KeyError(f"`key`: adata.uns has no table {name!r}; run `tl.rank_domain_genes` first")
-    return pd.DataFrame(adata.uns[name])
+    again = f"run `tl.rank_domain_genes` (key={key!r}) again"
+    check_same_fit(adata, key, adata.uns[f"{name}_params"], f"the markers in uns[{name!r}]", again)
+    table = pd.DataFrame(adata.uns[name])
+    domains = adata.obs[key].astype("category").cat.categories.astype(str)
+    unknown = sorted(set(table["domain"].astype(str)) - set(domains))
+    if unknown:
+        raise ValueError(
+            f"the markers in uns[{name!r}] are of domains that obs[{key!r}] does not have "
+            f"({list_some(unknown)}); {again}"
+        )
+    return table
 
 
 def top_markers(table: pd.DataFrame, n_genes: int) -> dict[str, list[str]]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,6 +19,7 @@ from transst_py._validation import (
     check_samples,
     check_whole_number,
 )
+from transst_py._warn import warn
 from transst_py.imputation.smoothers import find_neighbours
 from transst_py.tl._images import with_images
 
@@ -248,12 +248,10 @@ def _warn_of_single_cells(xy: np.ndarray, bin_size: float, codes: np.ndarray) ->
     nearest = [
         find_neighbours(xy[codes == code], n_neighbors=1).distance[:, 0] for code in range(codes.max() + 1)
     ]
-    warnings.warn(
+    warn(
         f"most bins hold a single cell: `bin_size` is {bin_size:g}, and the median distance from a cell to "
         f"its nearest is {np.median(np.concatenate(nearest)):.3g}; use larger bins, or check the units of "
-        "the coordinates",
-        UserWarning,
-        stacklevel=3,
+        "the coordinates"
     )
 
 

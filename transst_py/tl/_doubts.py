@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from typing import Any
 
 import numpy as np
@@ -11,6 +10,7 @@ import scipy.sparse as sp
 from anndata import AnnData
 
 from transst_py._validation import list_some
+from transst_py._warn import warn
 from transst_py.chunks import is_stored
 from transst_py.normalize import row_totals
 
@@ -30,18 +30,14 @@ def warn_outside_tissue(adata: AnnData) -> None:
     texts = values.astype(str).str.strip().str.lower()
     outside, unclear = texts.isin(OUTSIDE), ~texts.isin(OUTSIDE | INSIDE)
     if outside.any():
-        warnings.warn(
+        warn(
             f"{outside.sum()} of {adata.n_obs} spots lie outside the tissue (obs['in_tissue']) and will "
-            "form domains of their own; remove them first",
-            UserWarning,
-            stacklevel=3,
+            "form domains of their own; remove them first"
         )
     if unclear.any():
-        warnings.warn(
+        warn(
             f"obs['in_tissue'] of {unclear.sum()} of {adata.n_obs} spots is neither yes nor no "
-            f"({list_some(values[unclear].unique())}); if these lie outside the tissue, remove them",
-            UserWarning,
-            stacklevel=3,
+            f"({list_some(values[unclear].unique())}); if these lie outside the tissue, remove them"
         )
 
 
@@ -51,11 +47,9 @@ def warn_of_own_spots(adata: AnnData, sources: dict[str, AnnData]) -> None:
         twice = adata.obs_names.intersection(source.obs_names)[:OWN_SPOTS]
         n_own = source.n_obs if source is adata else _n_equal(adata, source, twice)
         if n_own:
-            warnings.warn(
+            warn(
                 f"source {name!r} has spots of the target itself (same name, same counts); the relevance of "
-                "such a source, and the trust in its labels, are too good",
-                UserWarning,
-                stacklevel=3,
+                "such a source, and the trust in its labels, are too good"
             )
 
 
@@ -78,9 +72,7 @@ def warn_of_equal_totals(counts: Any) -> None:
     totals = totals[totals > 0]
     mean = totals.mean()
     if len(totals) >= 20 and mean >= 1000 and totals.std() < 0.02 * mean:
-        warnings.warn(
+        warn(
             f"the counts of all spots add up to about {mean:.0f}: they seem to be normalised and "
-            "rounded; pass raw counts",
-            UserWarning,
-            stacklevel=4,
+            "rounded; pass raw counts"
         )

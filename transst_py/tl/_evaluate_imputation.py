@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from numbers import Real
@@ -28,6 +27,7 @@ from transst_py._validation import (
     check_whole_number,
     list_some,
 )
+from transst_py._warn import warn
 from transst_py.imputation.holdout import comb, comb_phases, holes, random_spots, site_indices
 from transst_py.imputation.methods import (
     LATTICE_METHODS,
@@ -200,7 +200,7 @@ def evaluate_imputation(
     for phase, hidden in patterns.items():
         left_out |= _check_possible(spots, hidden, request, phase)
     if left_out:
-        warnings.warn(leaves_out("evaluate_imputation", left_out), UserWarning, stacklevel=2)
+        warn(leaves_out("evaluate_imputation", left_out))
     tables, chosen = [], {}
     with tqdm(total=len(patterns) * len(request.methods), disable=not verbose, unit="fit") as progress:
         for phase, hidden in patterns.items():

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Mapping
 from typing import Any
 
@@ -11,6 +10,7 @@ import scipy.sparse as sp
 from anndata import AnnData
 
 from transst_py import _validation as check
+from transst_py._warn import warn
 from transst_py.graph import (
     check_connectivities,
     find_radius,
@@ -113,9 +113,7 @@ def _stored(adata: AnnData, name: str) -> Any:
 def _warn_alone(graph: sp.csr_matrix) -> None:
     alone = int((np.diff(graph.indptr) == 0).sum())
     if alone:
-        warnings.warn(
+        warn(
             f"{alone} of {graph.shape[0]} spots have no neighbours; their domain comes from their expression "
-            "alone",
-            UserWarning,
-            stacklevel=3,
+            "alone"
         )

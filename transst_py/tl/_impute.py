@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +21,7 @@ from transst_py._validation import (
     check_seed,
     check_unique_genes,
 )
+from transst_py._warn import warn
 from transst_py.imputation.holdout import number_sites
 from transst_py.imputation.methods import (
     LATTICE_METHODS,
@@ -257,7 +257,7 @@ class _Request:
             insist=self.insist,
         )
         if left_out := self.left_out(sections):
-            warnings.warn(leaves_out("`method`='auto'", left_out), UserWarning, stacklevel=4)
+            warn(leaves_out("`method`='auto'", left_out))
         rng = np.random.default_rng(self.random_state)
         return select(imputers, sections, sites, self.columns, rng=rng)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -21,6 +20,7 @@ from transst_py._validation import (
     check_survey,
     list_some,
 )
+from transst_py._warn import warn
 from transst_py.chunks import RowChunks
 from transst_py.counts import thin_counts
 from transst_py.markers import (
@@ -198,7 +198,7 @@ def rank_domain_genes(
     The same table is written to `adata.uns[key + "_markers"]`, and to `adata.uns[key + "_markers_params"]`
     (also the table's `attrs`) the arguments and `independent_counts`: "yes" if the domains were found on the
     other half of a count split, "no" if `tl.transst` found them on any other counts, "unknown" if it was not
-    `tl.transst` that found them.
+    `tl.transst` that found them; `fit`, the identity of the fit that found them.
 
     Raises
     ------
@@ -228,11 +228,9 @@ def rank_domain_genes(
     factors = _factors(adata, key, tested) if method == "contrast" else None
     independent = _independent_counts(adata, key, layer)
     if method == "contrast" and independent == "no":
-        warnings.warn(
+        warn(
             "`method`: a contrast on the counts that the domains were found on gives p-values that are far "
-            "too small: every gene left its noise in the factors. Rank by it only, or see tl.split_counts",
-            UserWarning,
-            stacklevel=2,
+            "too small: every gene left its noise in the factors. Rank by it only, or see tl.split_counts"
         )
     codes = domains.cat.codes.to_numpy()[tested].astype(np.int64)
     blocks = _stored_blocks if isinstance(X, RowChunks) else _all_genes
@@ -256,6 +254,9 @@ def rank_domain_genes(
         "normalization": normalization,
         "independent_counts": independent,
     }
+    fitted = adata.uns.get(key)
+    if isinstance(fitted, Mapping) and "id" in fitted:
+        record["fit"] = str(fitted["id"])
     table.attrs = record
     own_data(adata).uns[f"{key}_markers"] = table.copy()
     adata.uns[f"{key}_markers_params"] = dict(record)
@@ -272,7 +273,7 @@ def _check_not_imputed(adata: AnnData, layer: str | None, allowed: bool) -> None
     )
     if not allowed:
         raise ValueError(f"{fault}; test on the counts, or insist with `allow_imputed=True`")
-    warnings.warn(f"{fault}; rank by them only", UserWarning, stacklevel=3)
+    warn(f"{fault}; rank by them only")
 
 
 def _all_genes(X: Matrix, tested: np.ndarray, counts: bool) -> Iterator[sp.csc_matrix]:
@@ -363,11 +364,9 @@ def _independent_counts(adata: AnnData, key: str, layer: str | None) -> str:
         return "yes"
     for train, test in halves:
         if {fitted, layer} & {train, test}:
-            warnings.warn(
+            warn(
                 f"`layer`: domains found on {fitted or 'X'!r} are tested on {layer or 'X'!r}, so the "
-                f"p-values are too small; find them on {train!r} and test on {test!r}",
-                UserWarning,
-                stacklevel=3,
+                f"p-values are too small; find them on {train!r} and test on {test!r}"
             )
     return "no"
 

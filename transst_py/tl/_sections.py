@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -20,6 +19,7 @@ from transst_py._validation import (
     check_samples,
     list_some,
 )
+from transst_py._warn import warn
 from transst_py.imputation.holdout import dense_index
 from transst_py.imputation.smoothers import typical_spacing
 from transst_py.imputation.spots import Section, Sites
@@ -204,9 +204,7 @@ def find_places(
                 f"{needed_by} needs a lattice: {error}. Do without, or bin the cells with "
                 "transst_py.tl.bin_cells"
             ) from error
-        warnings.warn(
-            f"the lattice columns cannot be used, so {otherwise}: {error}", UserWarning, stacklevel=4
-        )
+        warn(f"the lattice columns cannot be used, so {otherwise}: {error}")
         return Places(xy)
 
 
@@ -230,11 +228,9 @@ def measured_mask(adata: AnnData, layer: str | None) -> np.ndarray:
     X = check_matrix(adata, layer)
     empty = np.asarray(X.astype(bool).sum(axis=1)).ravel() == 0
     if empty.any():
-        warnings.warn(
+        warn(
             f"{empty.sum()} of {empty.size} spots have no counts and are taken as not measured "
-            f"({list_some(adata.obs_names[empty])}); say which are in adata.obs['measured']",
-            UserWarning,
-            stacklevel=3,
+            f"({list_some(adata.obs_names[empty])}); say which are in adata.obs['measured']"
         )
     return np.asarray(~empty)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import platform
-import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -19,8 +18,10 @@ from anndata import AnnData
 import transst_py
 from transst_py import _validation as check
 from transst_py._progress import Progress
+from transst_py._record import fit_identity
 from transst_py._saved import SavedPasses
 from transst_py._typing import SpatialDataLike
+from transst_py._warn import Said, passed_on, warn
 from transst_py.choice import check_candidates, choice_record
 from transst_py.chunks import RowChunks
 from transst_py.gene_names import names_of_target
@@ -229,6 +230,8 @@ def transst(
       from, the `coverage` of the target by the classes, and the table `smoothing` of the score of every
       setting on hidden labels of the sources (`feature_rounds`, `label_rounds`, `score`, `weight`); penalty
       path
+    - `uns[key]["id"]`: tells this fit from any other; what is made from it keeps this, and is refused beside
+      another fit. Marker tables of an earlier fit of this key are removed
     - `uns[key]`: parameters, seed, versions, kind of graph and mean number of neighbours, names of the
       domains and how far they can be trusted, log-likelihoods, table of the choice of K, warnings, seconds;
       how often expression that is not in memory was read
@@ -262,8 +265,7 @@ def transst(
         raise TypeError(f"`penalties` must be a list of numbers, got {penalties!r}; write [{penalties!r}]")
     if n_domains is None:
         _check_no_number(source, class_transfer, encoder)
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always")
+    with passed_on() as said:
         prepare = partial(
             _prepare,
             adata,
@@ -327,16 +329,14 @@ def transst(
         elif narrow:
             _warn_of_narrow({name: n_shared[name] for name in narrow})
         if tried and not used:
-            _check_without_sources(class_transfer, needed, caught)
+            _check_without_sources(class_transfer, needed, said)
         if len(used) < len(tried):
             # As if the others had not been given: they have had a part in the choice of the genes.
             problem = prepare({k: sources[k] for k in used}, labels, genes)
             needed = _fit(model.set_params(source_selection="all"), problem)
         if needed is not None:
             raise needed
-    messages = list(dict.fromkeys(str(w.message) for w in caught))
-    for w in {str(w.message): w for w in caught}.values():
-        warnings.warn(w.message, w.category, stacklevel=2)
+    messages = list(dict.fromkeys(one.text for one in said))
 
     result = adata.copy() if copy else own_data(adata)
     seconds = progress.seconds | model.seconds_
@@ -345,6 +345,7 @@ def transst(
         selection = _selection(n_shared, merits, used, model.label_noise_)
         selection["n_shared_genes"] = len(problem.shared) if used else 0
         record["source"] = selection | record.get("source", {})
+    record["id"] = fit_identity(record["params"], model.labels_, model.embedding_)
     _write(result, model, problem, key_added, record)
     return result if copy else None
 
@@ -360,13 +361,13 @@ def _fit(model: TransST, problem: _Problem) -> NumberOfDomainsNeededError | None
 
 
 def _check_without_sources(
-    class_transfer: str, needed: NumberOfDomainsNeededError | None, caught: list[warnings.WarningMessage]
+    class_transfer: str, needed: NumberOfDomainsNeededError | None, said: list[Said]
 ) -> None:
     """Refuse to go on without any source where one is needed, and say why all were rejected."""
     if needed is None and class_transfer not in ("follow", "always"):
         return
     what = "`n_domains` is missing" if needed else f"`class_transfer`={class_transfer!r} needs a source"
-    why = "; ".join(str(w.message) for w in caught if "are not used" in str(w.message))
+    why = "; ".join(one.text for one in said if "are not used" in one.text)
     raise ValueError(f"{what}, and every source was rejected: {why}")
 
 
@@ -596,10 +597,8 @@ def _has_counts(X: Any, rows: str, consequence: str) -> np.ndarray:
             f"none of the {len(found)} {rows} has a count in the genes of the model; see `layer`"
         )
     if not found.all():
-        warnings.warn(
-            f"{(~found).sum()} of {len(found)} {rows} have no count in the genes of the model; {consequence}",
-            UserWarning,
-            stacklevel=4,
+        warn(
+            f"{(~found).sum()} of {len(found)} {rows} have no count in the genes of the model; {consequence}"
         )
     return found
 
@@ -638,7 +637,7 @@ def _places(
         )
         if source_spatial_key is not None:
             raise ValueError(f"`source_spatial_key`: {message}")
-        warnings.warn(f"{message}; they are not used", UserWarning, stacklevel=4)
+        warn(f"{message}; they are not used")
         return None, None
     return positions.astype(np.float64), samples
 
@@ -718,6 +717,8 @@ def _write(adata: AnnData, model: TransST, problem: _Problem, key: str, record: 
         loadings[adata.var_names.get_indexer(problem.genes)] = model.transfer_.loadings_
         adata.varm[f"{key}_loadings"] = loadings
     adata.obsp[_graph_name(key)] = problem.graph
+    for stale in (f"{key}_markers", f"{key}_markers_params"):  # of the domains of an earlier run
+        adata.uns.pop(stale, None)
     adata.uns[key] = record
 
 
@@ -786,21 +787,15 @@ def _wide_sources(has: dict[str, np.ndarray]) -> list[str]:
 
 def _warn_of_narrow(n_shared: dict[str, int]) -> None:
     listed = ", ".join(f"{name!r} ({n})" for name, n in n_shared.items())
-    warnings.warn(
+    warn(
         f"sources that share few genes with the target and the others are not used: {listed}; the model "
-        "would lose the genes that they lack. `source_selection`='all' uses every source",
-        UserWarning,
-        stacklevel=3,
+        "would lose the genes that they lack. `source_selection`='all' uses every source"
     )
 
 
 def _warn_of_few_genes(n_shared: int, n_genes: int, n_others: int) -> None:
     others = f"; {n_others} others are in the model, with loadings of the target's own" if n_others else ""
-    warnings.warn(
-        f"only {n_shared} of the target's {n_genes} genes are shared with the source{others}",
-        UserWarning,
-        stacklevel=4,
-    )
+    warn(f"only {n_shared} of the target's {n_genes} genes are shared with the source{others}")
 
 
 def _selection(
