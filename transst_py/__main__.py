@@ -2,6 +2,6 @@
 
 import sys
 
-from transst_py.cli import main
+from transst_py.cli import console
 
-sys.exit(main())
+sys.exit(console())

@@ -15,6 +15,7 @@ import scipy.sparse as sp
 from sklearn.base import BaseEstimator
 from sklearn.utils.validation import check_is_fitted
 
+import transst_py
 from transst_py._atomic import written_whole
 from transst_py._optional import require_torch
 from transst_py._progress import Progress
@@ -584,11 +585,19 @@ class TransST(BaseEstimator):
         return self.mixture_.predict(E, field, class_coordinates=U)
 
     def save(self, path: str | Path) -> None:
-        """Write what `predict` needs to one file (numpy's npz format), without pickle."""
+        """Write what `predict` needs to one file (numpy's npz format), without pickle.
+
+        Raises
+        ------
+        OSError
+            It cannot be written; the message names it.
+        """
         check_is_fitted(self, "labels_")
         options = {k: np.asarray(v).tolist() for k, v in self.get_params().items()}
         with written_whole(path) as file:
             arrays: dict[str, Any] = {
+                "format": np.array(FORMAT),
+                "version": np.array(transst_py.__version__),
                 "options": np.array(json.dumps(options)),
                 "labels_": self.labels_,
                 **self._factor_arrays(),
@@ -622,15 +631,36 @@ class TransST(BaseEstimator):
         self.transfer_ = AdaptiveLoadings(self.n_factors)
         for k in _TRANSFER_STATE:
             setattr(self.transfer_, k, state[f"transfer.{k}"])
-        self.transfer_.n_features_in_ = int(self.transfer_.n_features_in_)
+        self.transfer_.n_features_in_ = p = int(self.transfer_.n_features_in_)
+        shapes = {"loadings_": (p, self.n_factors), "mean_": (p,), "scale_": (p,)}
+        for k, shape in shapes.items():
+            if (found := np.shape(getattr(self.transfer_, k))) != shape:
+                raise ValueError(f"its transfer.{k} is of shape {found}, not {shape}")
 
     @classmethod
     def load(cls, path: str | Path) -> Self:
-        """Read a model written by `save`; it predicts as the one that was saved."""
-        with np.load(path, allow_pickle=False) as file:
-            state = {name: file[name] for name in file.files}
+        """Read a model written by `save`, of this version or an earlier one; it predicts as the one saved.
+
+        Raises
+        ------
+        FileNotFoundError
+            There is no such file.
+        ValueError
+            It is no such file, is damaged, or was written by a later version; the message names it.
+        """
+        state = _read_state(path)
+        try:
+            return cls._of_state(state)
+        except (KeyError, TypeError, ValueError, IndexError) as error:
+            raise ValueError(f"{path} is damaged, or no model of TransST: {error}") from error
+
+    @classmethod
+    def _of_state(cls, state: Mapping[str, np.ndarray]) -> Self:
+        """Make the model of what `save` wrote."""
         options = json.loads(str(state["options"]))
         options["penalties"] = tuple(options["penalties"])
+        if missing := set(cls._get_param_names()) - set(options):
+            raise ValueError(f"it lacks the options {list_some(sorted(missing))}")
         model = cls(**options)
         model._read_factors(state)
         model.coordinates_ = Coordinates.from_arrays(state)
@@ -642,6 +672,39 @@ class TransST(BaseEstimator):
         return model
 
 
+# Of the files of `save`. Format 1 (to 0.98) had no number; it has what format 2 has but for the version.
+FORMAT = 2
+
+
+def _read_state(path: str | Path) -> dict[str, np.ndarray]:
+    """Arrays of a file that `save` wrote, all of them finite.
+
+    Raises
+    ------
+    FileNotFoundError, ValueError
+        As `TransST.load`.
+    """
+    path = Path(path)
+    try:
+        with open(path, "rb") as opened, np.load(opened, allow_pickle=False) as file:
+            state = {name: file[name] for name in file.files}
+    except FileNotFoundError:
+        raise
+    except Exception as error:  # zipfile and numpy have many for a damaged file
+        raise ValueError(f"{path} is damaged, or no model of TransST: {error}") from error
+    found = int(state.get("format", 1))
+    if found > FORMAT:
+        raise ValueError(
+            f"{path} has format {found}, of transst_py {state['version']}; this is transst_py "
+            f"{transst_py.__version__}, which reads formats up to {FORMAT}: update it"
+        )
+    for name, array in state.items():
+        if array.dtype.kind == "f" and not np.isfinite(array).all() and name not in _MAY_BE_NAN:
+            raise ValueError(f"{path} is damaged: its {name!r} is not finite")
+    return state
+
+
+_MAY_BE_NAN: frozenset[str] = frozenset()
 _TRANSFER_STATE = ("loadings_", "mean_", "scale_", "n_features_in_")
 _MIXTURE_STATE = ("labels_", "means_", "covariances_", "smoothness_")
 _NAMED_STATE = ("domain_classes_", "class_means_", "class_spread_")
@@ -655,6 +718,9 @@ def _read_mixture(state: Mapping[str, np.ndarray], random_state: int) -> Spatial
     for k in _NAMED_STATE:
         setattr(mixture, k, state.get(f"mixture.{k}"))
     mixture.smoothness_ = float(mixture.smoothness_)
+    K, q = mixture.means_.shape
+    if mixture.covariances_.shape != (K, q, q) or mixture.labels_.max(initial=0) >= K:
+        raise ValueError(f"its mixture has {K} means of {q} values, but other covariances or labels")
     return mixture
 
 

@@ -23,8 +23,8 @@ import pytest
 
 import transst_py as tst
 from transst_py import cli
+from transst_py._atomic import replaced
 from transst_py.cli import COMMANDS, _doctor, _fit, main
-from transst_py.cli._files import replacing
 from transst_py.cli._options import add_options, documented, given_options
 from transst_py.cli._words import in_words
 
@@ -193,13 +193,13 @@ def test_failed_run_leaves_the_old_output(fitted, capsys, monkeypatch):
 
     monkeypatch.setattr(ad.AnnData, "write_h5ad", fail)
     options = ["--method", "nearest", "--genes", "gene1", "-o", "old.h5ad", "--force", "--quiet"]
-    refused(capsys, "impute", "fit.h5ad", *options, code=1, message="transst: error: disk full")
+    refused(capsys, "impute", "fit.h5ad", *options, code=1, message="old.h5ad: disk full; nothing")
     assert (fitted / "old.h5ad").read_text() == "old"
 
 
 def test_files_are_replaced_whole_and_links_stay(tmp_path):
     path = tmp_path / "table.csv"
-    with replacing(path) as beside:
+    with replaced(path) as beside:
         beside.write_text("new")
         assert not path.exists()
         assert beside.parent == tmp_path
@@ -628,3 +628,24 @@ def test_one_line_a_warning(fitted, capsys, monkeypatch):
     monkeypatch.setattr(tst.tl, "rank_domain_genes", warn)
     assert main(["markers", "fit.h5ad", "-o", "-", "--quiet"]) == 0
     assert capsys.readouterr() == ("gene\na\n", "transst: warning: --key: twice\n")
+
+
+def test_a_full_disk_is_an_error_and_leaves_nothing(folder):
+    """The limit on the size of a file stands for a full disk; HDF5 crashes after such an error."""
+    before = sorted(path.name for path in folder.iterdir())
+    code = "import resource, sys; resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000)); "
+    code += "import signal; signal.signal(signal.SIGXFSZ, signal.SIG_IGN); "
+    code += "from transst_py.cli import console; sys.exit(console())"
+    command = ["fit", "target.h5ad", *FIT, "-o", "new.h5ad"]
+    run = subprocess.run([sys.executable, "-c", code, *command], capture_output=True, text=True)
+    assert run.returncode == 1, run.stderr
+    assert "transst: error: cannot write" in run.stderr
+    assert "new.h5ad" in run.stderr
+    assert sorted(path.name for path in folder.iterdir()) == before
+
+
+def test_a_damaged_file_is_named(folder, capsys):
+    path = folder / "target.h5ad"
+    path.write_bytes(path.read_bytes()[:3000])
+    assert main(["fit", "target.h5ad", *FIT, "-o", "new.h5ad"]) == 1
+    assert "cannot read target.h5ad: it is damaged, or no AnnData" in capsys.readouterr().err

@@ -12,6 +12,7 @@ import numpy as np
 from anndata import AnnData
 
 import transst_py
+from transst_py._atomic import written_whole
 from transst_py._report import domain_sections, gene_sections
 from transst_py._report.page import render
 from transst_py._report.subject import Subject
@@ -119,7 +120,8 @@ def report(
         f"{subject.adata.n_obs:,} spots; TransST {transst_py.__version__}, {date.today().isoformat()}",
         [section(subject) for section in SECTIONS],
     )
-    path.write_text(page, encoding="utf-8")
+    with written_whole(path) as file:
+        file.write(page.encode("utf-8"))
     return path
 
 

@@ -18,6 +18,7 @@ import scipy.sparse as sp
 from anndata import AnnData
 
 from .. import datasets, tl
+from .._atomic import replaced
 from .._machine import machine
 from .._messages import DEVELOPERS_ONLY, error_message
 from .._progress import Progress
@@ -186,7 +187,8 @@ def _her2st(options: Options) -> dict[str, Any]:
 
 
 def _write(options: Options) -> None:
-    target().write_h5ad(**options)
+    with replaced(options.pop("filename")) as beside:
+        target().write_h5ad(beside, **options)
 
 
 def hand_over(adata: AnnData) -> None:

@@ -20,6 +20,7 @@ from typing import Any
 
 from transst_py import __version__
 from transst_py._messages import DEVELOPERS_ONLY, error_message
+from transst_py.cli._files import unwritten
 from transst_py.cli._words import UsageError, in_words
 
 __all__ = ["main"]
@@ -42,6 +43,16 @@ ENDING = ("SIGTERM", "SIGHUP")
 
 class _Terminated(SystemExit):
     """The process is told to end, by the signal of this number."""
+
+
+def console() -> int:
+    """Run the command line as a process of its own, which ends here."""
+    code = main()
+    if unwritten:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
+    return code
 
 
 def main(argv: Sequence[str] | None = None) -> int:

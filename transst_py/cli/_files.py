@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import argparse
 import os
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from transst_py._atomic import replaced
 from transst_py._progress import Progress
 from transst_py.cli._words import UsageError
 
 if TYPE_CHECKING:
     from anndata import AnnData
 
-__all__ = ["add_output", "check_input", "check_output", "progress_of", "read", "replacing", "write"]
+__all__ = ["add_output", "check_input", "check_output", "progress_of", "read", "unwritten", "write"]
 
 
 def add_output(
@@ -82,26 +82,40 @@ def check_output(name: str, suffixes: Sequence[str], *, force: bool) -> Path:
     return path
 
 
-@contextmanager
-def replacing(path: Path) -> Iterator[Path]:
-    """Yield a name beside the file; what is written there takes the file's place if nothing goes wrong."""
-    beside = path.with_name(f".{path.stem}.{os.getpid()}{path.suffix}")
-    try:
-        yield beside
-        os.replace(beside, path)
-    finally:
-        beside.unlink(missing_ok=True)
-
-
 def read(path: Path, progress: Progress) -> AnnData:
-    """Read an h5ad file."""
+    """Read an h5ad file.
+
+    Raises
+    ------
+    OSError
+        It is damaged; the message names it.
+    """
     with progress.stage("reading", str(path)):
         import anndata
 
-        return anndata.read_h5ad(path)
+        try:
+            return anndata.read_h5ad(path)
+        except Exception as error:  # of h5py, or of anndata about what it finds in the file
+            text = (str(error).splitlines() or [type(error).__name__])[0]
+            raise OSError(f"cannot read {path}: it is damaged, or no AnnData ({text})") from error
 
 
 def write(adata: AnnData, path: Path, progress: Progress) -> None:
-    """Write an h5ad file."""
-    with progress.stage("writing", str(path)), replacing(path) as beside:
-        adata.write_h5ad(beside)
+    """Write an h5ad file.
+
+    Raises
+    ------
+    OSError
+        It cannot be written; the message names it.
+    """
+    with progress.stage("writing", str(path)), replaced(path) as beside:
+        try:
+            adata.write_h5ad(beside)
+        except OSError as error:
+            # HDF5 crashes when a file that it could not write is let go: it is kept until the process ends.
+            unwritten.append(error)
+            raise
+
+
+# Errors of files that HDF5 could not write: the process ends without letting go of them.
+unwritten: list[OSError] = []

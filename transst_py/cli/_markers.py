@@ -5,7 +5,8 @@ from __future__ import annotations
 import argparse
 
 from transst_py import tl
-from transst_py.cli._files import add_output, check_input, check_output, progress_of, read, replacing, write
+from transst_py._atomic import replaced
+from transst_py.cli._files import add_output, check_input, check_output, progress_of, read, write
 from transst_py.cli._options import add_options, given_options
 from transst_py.cli._words import UsageError
 
@@ -38,7 +39,7 @@ def run(args: argparse.Namespace) -> str | None:
     with progress.stage("markers"):
         table = tl.rank_domain_genes(adata, **given_options(args))
     if output is not None:
-        with replacing(output) as beside:
+        with replaced(output) as beside:
             table.to_csv(beside, sep=SEPARATORS[output.suffix.lower()], index=False)
     if input_again is not None:
         write(adata, input_again, progress)

@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 
 from transst_py import pl
-from transst_py.cli._files import add_output, check_input, check_output, progress_of, read, replacing
+from transst_py._atomic import replaced
+from transst_py.cli._files import add_output, check_input, check_output, progress_of, read
 from transst_py.cli._options import add_options, given_options
 
 __all__ = ["add_arguments", "run"]
@@ -39,7 +40,7 @@ def run(args: argparse.Namespace) -> None:
     adata = read(path, progress)
     with progress.stage(f"drawing {args.what}"):
         drawn = getattr(pl, args.what)(adata, **given_options(args))
-        with replacing(output) as beside:
+        with replaced(output) as beside:
             _figure(drawn).savefig(beside, dpi=args.dpi)
 
 

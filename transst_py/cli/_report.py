@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 
 import transst_py
-from transst_py.cli._files import add_output, check_input, check_output, progress_of, read, replacing
+from transst_py.cli._files import add_output, check_input, check_output, progress_of, read
 from transst_py.cli._options import add_options, given_options
 
 __all__ = ["add_arguments", "run"]
@@ -34,5 +34,5 @@ def run(args: argparse.Namespace) -> None:
     progress = progress_of(args)
     adata = read(path, progress)
     imputed = None if finer is None else read(finer, progress)
-    with progress.stage("report"), replacing(output) as beside:
-        transst_py.report(adata, beside, imputed=imputed, **given_options(args))
+    with progress.stage("report"):
+        transst_py.report(adata, output, imputed=imputed, **given_options(args))

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
+from transst_py._atomic import written_whole
 from transst_py._validation import check_choice, check_whole_number
 from transst_py.imputation.batches import Batch, ImageSampler, ViewSampler, whole_maps
 from transst_py.imputation.network import CDCIN, PRESETS, NetworkConfig
@@ -383,9 +384,8 @@ class _Run:
         names = ("step", "losses", "history", "best_error", "shrinkage", "stale")
         meta = {name: getattr(self, name) for name in names}
         meta |= {"rng": self.rng.bit_generator.state, "fingerprint": self._fingerprint()}
-        temporary = path.with_name(path.name + ".part.npz")
-        np.savez(temporary, meta=np.array(json.dumps(meta)), **arrays)
-        temporary.replace(path)
+        with written_whole(path) as file:
+            np.savez(file, meta=np.array(json.dumps(meta)), **arrays)
 
     def load(self, path: Path) -> None:
         """Go on from a saved state."""
