@@ -223,7 +223,7 @@ class TestImputationWithTruth:
     @pytest.fixture
     def values(self, filled):
         """Imputed and true values of gene3, and which spots are hidden."""
-        imputed, truth = (filled.obs_vector("gene3", layer=name) for name in ("imputed", "truth"))
+        imputed, truth = (filled.to_df(name)["gene3"].to_numpy() for name in ("imputed", "truth"))
         return imputed, truth, ~filled.obs["measured"].to_numpy()
 
     def test_four_panels(self, filled, values, tmp_path):

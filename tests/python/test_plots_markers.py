@@ -125,7 +125,7 @@ class TestMarkers:
         ranked.layers["logs"] = np.log1p(ranked.X.toarray())
         tst.tl.rank_domain_genes(ranked, key="label", layer="logs", normalization="none")
         ax = tst.pl.markers(ranked, key="label", genes=["gene7"], kind="heatmap")
-        values = pd.Series(ranked.obs_vector("gene7", layer="logs"), ranked.obs_names)
+        values = ranked.to_df("logs")["gene7"]
         mean = values.groupby(ranked.obs["label"], observed=True).mean()
         expected = (mean - mean.min()) / (mean.max() - mean.min())
         np.testing.assert_allclose(ax.images[0].get_array()[:, 0], expected, atol=1e-6)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+import scipy.sparse as sp
 from anndata import AnnData
 from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
@@ -197,7 +198,7 @@ def _true_values(adata: AnnData, gene: str, truth: str | np.ndarray, measured: n
     if isinstance(truth, str):
         if truth not in adata.layers:
             raise KeyError(f"`truth`: adata has no layer {truth!r}")
-        truth = adata.obs_vector(gene, layer=truth)
+        truth = _layer_column(adata, gene, truth)
     values = np.asarray(truth, dtype=np.float64)
     if values.shape != (adata.n_obs,):
         raise ValueError(f"`truth` must be of shape ({adata.n_obs},), a value per spot, got {values.shape}")
@@ -212,10 +213,16 @@ def _true_values(adata: AnnData, gene: str, truth: str | np.ndarray, measured: n
 def _gene_values(adata: AnnData, gene: str, layer: str) -> np.ndarray:
     if layer not in adata.layers:
         raise KeyError(f"`layer`: adata has no layer {layer!r}; run transst_py.tl.impute first")
-    values = np.asarray(adata.obs_vector(gene, layer=layer), dtype=np.float64)
+    values = _layer_column(adata, gene, layer)
     if np.isnan(values).any():
         raise ValueError(f"`gene`: {gene!r} was not imputed (see `genes` of transst_py.tl.impute)")
     return values
+
+
+def _layer_column(adata: AnnData, gene: str, layer: str) -> np.ndarray:
+    """Return the values of a gene, float64 (n,); `obs_vector` goes with anndata 0.13."""
+    values = adata.layers[layer][:, [adata.var_names.get_loc(gene)]]
+    return np.asarray(values.toarray() if sp.issparse(values) else values, dtype=np.float64)[:, 0]
 
 
 def _scale(adata: AnnData) -> str:
