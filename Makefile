@@ -12,11 +12,11 @@ export RETICULATE_PYTHON := $(PY)
 export TRANSST_DATA_DIR ?= $(abspath $(wildcard ../shared/data/her2st))
 export TRANSST_REFERENCE_DIR ?= $(abspath $(wildcard ../shared/reference))
 
-.PHONY: help setup python demo test test-python test-r lint check check-quick bench bench-status numbers document docs clean
+.PHONY: help setup python demo test test-python test-distribution test-versions test-r lint check check-quick bench bench-status numbers document docs clean
 
 help:
 	@echo "make demo      set up, then domains, markers and imputation on real tissue -> demo_output/"
-	@echo "make test      set up, then ruff, mypy, pytest, testthat, lintr and R CMD check; prints the coverage"
+	@echo "make test      set up, then all tests of both packages, on several versions, and all checks"
 	@echo "make check     set up, then R CMD check as on CRAN, with tests and vignettes, and BiocCheck"
 	@echo "make setup     R >= 4.5 and its packages, both packages (see tools/setup.sh)"
 	@echo "make python    print the Python that make setup made"
@@ -40,7 +40,7 @@ demo: setup
 SIDE_BY_SIDE := $(if $(filter output-sync,$(.FEATURES)),--jobs=2 --output-sync=target)
 test: setup
 	@echo "Testing and checking both packages, two jobs at a time; each prints when it ends."
-	@$(MAKE) --no-print-directory $(SIDE_BY_SIDE) --keep-going --old-file=setup test-r check-quick test-python lint
+	@$(MAKE) --no-print-directory $(SIDE_BY_SIDE) --keep-going --old-file=setup test-r check-quick test-python test-distribution test-versions lint
 	@echo "All checks passed."
 
 lint: setup
@@ -52,6 +52,15 @@ lint: setup
 test-python: export OMP_NUM_THREADS = 1
 test-python: setup
 	$(PY) -m pytest --numprocesses=2 --dist=worksteal --cov=transst_py --cov-report=term:skip-covered --cov-fail-under=90
+
+# sdist -> wheel -> an empty environment without torch, and a run there
+test-distribution: setup
+	sh tools/test_distribution.sh $(PY)
+
+# the lowest versions of pyproject.toml, and the newest on the newest Python that is there
+test-versions: export OMP_NUM_THREADS = 1
+test-versions: setup
+	$(PY) tools/test_versions.py --folder $(ENVIRONMENT)/versions
 
 test-r: setup
 	Rscript tools/test_r.R

@@ -131,7 +131,7 @@ install_cpu_torch() {
     "$VENV/bin/python" -c 'import torch, sys; sys.exit(torch.version.cuda is not None)' 2>/dev/null && return 0
     say "installing CPU torch"
     "$VENV/bin/pip" install -q --no-index --no-deps 'torch==2.13.0' >>"$LOG" 2>&1 ||
-        "$VENV/bin/pip" install -q 'torch>=2.2' --index-url https://download.pytorch.org/whl/cpu >>"$LOG" 2>&1 ||
+        "$VENV/bin/pip" install -q 'torch>=2.3' --index-url https://download.pytorch.org/whl/cpu >>"$LOG" 2>&1 ||
         { tail -n 20 "$LOG" >&2; die "no CPU build of torch could be installed"; }
 }
 

@@ -1,9 +1,9 @@
 #!/bin/sh
 # Test what pip installs: sdist, wheel made from the sdist, an empty environment without torch, and a run there.
-# sh tools/test_distribution.sh [PYTHON]    (default: .venv/bin/python; it needs the package `build`)
+# sh tools/test_distribution.sh [PYTHON]    (default: that of make setup; it needs the package `build`)
 set -eu
 root=$(cd "$(dirname "$0")/.." && pwd)
-python=${1:-$root/.venv/bin/python}
+python=${1:-$(sh "$root/tools/environment.sh")/venv/bin/python}
 LIMIT=550   # MB that the installation may take, pip and its like not counted
 scratch=$(mktemp -d)
 trap 'rm -rf "$scratch"' EXIT

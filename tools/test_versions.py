@@ -1,6 +1,6 @@
-"""Run a fast part of tests/python with other versions than those of `.venv`; warnings are errors.
+"""Run a fast part of tests/python with other versions than those of the usual environment; warnings are errors.
 
-    .venv/bin/python tools/test_versions.py [--lowest] [--newest] [--folder FOLDER]
+    $(make -s python) tools/test_versions.py [--lowest] [--newest] [--folder FOLDER]
 
 --lowest: Python 3.11 and the lowest versions that pyproject.toml allows. --newest: the newest versions on the
 newest Python that is found. Both, if none is asked for. The environments stay in FOLDER (default:
