@@ -32,6 +32,9 @@ class Survey:
     ----------
     totals
         Sum of every row, float64, in parts.
+    sketch
+        Sum of every row, each column with a weight of its own, float64, in parts: tells other values, and the
+        same values in other columns or rows, without keeping them.
     detected
         Rows in which each column is not zero, (p,).
     lowest, highest
@@ -43,6 +46,7 @@ class Survey:
     """
 
     totals: list[np.ndarray]
+    sketch: list[np.ndarray]
     detected: np.ndarray
     lowest: float = 0.0
     highest: float = 0.0
@@ -55,8 +59,11 @@ class Survey:
         """Look at a matrix in memory."""
         values = X.data if sp.issparse(X) else X.ravel()
         positive = values[values > 0]
+        with np.errstate(invalid="ignore", over="ignore"):  # infinite values are counted below
+            sketch = X @ np.random.default_rng(0).random(X.shape[1])
         return cls(
             [np.asarray(X.sum(axis=1), dtype=np.float64).ravel()],
+            [np.asarray(sketch, dtype=np.float64).ravel()],
             _n_detected(X),
             min(float(values.min()), 0.0) if values.size else 0.0,
             max(float(values.max()), 0.0) if values.size else 0.0,
@@ -69,6 +76,7 @@ class Survey:
         """Look at the rows of both, one below the other."""
         return type(self)(
             self.totals + other.totals,
+            self.sketch + other.sketch,
             self.detected + other.detected,
             min(self.lowest, other.lowest),
             max(self.highest, other.highest),

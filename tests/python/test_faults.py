@@ -163,6 +163,20 @@ def test_other_data_are_not_mistaken(tissue, tmp_path, monkeypatch):
     assert passes == [4, 4, 1]
 
 
+def test_the_same_values_in_other_columns_are_other_data(tissue, tmp_path):
+    """Totals, detections and extremes of every row are equal."""
+    folder, options = tmp_path / "statistics", {"n_domains": 3, "n_factors": 4, "n_init": 1}
+    X = 1 + (tissue[0].X.toarray() if sp.issparse(tissue[0].X) else np.array(tissue[0].X))
+    permuted = X[:, np.random.default_rng(0).permutation(X.shape[1])]
+    for name, values in (("X", X), ("permuted", permuted)):
+        adata = ad.AnnData(values, obsm={"spatial": tissue[0].obsm["spatial"]})
+        adata.write_h5ad(tmp_path / name)
+        backed = ad.read_h5ad(tmp_path / name, backed="r")
+        tst.tl.transst(backed, statistics=folder, **options)
+        tst.tl.transst(adata, **options)
+        np.testing.assert_allclose(backed.varm["transst_loadings"], adata.varm["transst_loadings"], atol=1e-7)
+
+
 def test_statistics_need_data_on_disk(tissue, tmp_path):
     with pytest.raises(ValueError, match="`statistics` was given, but all expression is in memory"):
         tst.tl.transst(tissue[0].copy(), n_domains=3, statistics=tmp_path / "s")

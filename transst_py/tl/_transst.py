@@ -573,7 +573,7 @@ def _looked_at(X: Any, what: str, counts: bool, raw: bool, folder: Path | None) 
     survey = check.check_survey(X, counts=counts, what=what, raw=raw)
     if folder is None:
         return X
-    return X.keeping(SavedPasses.of(folder, X.totals(), survey.detected, survey.lowest, survey.highest))
+    return X.keeping(SavedPasses.of(folder, np.concatenate(survey.sketch), survey.detected))
 
 
 def _check_size(n_spots: int, n_genes: int, n_domains: int, n_factors: int) -> None:
