@@ -13,7 +13,7 @@ from anndata import AnnData
 from transst_py._typing import SpatialDataLike
 from transst_py._validation import check_anndata
 
-__all__ = ["check_same_fit", "fit_identity", "fit_record", "numbers"]
+__all__ = ["as_written", "check_same_fit", "fit_identity", "fit_record", "numbers"]
 
 
 def fit_record(adata: AnnData | SpatialDataLike, key: str) -> Mapping[str, Any]:
@@ -29,7 +29,16 @@ def fit_record(adata: AnnData | SpatialDataLike, key: str) -> Mapping[str, Any]:
     record = check_anndata(adata, in_memory=None).uns.get(key)
     if not isinstance(record, Mapping) or "mixture" not in record:
         raise KeyError(f"`key`: adata.uns has no record {key!r} of a fit; run `tl.transst` first")
-    return record
+    return as_written(record)
+
+
+def as_written(value: Any) -> Any:
+    """Return a record with its texts as they were written; zarr gives numpy's variable-width strings."""
+    if isinstance(value, Mapping):
+        return {name: as_written(part) for name, part in value.items()}
+    if isinstance(value, np.ndarray) and value.dtype.kind == "T":
+        return value.astype(object)
+    return value
 
 
 def fit_identity(params: Mapping[str, Any], labels: np.ndarray, scores: np.ndarray) -> str:

@@ -64,3 +64,17 @@ def test_markers_of_the_same_fit_are_shown_also_from_a_file_and_of_some_spots(fi
     tst.pl.markers(back)
     tst.pl.markers(back[::2].copy())
     assert "</html>" in tst.report(back, tmp_path / "page.html").read_text()
+
+
+@pytest.mark.filterwarnings("ignore:Writing zarr v2 data:UserWarning")
+def test_reports_are_the_same_after_a_round_trip_by_zarr(fitted, tmp_path):
+    pytest.importorskip("zarr")
+    fitted.write_zarr(tmp_path / "fit.zarr")
+    back = ad.read_zarr(tmp_path / "fit.zarr")
+    assert str(tst.tl.transfer_report(back)) == str(tst.tl.transfer_report(fitted))
+    tst.pl.transfer_report(back)
+    pages = [
+        tst.report(adata, tmp_path / f"{name}.html", labels="label").read_text()
+        for name, adata in (("fitted", fitted), ("back", back))
+    ]
+    assert pages[0] == pages[1]

@@ -13,6 +13,7 @@ from anndata import AnnData
 
 import transst_py
 from transst_py._atomic import written_whole
+from transst_py._record import as_written
 from transst_py._report import domain_sections, gene_sections
 from transst_py._report.page import render
 from transst_py._report.subject import Subject
@@ -158,7 +159,7 @@ def _check(
     adata = check_anndata(adata)
     imputed = None if imputed is None else check_anndata(imputed, what="imputed")
     fit = adata.uns.get(key)
-    fit = fit if isinstance(fit, Mapping) and "mixture" in fit else None
+    fit = as_written(fit) if isinstance(fit, Mapping) and "mixture" in fit else None
     if imputed is None and "imputation" in adata.uns:
         imputed = adata
     if fit is None and imputed is None:
