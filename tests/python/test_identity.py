@@ -74,7 +74,9 @@ def test_reports_are_the_same_after_a_round_trip_by_zarr(fitted, tmp_path):
     assert str(tst.tl.transfer_report(back)) == str(tst.tl.transfer_report(fitted))
     tst.pl.transfer_report(back)
     pages = [
-        sorted(tst.report(adata, tmp_path / f"{name}.html", labels="label").read_text().splitlines())
+        tst.report(adata, tmp_path / f"{name}.html", labels="label").read_text().splitlines()
         for name, adata in (("fitted", fitted), ("back", back))
     ]
-    assert pages[0] == pages[1]  # but for the order of keys
+    # Keys come in another order, and names within drawings are random.
+    words = [sorted(line for line in page if "<img" not in line) for page in pages]
+    assert words[0] == words[1]
