@@ -29,7 +29,7 @@ def fit_record(adata: AnnData | SpatialDataLike, key: str) -> Mapping[str, Any]:
     record = check_anndata(adata, in_memory=None).uns.get(key)
     if not isinstance(record, Mapping) or "mixture" not in record:
         raise KeyError(f"`key`: adata.uns has no record {key!r} of a fit; run `tl.transst` first")
-    return as_written(record)
+    return dict(as_written(record))
 
 
 def as_written(value: Any) -> Any:

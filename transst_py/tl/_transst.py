@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import platform
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -253,7 +254,7 @@ def transst(
         fewer domains than asked for.
     """
     options = {k: v for k, v in locals().items() if k not in ("adata", "source", "copy", "verbose")}
-    progress = Progress(verbose)
+    progress, spent = Progress(verbose), Counter[str]()
     check_encoder_installed(encoder)
     adata = check.check_anndata(adata, in_memory=False)
     if copy and adata.isbacked:
@@ -320,11 +321,11 @@ def transst(
             random_state=random_state,
             verbose=verbose,
         )
-        needed = _fit(model, problem)
+        needed = _fit(model, problem, spent)
         merits, used = model.source_merits_, model.sources_used_
         if narrow and not used:
             tried, problem = narrow, prepare({k: sources[k] for k in narrow}, labels, genes)
-            needed = _fit(model, problem)
+            needed = _fit(model, problem, spent)
             merits, used = pd.concat([merits, model.source_merits_]), model.sources_used_
         elif narrow:
             _warn_of_narrow({name: n_shared[name] for name in narrow})
@@ -333,13 +334,13 @@ def transst(
         if len(used) < len(tried):
             # As if the others had not been given: they have had a part in the choice of the genes.
             problem = prepare({k: sources[k] for k in used}, labels, genes)
-            needed = _fit(model.set_params(source_selection="all"), problem)
+            needed = _fit(model.set_params(source_selection="all"), problem, spent)
         if needed is not None:
             raise needed
     messages = list(dict.fromkeys(one.text for one in said))
 
     result = adata.copy() if copy else own_data(adata)
-    seconds = progress.seconds | model.seconds_
+    seconds = progress.seconds | dict(spent)
     record = _record(model, problem, options, messages, seconds)
     if sources:
         selection = _selection(n_shared, merits, used, model.label_noise_)
@@ -350,13 +351,15 @@ def transst(
     return result if copy else None
 
 
-def _fit(model: TransST, problem: _Problem) -> NumberOfDomainsNeededError | None:
-    """Fit; return what is to be raised if no fit with other sources follows."""
+def _fit(model: TransST, problem: _Problem, spent: Counter[str]) -> NumberOfDomainsNeededError | None:
+    """Fit; return what is to be raised if no fit with other sources follows. `spent` gets the seconds."""
     field = Field.from_graph(problem.measured_graph)
     try:
         model.fit(problem.X, field, problem.sources or None, problem.shared)
     except NumberOfDomainsNeededError as error:
         return error
+    finally:
+        spent.update(getattr(model, "seconds_", {}))
     return None
 
 
