@@ -8,10 +8,13 @@ emptyHome <- function() {
 }
 
 # What the code prints in such a child. `env`: further variables; `through`: a command that starts it, such as one
-# that changes the user.
-runSession <- function(code, home = emptyHome(), env = character(), through = character()) {
+# that changes the user; `packages`: what it attaches.
+runSession <- function(
+    code, home = emptyHome(), env = character(), through = character(), packages = "TransST"
+) {
     script <- file.path(home, "session.R")
-    writeLines(c("suppressPackageStartupMessages(library(TransST))", .TRIES, code), script)
+    attach <- sprintf("suppressPackageStartupMessages(library(%s))", packages)
+    writeLines(c(attach, .TRIES, code), script)
     choices <- c(
         "RETICULATE_PYTHON", "RETICULATE_PYTHON_ENV", "TRANSST_PYTHON", "VIRTUAL_ENV", "R_SESSION_INITIALIZED",
         "LD_LIBRARY_PATH", "R_TESTS", "TRANSST_DATA_DIR"

@@ -45,7 +45,7 @@ test_that("half an environment is found, and the same session works when it is c
                 # instead of pip: the packages that the tests' own Python has
                 utils::assignInNamespace(".runTool", function(command, arguments, what) {
                     tools <<- c(tools, what)
-                    file.copy(Sys.glob("%s/lib/python*/site-packages/*.pth"), Sys.glob("%s/lib/python*/site-packages"))
+                    file.copy("%s", "%s")
                 }, "TransST")
                 utils::assignInNamespace(".checkCompiler", function(...) NULL, "TransST")
                 tell("install", installTransst())
@@ -54,13 +54,14 @@ test_that("half an environment is found, and the same session works when it is c
                 tell("second", tissue())
                 tell("again", installTransst())
                 print(transstConfig())
-            )", source, folder
+            )", file.path(sitePackages(source), "of-the-tests.pth"), sitePackages(folder)
         ),
         home
     )
     expectLines(
         output, "available: FALSE", "first = error <transst_no_python> the Python", "lacks anndata>=0.12",
-        "This puts it right:\n    TransST::installTransst()", "install said: Completing the Python environment",
+        "This puts it right:\n    TransST::installTransst()",
+        "install said: Completing the Python environment",
         "process: here", paste0("second = ", tissueHere()), "again said: Python environment is complete",
         "chosen by  installTransst()", "Status: ready"
     )
@@ -78,12 +79,12 @@ test_that("an installation repaired after Python was started in the session is u
                 reticulate::use_virtualenv("r-transst", required = TRUE)
                 cat("running:", reticulate::py_config()$python, "\n")
                 tell("first", tissue())
-                file.copy(Sys.glob("%s/lib/python*/site-packages/*.pth"), Sys.glob("%s/lib/python*/site-packages"))
+                file.copy("%s", "%s")
                 tell("second", tissue())
                 tell("third", tissue())
                 options(TransST.process = "here")
                 tell("here", tissue())
-            )", source, folder
+            )", file.path(sitePackages(source), "of-the-tests.pth"), sitePackages(folder)
         ),
         home
     )
@@ -119,7 +120,8 @@ test_that("a running Python without the packages is left alone, and ours compute
     home <- emptyHome()
     ours <- makeEnvironment(file.path(home, "environments", "r-transst"))
     makeEnvironment(file.path(home, ".venv"), complete = FALSE)
-    writeLines("RETICULATE_PYTHON=/nowhere", file.path(home, ".Renviron")) # read by the background process only
+    # read by the background process only
+    writeLines("RETICULATE_PYTHON=/nowhere", file.path(home, ".Renviron"))
     output <- runSession(
         r"(
             cat("running:", reticulate::py_config()$python, "\n")
@@ -139,8 +141,9 @@ test_that("a running Python without the packages is left alone, and ours compute
     )
     expectLines(
         output, paste0("running: ", home, "/.venv"), "available: TRUE",
-        paste0("TransST computes in a background R process with its own Python, ", ours), "process: background",
-        paste0("result = ", tissueHere()), "here = error <transst_no_python> options(TransST.process = \"here\") needs",
+        paste0("TransST computes in a background R process with its own Python, ", ours),
+        "process: background", paste0("result = ", tissueHere()),
+        "here = error <transst_no_python> options(TransST.process = \"here\") needs",
         "chosen = error <transst_no_python>", "(chosen by use_python()) lacks", "-m pip install",
         "use the environment of TransST, which is complete", paste0("for TransST = ", tissueHere())
     )
@@ -156,7 +159,8 @@ test_that("not root, and a library that cannot be written to: the session works,
     expect_true(file.copy(system.file(package = "TransST"), library, recursive = TRUE))
     ours <- makeEnvironment(file.path(home, "environments", "r-transst"))
     through <- asOrdinaryUser(home, ours)
-    Sys.chmod(c(library, list.files(library, recursive = TRUE, full.names = TRUE, include.dirs = TRUE)), "0555")
+    Sys.chmod(list.files(library, recursive = TRUE, full.names = TRUE, include.dirs = TRUE), "0555")
+    Sys.chmod(library, "0555")
     on.exit(Sys.chmod(list.dirs(library), "0755"))
     before <- list.files(library, recursive = TRUE)
     output <- runSession(

@@ -8,7 +8,7 @@ withChoices <- function(expr, ...) {
     on.exit({
         options(option)
         Sys.unsetenv(names)
-        do.call(Sys.setenv, as.list(before[!is.na(before)]))
+        if (!all(is.na(before))) do.call(Sys.setenv, as.list(before[!is.na(before)]))
     })
     Sys.unsetenv(names)
     given <- list(...)
@@ -29,21 +29,23 @@ withOwn <- function(expr, recorded = NULL, made = tempfile("none"), deficit = fu
     with_mocked_bindings(
         withChoices(expr),
         .hostPython = function() NULL, .requiredPython = function() NULL, .runningPython = function() NULL,
-        .recordedPython = function() recorded, .environmentFolder = function(envname) made, .deficit = deficit,
+        .recordedPython = function() recorded, .environmentFolder = function(envname) made,
+        .deficit = deficit,
         .package = "TransST"
     )
 }
 
 test_that("a choice for TransST wins over one for reticulate, and that over our own", {
     python <- pythonFile()
-    choice <- function(...) withOwn(withChoices(TransST:::.pythonChoice(), ...), recorded = "/recorded/python")
+    choice <- function(...) {
+        withOwn(withChoices(TransST:::.pythonChoice(), ...), recorded = "/recorded/python")
+    }
     expect_identical(choice()$python, "/recorded/python")
     expect_identical(
         choice(RETICULATE_PYTHON_ENV = "/env/python")$by, "the environment variable RETICULATE_PYTHON_ENV"
     )
-    expect_identical(
-        choice(RETICULATE_PYTHON = "/path/python", RETICULATE_PYTHON_ENV = "/env/python")$python, "/path/python"
-    )
+    chosen <- choice(RETICULATE_PYTHON = "/path/python", RETICULATE_PYTHON_ENV = "/env/python")
+    expect_identical(chosen$python, "/path/python")
     expect_identical(choice(RETICULATE_PYTHON = "/path/python", TRANSST_PYTHON = python)$python, python)
     chosen <- withOwn({
         options(TransST.python = dirname(dirname(python)))
@@ -69,7 +71,8 @@ test_that("of our own the first complete one is taken", {
     expect_identical(chosen$python, made)
     expect_null(withOwn(TransST:::.pythonChoice()))
     expect_error(
-        withOwn(TransST:::.usablePython()), "no Python environment for TransST yet", class = "transst_no_python"
+        withOwn(TransST:::.usablePython()), "no Python environment for TransST yet",
+        class = "transst_no_python"
     )
 })
 

@@ -27,7 +27,8 @@ test_that("what cannot serve is said: no file, no Python, too old, not to be loa
     writeLines(c("#!/bin/sh", "echo 'libpython3.so: not found' >&2", "exit 127"), broken)
     Sys.chmod(broken, "0755")
     expect_match(TransST:::.deficit(broken)$text, "does not start \\(libpython3.so: not found\\)")
-    expect_match(deficit("3.9.18", "/lib/libpython.so")$text, "is of version 3.9.18, but TransST needs >= 3.11")
+    old <- deficit("3.9.18", "/lib/libpython.so")
+    expect_match(old$text, "is of version 3.9.18, but TransST needs >= 3.11")
     expect_match(deficit("3.12.1", "")$text, "without a shared library")
     expect_null(deficit("3.12.1", "/lib/libpython.so"))
     without <- TransST:::.REQUIREMENTS[setdiff(names(TransST:::.REQUIREMENTS), c("torch", "rpy2"))]
