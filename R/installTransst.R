@@ -14,12 +14,12 @@
 #' @return The path of the environment, invisibly.
 #'
 #' @details Everything is checked first: a suitable Python, a C compiler that can build against this R (the
-#'   package rpy2 is compiled), space on the disk. An environment that is incomplete is completed, and one whose
-#'   Python does not start or is too old is made anew. So the function can be run again after it was
+#'   package rpy2 is compiled), space on the disk. An environment that is incomplete is completed, and one
+#'   whose Python does not start or is too old is made anew. So the function can be run again after it was
 #'   interrupted. Make the environment anew (`force = TRUE`) after a change to another minor version of R.
 #'
-#'   Where the session's Python is another one already, TransST uses the new environment in a background process
-#'   (see [TransST.process], which also says which Python is used if there are several).
+#'   Where the session's Python is another one already, TransST uses the new environment in a background
+#'   process (see [TransST.process], which also says which Python is used if there are several).
 #'
 #' @seealso [transstConfig()] to see what is there.
 #'
@@ -63,7 +63,9 @@ installTransst <- function(
     }
     for (name in c("cuda", "force")) {
         value <- get(name)
-        if (!isTRUE(value) && !isFALSE(value)) .stop("`", name, "` must be TRUE or FALSE, got ", deparse1(value))
+        if (!isTRUE(value) && !isFALSE(value)) {
+            .stop("`", name, "` must be TRUE or FALSE, got ", deparse1(value))
+        }
     }
     if (!is.character(pipOptions) || anyNA(pipOptions)) {
         .stop("`pipOptions` must be texts, got ", deparse1(pipOptions))
@@ -94,8 +96,8 @@ installTransst <- function(
     others <- setdiff(list.files(folder, all.files = TRUE, no.. = TRUE), parts)
     if (!dir.exists(folder) || (length(others) && !file.exists(file.path(folder, "pyvenv.cfg")))) {
         .stop(
-            folder, " is no virtual environment (it has ", .listSome(others), "); remove it, or choose another ",
-            "`envname`"
+            folder, " is no virtual environment (it has ", .listSome(others), "); remove it, or choose ",
+            "another `envname`"
         )
     }
 }
@@ -157,16 +159,20 @@ installTransst <- function(
     folder <- tempfile("compiler")
     dir.create(folder)
     on.exit(unlink(folder, recursive = TRUE))
-    writeLines("#include <Rinternals.h>\nint main(void) { return R_NilValue == 0; }", file.path(folder, "try.c"))
+    program <- c("#include <Rinternals.h>", "int main(void) { return R_NilValue == 0; }")
+    writeLines(program, file.path(folder, "try.c"))
     config <- function(what) .outputOf(file.path(R.home("bin"), "R"), c("CMD", "config", what))
     command <- paste(config("CC"), config("--cppflags"), "try.c -o try", config("--ldflags"))
-    tried <- processx::run("sh", c("-c", command), wd = folder, error_on_status = FALSE, stderr_to_stdout = TRUE)
+    tried <- processx::run(
+        "sh", c("-c", command),
+        wd = folder, error_on_status = FALSE, stderr_to_stdout = TRUE
+    )
     if (!identical(tried$status, 0L)) {
         .stop(
             "the package rpy2 has to be compiled, and no C program can be built against this R here:\n    ",
             paste(utils::tail(strsplit(tried$stdout, "\n")[[1L]], 3L), collapse = "\n    "),
-            "\nInstall a C compiler and R's headers (on Debian or Ubuntu: apt-get install r-base-dev; on macOS: ",
-            "xcode-select --install), then run installTransst() again"
+            "\nInstall a C compiler and R's headers (on Debian or Ubuntu: apt-get install r-base-dev; on ",
+            "macOS: xcode-select --install), then run installTransst() again"
         )
     }
 }
@@ -195,29 +201,30 @@ installTransst <- function(
     needed <- .SPACE[[if (cuda) "cuda" else "cpu"]]
     if (free < needed) {
         .stop(
-            "the environment needs ", needed, " GB on the disk, and ", there, " has ", format(free, digits = 2),
-            " GB free; make room, or set the environment variable WORKON_HOME to a folder elsewhere"
+            "the environment needs ", needed, " GB on the disk, and ", there, " has ",
+            format(free, digits = 2), " GB free; make room, or set the environment variable WORKON_HOME to a folder elsewhere"
         )
     }
 }
 
 .announce <- function(plan, folder, cuda) {
     doing <- c(create = "Making", complete = "Completing", remake = "Making anew")[[plan]]
-    how <- if (cuda) "about 3 GB to download, 6 GB on the disk" else "about 400 MB to download, 1.4 GB on the disk"
+    size <- if (cuda) c("3 GB", "6 GB") else c("400 MB", "1.4 GB")
     message(
-        doing, " the Python environment ", folder, ": ", how, ", one to ten minutes.\n",
+        doing, " the Python environment ", folder, ": about ", size[[1L]], " to download, ", size[[2L]],
+        " on the disk, one to ten minutes.\n",
         "It can be interrupted (Ctrl-C); another installTransst() then goes on."
     )
 }
 
 # ---- The installation itself ---------------------------------------------------------------------
 
-.PIP_OPTIONS <- c("--disable-pip-version-check", "--progress-bar=off")
+.QUIETLY <- c("--disable-pip-version-check", "--progress-bar=off")
 
 # torch comes last, since almost everything works without it.
 .installPackages <- function(python, cuda, pipOptions) {
     pip <- function(arguments, what) {
-        .runTool(python, c("-m", "pip", "install", .PIP_OPTIONS, pipOptions, arguments), what)
+        .runTool(python, c("-m", "pip", "install", .QUIETLY, pipOptions, arguments), what)
     }
     pip(unname(.REQUIREMENTS[setdiff(names(.REQUIREMENTS), .OPTIONAL)]), "installing the packages")
     tryCatch(
@@ -248,10 +255,10 @@ installTransst <- function(
         },
         transst_tool_failed = function(e) FALSE
     )
-    if (!local) pip(c("--index-url", .TORCH_INDEX, torch), "installing torch without CUDA")
+    if (!local) pip(c("--index-url", .INDEX, torch), "installing torch without CUDA")
 }
 
-.TORCH_INDEX <- "https://download.pytorch.org/whl/cpu"
+.INDEX <- "https://download.pytorch.org/whl/cpu"
 
 # Runs until it ends, and shows what it prints. Ctrl-C reaches R, which then ends the tool.
 .runTool <- function(command, arguments, what) {

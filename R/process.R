@@ -24,8 +24,8 @@
 #' @section Which Python:
 #'
 #' The first of these that there is:
-#' 1. what you chose for TransST: `options(TransST.python = )` or the environment variable `TRANSST_PYTHON`, each
-#'    the path of a Python, or the folder or name of an environment;
+#' 1. what you chose for TransST: `options(TransST.python = )` or the environment variable `TRANSST_PYTHON`,
+#'    each the path of a Python, or the folder or name of an environment;
 #' 2. what you chose for all of reticulate: `RETICULATE_PYTHON`, `RETICULATE_PYTHON_ENV`,
 #'    [reticulate::use_python()] and its like;
 #' 3. the environment that `make setup` built with this installation of the package;
@@ -37,9 +37,9 @@
 #'
 #' @section Threads:
 #'
-#' `options(TransST.threads = n)` limits the threads of each call of this package to `n`. Without it, all cores
-#' are used, or as many as the environment variable `OMP_NUM_THREADS` says. There is no argument `BPPARAM`: the
-#' threads belong to Python.
+#' `options(TransST.threads = n)` limits the threads of each call of this package to `n`. Without it, all
+#' cores are used, or as many as the environment variable `OMP_NUM_THREADS` says. There is no argument
+#' `BPPARAM`: the threads belong to Python.
 #'
 #' @return `getOption("TransST.process")` is `"here"`, `"background"`, or `NULL` for the default.
 #' @name TransST.process

@@ -32,8 +32,8 @@
     answer
 }
 
-# With as many threads as options(TransST.threads = ) says: in the libraries of Python that are loaded, in those
-# that the call loads, and in our own code, which reads the same variable as these.
+# With as many threads as options(TransST.threads = ) says: in the libraries of Python that are loaded, in
+# those that the call loads, and in our own code, which reads the same variable as these.
 .withThreads <- function(expr) {
     n <- getOption("TransST.threads")
     if (is.null(n)) {
@@ -48,7 +48,11 @@
     limits <- reticulate::import("threadpoolctl")$threadpool_limits(as.integer(n))
     on.exit({
         limits$restore_original_limits()
-        if (is.null(before)) environ$pop("OMP_NUM_THREADS") else environ$update(reticulate::dict(OMP_NUM_THREADS = before))
+        if (is.null(before)) {
+            environ$pop("OMP_NUM_THREADS")
+        } else {
+            environ$update(reticulate::dict(OMP_NUM_THREADS = before))
+        }
     })
     force(expr)
 }

@@ -76,7 +76,10 @@
 # The path of a Python: of itself, of the folder of an environment, or of the name of one.
 .pythonOf <- function(name) {
     if (!is.character(name) || length(name) != 1L || is.na(name) || !nzchar(name)) {
-        .stop("options(TransST.python = ) must be the path of a Python or an environment, got ", deparse1(name))
+        .stop(
+            "options(TransST.python = ) must be the path of a Python or an environment, got ",
+            deparse1(name)
+        )
     }
     path <- path.expand(name)
     if (dir.exists(path)) {
@@ -184,7 +187,10 @@
 
 .adviceOnOurs <- function(choice) {
     if (choice$by == "`make setup`") {
-        return("Run `make setup` again where TransST was built, or make an environment with\n    TransST::installTransst()")
+        return(paste0(
+            "Run `make setup` again where TransST was built, or make an environment with\n",
+            "    TransST::installTransst()"
+        ))
     }
     "This puts it right:\n    TransST::installTransst()"
 }
@@ -195,7 +201,10 @@
     }
     ours <- .ownPython()
     if (!is.null(ours) && is.null(.deficit(ours$python)) && !.samePython(ours$python, choice$python)) {
-        use <- sprintf("use the environment of TransST, which is complete:\n    options(TransST.python = \"%s\")", ours$python)
+        use <- paste0(
+            "use the environment of TransST, which is complete:\n",
+            "    options(TransST.python = \"", ours$python, "\")"
+        )
     } else {
         use <- paste0(
             "make an environment for TransST, and use it:\n    TransST::installTransst()\n",

@@ -1,6 +1,6 @@
 # What a Python has, asked in a process of its own: what R has started cannot be replaced by a better one.
 
-# `version`, `library` (its own, for R to load), `venv` and `headers` ("yes" or ""), `packages` (their versions, by
+# `version`, `library` (its own, for R to load), `venv` and `headers` ("yes" or ""), `packages` (versions by
 # module, "" if missing); or `error`.
 .probe <- function(python) {
     known <- .python$probes[[python]]

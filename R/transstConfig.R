@@ -5,8 +5,8 @@
 #' missing.
 #'
 #' @return An object of class `transstConfig`: a list with elements `r`, `python`, `packages`,
-#'   `machine`, `problem` (`NULL` if all is well) and `advice` (on what few functions need; else `NULL`), with a
-#'   print method.
+#'   `machine`, `problem` (`NULL` if all is well) and `advice` (on what few functions need; else `NULL`), with
+#'   a print method.
 #'
 #' @seealso [installTransst()]
 #'
@@ -57,7 +57,11 @@ transstConfig <- function() {
         paste0(
             "without torch, imputeSpots(method = \"s2s\") and transst(encoder = \"graph-vae\") do not run; ",
             "install it with\n    ",
-            if (choice$by == "installTransst()") "TransST::installTransst()" else .pipCommand(choice$python, wanted)
+            if (choice$by == "installTransst()") {
+                "TransST::installTransst()"
+            } else {
+                .pipCommand(choice$python, wanted)
+            }
         )
     }
 }

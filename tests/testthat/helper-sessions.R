@@ -1,4 +1,4 @@
-# Sessions of users: child R processes with an empty HOME and no environment but those that a test makes there.
+# Sessions of users: child R processes with an empty HOME, and only environments that a test makes there.
 
 # Folder with nothing in it, where `~` and the working folder of a child are.
 emptyHome <- function() {
@@ -7,8 +7,8 @@ emptyHome <- function() {
     normalizePath(home)
 }
 
-# What the code prints in such a child. `env`: further variables; `through`: a command that starts it, such as one
-# that changes the user; `packages`: what it attaches.
+# What the code prints in such a child. `env`: further variables; `through`: a command that starts it, such as
+# one that changes the user; `packages`: what it attaches.
 runSession <- function(
     code, home = emptyHome(), env = character(), through = character(), packages = "TransST"
 ) {
@@ -16,8 +16,8 @@ runSession <- function(
     attach <- sprintf("suppressPackageStartupMessages(library(%s))", packages)
     writeLines(c(attach, .TRIES, code), script)
     choices <- c(
-        "RETICULATE_PYTHON", "RETICULATE_PYTHON_ENV", "TRANSST_PYTHON", "VIRTUAL_ENV", "R_SESSION_INITIALIZED",
-        "LD_LIBRARY_PATH", "R_TESTS", "TRANSST_DATA_DIR"
+        "RETICULATE_PYTHON", "RETICULATE_PYTHON_ENV", "TRANSST_PYTHON", "VIRTUAL_ENV",
+        "R_SESSION_INITIALIZED", "LD_LIBRARY_PATH", "R_TESTS", "TRANSST_DATA_DIR"
     )
     env <- c(
         stats::setNames(rep(NA_character_, length(choices)), choices),
@@ -72,7 +72,7 @@ barePython <- function() {
     base <- c(sys[["_base_executable"]], file.path(sys$base_prefix, "bin", "python3"))
     base <- base[file.exists(base)][[1L]]
     found <- TransST:::.askPython(base)
-    testthat::skip_if(nzchar(found$packages[["rpy2"]]), "the Python below this session's has the packages, too")
+    testthat::skip_if(nzchar(found$packages[["rpy2"]]), "the Python below this session's has rpy2, too")
     base
 }
 
@@ -90,8 +90,8 @@ completeEnvironment <- function(folder) {
 
 sitePackages <- function(folder) Sys.glob(file.path(folder, "lib", "python*", "site-packages"))
 
-# The command that starts another one as a user without rights who owns the home, or, where such a user cannot read
-# this session's Python, as a root without any rights; nothing if we have none ourselves.
+# The command that starts another one as a user without rights who owns the home, or, where such a user cannot
+# read this session's Python, as a root without any rights; nothing if we have none ourselves.
 asOrdinaryUser <- function(home, environment) {
     if (processx::run("id", "-u")$stdout != "0\n") {
         return(character())

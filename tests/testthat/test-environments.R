@@ -1,4 +1,4 @@
-# Which Python computes, in the states that users' machines are in; each in a child R process with an empty HOME.
+# Which Python computes, in the states that users' machines are in: child R processes with an empty HOME.
 
 expectLines <- function(output, ...) {
     for (line in c(...)) testthat::expect_match(output, line, fixed = TRUE)

@@ -49,8 +49,8 @@ test_that("values, and advice that is Python code, become R's", {
     )
     expect_identical(inRWords("`simulated_tissue()` needs neither"), "`simulateTissue()` needs neither")
     offline <- paste0(
-        "cannot get a.tsv from https://host/ (HTTPSConnectionPool(host='host', port=443): Max retries exceeded",
-        " (Caused by NameResolutionError(\"no\")). Connect to the network"
+        "cannot get a.tsv from https://host/ (HTTPSConnectionPool(host='host', port=443): Max retries",
+        " exceeded (Caused by NameResolutionError(\"no\")). Connect to the network"
     )
     expect_identical(
         inRWords(offline), "cannot get a.tsv from https://host/ (no connection). Connect to the network"
@@ -119,7 +119,7 @@ test_that("the number of threads is set for the call, and not longer", {
     expect_identical(list(threads(), variable()), before)
     expect_s4_class(quick(smallTissue()$target), "SpatialExperiment")
     options(TransST.threads = 0)
-    expect_error(quick(smallTissue()$target), "options\\(TransST.threads = \\) must be a whole number .* got 0")
+    expect_error(quick(smallTissue()$target), "TransST.threads = \\) must be a whole number .* got 0")
 })
 
 test_that("errors and warnings from Python speak R", {

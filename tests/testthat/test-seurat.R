@@ -45,7 +45,10 @@ test_that("methods for Seurat objects work whichever package is loaded first", {
         tell("subclass", domainMarkers(x, "label", layer = "none"))
     )"
     loaded <- list(
-        after = runSession(c("cat('there:', isNamespaceLoaded('SeuratObject'))", "library(SeuratObject)", code)),
+        after = runSession(c(
+            "cat('there:', isNamespaceLoaded('SeuratObject'), '\\n')",
+            "suppressMessages(library(SeuratObject))", code
+        )),
         before = runSession(code, packages = c("SeuratObject", "TransST"))
     )
     expect_match(loaded$after, "there: FALSE")
