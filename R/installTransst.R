@@ -202,7 +202,8 @@ installTransst <- function(
     if (free < needed) {
         .stop(
             "the environment needs ", needed, " GB on the disk, and ", there, " has ",
-            format(free, digits = 2), " GB free; make room, or set the environment variable WORKON_HOME to a folder elsewhere"
+            format(free, digits = 2), " GB free; make room, or set the environment variable ",
+            "WORKON_HOME to a folder elsewhere"
         )
     }
 }

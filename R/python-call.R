@@ -8,6 +8,8 @@
     task, options, target = NULL, sources = NULL, collect = identity, words = .LAYERS
 ) {
     on.exit(.emptyExchange())
+    force(target) # what is wrong with the user's object is said without any Python
+    force(sources)
     answer <- .run(".answer", task, options, target, sources)
     list2env(answer$made, .exchange)
     for (text in answer$warnings) .warn(.inRWords(text, words), "transst_python_warning")
