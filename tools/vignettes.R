@@ -41,7 +41,7 @@ comparable <- function(file) {
     lines <- readLines(file, encoding = "UTF-8")
     chunk <- cumsum(grepl("^#### ", lines))
     machine <- chunk %in% chunk[grepl("^#### (config|session) ", lines)]
-    lines <- lines[!machine]
+    lines <- lines[!machine & nzchar(lines)]
     lines <- gsub("[0-9]+\\.[0-9]+\\.[0-9]+([.+][[:alnum:]]+)*", "<version>", lines)
     lines <- gsub("[0-9.]+ s(ec(onds)?)?\\b", "<seconds>", lines)
     gsub("(/[[:alnum:]._-]+){2,}", "<path>", lines)
