@@ -56,7 +56,6 @@
 #' @importClassesFrom SummarizedExperiment SummarizedExperiment
 #' @importClassesFrom SingleCellExperiment SingleCellExperiment
 #' @importClassesFrom SpatialExperiment SpatialExperiment
-#' @importClassesFrom SeuratObject Seurat
 #' @importClassesFrom Matrix dgCMatrix
 #' @keywords internal
 "_PACKAGE"

@@ -8,6 +8,8 @@
     task, options, target = NULL, sources = NULL, collect = identity, words = .LAYERS
 ) {
     on.exit(.emptyExchange())
+    force(target) # what is wrong with the user's object is said without any Python
+    force(sources)
     answer <- .run(".answer", task, options, target, sources)
     list2env(answer$made, .exchange)
     for (text in answer$warnings) .warn(.inRWords(text, words), "transst_python_warning")
@@ -25,11 +27,36 @@
         options <- .pythonOptions(options, bridge$option_names(task))
         .exchange$target <- target
         .exchange$sources <- sources
-        bridge$answer(task, options)
+        .withThreads(bridge$answer(task, options))
     })
     answer$value <- .plainValue(answer$value)
     answer$made <- mget(setdiff(ls(.exchange), c("target", "sources")), envir = .exchange)
     answer
+}
+
+# With as many threads as options(TransST.threads = ) says: in the libraries of Python that are loaded, in
+# those that the call loads, and in our own code, which reads the same variable as these.
+.withThreads <- function(expr) {
+    n <- getOption("TransST.threads")
+    if (is.null(n)) {
+        return(expr)
+    }
+    if (!is.numeric(n) || length(n) != 1L || is.na(n) || n < 1 || n != round(n)) {
+        .stop("options(TransST.threads = ) must be a whole number of threads, got ", deparse1(n))
+    }
+    environ <- reticulate::import("os", convert = FALSE)$environ
+    before <- reticulate::py_to_r(environ$get("OMP_NUM_THREADS"))
+    environ$update(reticulate::dict(OMP_NUM_THREADS = as.character(n)))
+    limits <- reticulate::import("threadpoolctl")$threadpool_limits(as.integer(n))
+    on.exit({
+        limits$restore_original_limits()
+        if (is.null(before)) {
+            environ$pop("OMP_NUM_THREADS")
+        } else {
+            environ$update(reticulate::dict(OMP_NUM_THREADS = before))
+        }
+    })
+    force(expr)
 }
 
 .emptyExchange <- function() rm(list = ls(.exchange, all.names = TRUE), envir = .exchange)
@@ -187,11 +214,26 @@ print.transst_python_error <- function(x, ...) {
     "transst_py\\.tl\\.bin_cells|`?tl\\.bin_cells`?" = "binCells()",
     "`?tl\\.rank_domain_genes`?" = "domainMarkers()",
     "`?tl\\.transst`?" = "transst()",
+    "\\bsimulated_tissue\\(\\)" = "simulateTissue()",
+    "uns\\[\\w+\\]\\['source'\\]\\['suspicious'\\]( \\(`suspicious_` of the model\\))?" =
+        "transferReport(x)$suspicious",
+    # urllib3 says much, and nothing that helps
+    "\\(HTTPS?ConnectionPool.*\\)(?=\\. Connect)" = "(no connection)",
+    # values of arguments
     "(`?)(normalization|graph|method)='(\\w+)'" = "\\1\\2 = \"\\3\"",
+    "(`\\w+`)='(\\w+)'" = "\\1 = \"\\2\"",
+    "`(\\w+)=(True|False|None)`" = "`\\1` = \\2",
+    "(?<!['\\w])None(?!['\\w])" = "NULL",
+    "(?<!['\\w])True(?!['\\w])" = "TRUE",
+    "(?<!['\\w])False(?!['\\w])" = "FALSE",
+    "an AnnData, a list or a dict of them" = "an object with cells, or a list of them",
+    "an AnnData" = "an object with cells",
     # places in an object
     "obsm\\['X_transst'\\]" = "obsm['TransST']",
     "obsm\\['X_([^']*)'\\]" = "obsm['TransST.\\1']",
-    "adata\\.obsm\\['([^']*)'\\]" = "the reduced dimension '\\1' of `x`",
+    "(adata\\.)?obsm\\['spatial'\\](; it has (none|'[^.]*)\\. Store an \\(n_spots, 2\\) array there)?" =
+        "the spatial coordinates of `x`",
+    "(adata\\.)?\\bobsm\\['([^']*)'\\]" = "the reduced dimension '\\2' of `x`",
     "(adata\\.)?\\bobs\\['([^']*)'\\]" = "column '\\2'",
     "adata\\.obs\\b" = "the cell data of `x`",
     "`?\\badata\\b`?" = "`x`"

@@ -116,7 +116,7 @@ setMethod(
 .transst <- function(
     x, source, sourceLabels, nDomains, options, choice, sourceAssay, sourceLayer, coords, sampleId, name
 ) {
-    .checkNDomains(nDomains, ncol(x), source)
+    .checkNDomains(nDomains, ncol(x), source, names(options))
     .checkName(name, x)
     options$graph <- .checkGraph(options$graph, ncol(x))
     samples <- .samples(x, sampleId)
@@ -139,8 +139,13 @@ setMethod(
     .graftDomains(x, .readDomains(result, .geneNames(target)), choice, name)
 }
 
-.checkNDomains <- function(nDomains, nSpots, source) {
+# `others`: names of further arguments, of which one may have been meant.
+.checkNDomains <- function(nDomains, nSpots, source, others = NULL) {
     if (is.null(nDomains)) {
+        meant <- Filter(function(name) nzchar(.didYouMean(name, "nDomains")), others)
+        if (length(meant)) {
+            .stop("unknown argument '", meant[[1L]], "'; did you mean `nDomains`?")
+        }
         if (!is.null(source)) {
             return(invisible())
         }

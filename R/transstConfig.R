@@ -5,7 +5,8 @@
 #' missing.
 #'
 #' @return An object of class `transstConfig`: a list with elements `r`, `python`, `packages`,
-#'   `machine` and `problem` (`NULL` if all is well), with a print method.
+#'   `machine`, `problem` (`NULL` if all is well) and `advice` (on what few functions need; else `NULL`), with
+#'   a print method.
 #'
 #' @seealso [installTransst()]
 #'
@@ -13,31 +14,24 @@
 #' transstConfig()
 #' @export
 transstConfig <- function() {
-    config <- .run(".config")
-    config$r[["process of Python"]] <- .processChoice()
-    config
-}
-
-.config <- function() {
-    problem <- tryCatch(
-        {
-            .bridge()
-            NULL
-        },
-        transst_error = conditionMessage
-    )
-    running <- reticulate::py_available(initialize = FALSE)
+    choice <- .pythonChoice()
+    machine <- tryCatch(.run(".machine"), transst_error = conditionMessage)
+    problem <- if (is.character(machine)) machine
     structure(
         list(
-            r = .rVersions(),
-            python = if (running) .pythonOrigin(),
-            packages = if (running) .pythonVersions(),
-            machine = if (is.null(problem)) .bridge()$machine(),
-            problem = problem
+            r = c(.rVersions(), `process of Python` = .processChoice()),
+            python = if (!is.null(choice)) .pythonOrigin(choice),
+            packages = if (!is.null(choice)) .pythonVersions(choice),
+            machine = if (is.null(problem)) machine,
+            problem = problem,
+            # what a few functions need
+            advice = if (is.null(problem)) .adviceOnOptional(choice)
         ),
         class = "transstConfig"
     )
 }
+
+.machine <- function() .bridge()$machine()
 
 .rVersions <- function() {
     packages <- c("TransST", "SpatialExperiment", "SeuratObject", "Seurat", "reticulate")
@@ -46,26 +40,30 @@ transstConfig <- function() {
     c(R = as.character(getRversion()), versions)
 }
 
-.pythonOrigin <- function() {
-    config <- reticulate::py_config()
-    c(
-        version = reticulate::import("platform")$python_version(),
-        path = config$python,
-        `chosen by` = if (is.null(config$forced)) "reticulate" else config$forced
-    )
+.pythonOrigin <- function(choice) {
+    c(version = .probe(choice$python)$version, path = choice$python, `chosen by` = choice$by)
 }
 
-.pythonVersions <- function() {
-    version <- reticulate::import("importlib.metadata")$version
-    missing <- .missingModules()
-    vapply(
-        names(.REQUIREMENTS),
-        function(module) {
-            distribution <- sub("[<>=].*", "", .REQUIREMENTS[[module]])
-            if (module %in% names(missing)) "missing" else version(distribution)
-        },
-        character(1L)
-    )
+.pythonVersions <- function(choice) {
+    packages <- .probe(choice$python)$packages
+    packages[!nzchar(packages)] <- "missing"
+    packages
+}
+
+.adviceOnOptional <- function(choice) {
+    packages <- .probe(choice$python)$packages
+    wanted <- .REQUIREMENTS[.OPTIONAL]
+    if (!.meets(packages[[.OPTIONAL]], wanted)) {
+        paste0(
+            "without torch, imputeSpots(method = \"s2s\") and transst(encoder = \"graph-vae\") do not run; ",
+            "install it with\n    ",
+            if (choice$by == "installTransst()") {
+                "TransST::installTransst()"
+            } else {
+                .pipCommand(choice$python, wanted)
+            }
+        )
+    }
 }
 
 #' @rdname transstConfig
@@ -83,5 +81,6 @@ print.transstConfig <- function(x, ...) {
     }
     status <- if (is.null(x$problem)) "ready" else paste("NOT ready:", x$problem)
     cat("Status: ", status, "\n", sep = "")
+    if (!is.null(x$advice)) cat("Note: ", x$advice, "\n", sep = "")
     invisible(x)
 }

@@ -17,6 +17,13 @@ test_that("nDomains is checked", {
     )
 })
 
+test_that("an argument that may have been meant for nDomains is named", {
+    expect_error(transst(tinySpe(), ndomains = 4), "unknown argument 'ndomains'; did you mean `nDomains`?")
+    spe <- labelled()
+    expect_error(transst(spe, spe, "label", n_domains = 4), "unknown argument 'n_domains'; did you mean")
+    expect_error(transst(tinySpe(), nFactors = 4), "`nDomains` is missing")
+})
+
 test_that("coordinates must be there, complete and of the right shape", {
     sce <- SingleCellExperiment::SingleCellExperiment(list(counts = tinyCounts()))
     expect_error(transst(sce, nDomains = 2), "no spatial coordinates; give `coords`")
@@ -156,4 +163,39 @@ test_that("classes that cannot be converted are refused with those that can", {
         writeH5ad(tinyCounts(), tempfile()), "must be a SpatialExperiment, .* or Seurat object, got matrix"
     )
     expect_error(TransST:::.flattenAll(data.frame()), "Seurat object, got data.frame")
+})
+
+# One call of every generic, with what else it needs.
+generics <- list(
+    transst = function(x) transst(x, nDomains = 2), domainMarkers = function(x) domainMarkers(x),
+    imputeSpots = function(x) imputeSpots(x), evaluateImputation = function(x) evaluateImputation(x),
+    binCells = function(x) binCells(x, 10), plotDomains = function(x) plotDomains(x),
+    plotConfidence = function(x) plotConfidence(x), plotMarkers = function(x) plotMarkers(x),
+    plotTransfer = function(x) plotTransfer(x), transferReport = function(x) transferReport(x),
+    plotConvergence = function(x) plotConvergence(x), plotNDomains = function(x) plotNDomains(x),
+    plotAgreement = function(x) plotAgreement(x, "label"),
+    plotImputation = function(x) plotImputation(x, "gene1"),
+    transstReport = function(x) transstReport(x, tempfile())
+)
+
+test_that("objects of other classes are refused by every function, with the classes that it takes", {
+    exported <- getNamespaceExports("TransST")
+    expect_setequal(names(generics), Filter(function(name) methods::isGeneric(name), exported))
+    others <- list(
+        `NULL` = NULL, matrix = tinyCounts(), data.frame = data.frame(a = 1), list = list(tinySpe()),
+        character = "x", dgCMatrix = methods::as(tinyCounts(), "CsparseMatrix")
+    )
+    for (name in names(generics)) {
+        for (class in names(others)) {
+            expect_error(
+                generics[[name]](others[[class]]),
+                paste0("`x` must be a (.* )?SpatialExperiment, .* or Seurat object, got ", class),
+                class = "transst_error", info = name
+            )
+        }
+    }
+    expect_error(transst(), "`x` must be .*, got nothing", class = "transst_error")
+    expect_error(transst(tinyCounts()), "SpatialExperiment(list(counts = ", fixed = TRUE)
+    plain <- SummarizedExperiment::SummarizedExperiment(list(counts = tinyCounts()))
+    expect_error(transst(plain), "got SummarizedExperiment; as(x, \"SingleCellExperiment\")", fixed = TRUE)
 })

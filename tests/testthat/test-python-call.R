@@ -33,6 +33,95 @@ test_that("messages of Python's name what an R object has", {
     expect_identical(inRWords("with `normalization='none'`"), "with `normalization = \"none\"`")
 })
 
+test_that("values, and advice that is Python code, become R's", {
+    inRWords <- TransST:::.inRWords
+    expect_identical(
+        inRWords("listed in uns[key]['source']['suspicious'] (`suspicious_` of the model)"),
+        "listed in transferReport(x)$suspicious"
+    )
+    expect_identical(
+        inRWords("`source_selection`='all' uses every source"),
+        "`sourceSelection` = \"all\" uses every source"
+    )
+    expect_identical(
+        inRWords("`verbose` must be True or False, got None; 'None' is a name"),
+        "`verbose` must be TRUE or FALSE, got NULL; 'None' is a name"
+    )
+    expect_identical(inRWords("`simulated_tissue()` needs neither"), "`simulateTissue()` needs neither")
+    offline <- paste0(
+        "cannot get a.tsv from https://host/ (HTTPSConnectionPool(host='host', port=443): Max retries",
+        " exceeded (Caused by NameResolutionError(\"no\")). Connect to the network"
+    )
+    expect_identical(
+        inRWords(offline), "cannot get a.tsv from https://host/ (no connection). Connect to the network"
+    )
+})
+
+# The texts of all errors and warnings in the Python sources that R reaches, with their file.
+pythonMessages <- function() {
+    reticulate::py_run_string(r"(
+import ast, pathlib
+
+def text(node):
+    if isinstance(node, ast.Constant):
+        return node.value if isinstance(node.value, str) else ''
+    if isinstance(node, ast.FormattedValue):
+        return "'name'" if node.conversion == ord('r') else 'name'
+    if isinstance(node, ast.JoinedStr):
+        return ''.join(map(text, node.values))
+    if isinstance(node, ast.BinOp):
+        return text(node.left) + text(node.right)
+    return 'name'
+
+def messages(root):
+    found = []
+    for file in sorted(pathlib.Path(root).rglob('*.py')):
+        place = file.relative_to(root).as_posix()
+        for node in ast.walk(ast.parse(file.read_text(encoding='utf-8'))):
+            if isinstance(node, ast.Raise):
+                node = node.exc
+            elif not (isinstance(node, ast.Call) and 'warn' in ast.unparse(node.func).rpartition('.')[2]):
+                continue
+            if isinstance(node, ast.Call):
+                found += [(place, text(a)) for a in node.args[:1]]
+    return found
+    )")$messages(file.path(system.file("python", package = "TransST"), "transst_py"))
+}
+
+test_that("no message of Python's that can reach R speaks of AnnData or of values of Python's", {
+    skipWithoutPython()
+    found <- pythonMessages()
+    places <- vapply(found, `[[`, "", 1L)
+    texts <- vapply(found, function(m) TransST:::.inRWords(m[[2L]], c("`layer`" = "`assay`")), "")
+    expect_gt(length(texts), 150L)
+    # R draws its own pictures, has no files that Python opened, and no generators of random numbers
+    elsewhere <- grepl("^(cli|pl)/", places) | grepl("to_memory|numpy Generator|backed by a file", texts) |
+        grepl("stored by columns|unknown shape", texts)
+    words <- "\\badata\\b|AnnData|\\bNone\\b|\\bTrue\\b|\\bFalse\\b|\\b(uns|obs|obsm|varm)\\[|\\b(tl|pl)\\."
+    snake <- "`[a-z]+(_[a-z0-9]+)+`"
+    wrong <- !elsewhere & (grepl(words, texts) | grepl(snake, texts))
+    expect_identical(paste(places, texts)[wrong], character())
+})
+
+test_that("the number of threads is set for the call, and not longer", {
+    skipWithoutPython()
+    threads <- function() {
+        pools <- reticulate::import("threadpoolctl")$threadpool_info()
+        c(vapply(pools, function(pool) pool$num_threads, 1), variable = Sys.getenv("OMP_NUM_THREADS"))
+    }
+    variable <- function() reticulate::py_eval("__import__('os').environ.get('OMP_NUM_THREADS')")
+    before <- list(threads(), variable())
+    option <- options(TransST.threads = 1)
+    on.exit(options(option))
+    during <- TransST:::.withThreads(list(threads(), variable()))
+    expect_identical(during[[2L]], "1")
+    expect_true(all(utils::head(during[[1L]], -1L) == "1"))
+    expect_identical(list(threads(), variable()), before)
+    expect_s4_class(quick(smallTissue()$target), "SpatialExperiment")
+    options(TransST.threads = 0)
+    expect_error(quick(smallTissue()$target), "TransST.threads = \\) must be a whole number .* got 0")
+})
+
 test_that("errors and warnings from Python speak R", {
     skipWithoutPython()
     spe <- smallTissue()$target

@@ -31,42 +31,13 @@ expectFromChild <- function(code, lines) {
     for (line in lines) expect_match(output, line, fixed = TRUE)
 }
 
-test_that("without a Python environment the error says what to run, and nothing is installed", {
-    skip_on_os("windows")
-    home <- tempfile("home")
-    dir.create(home)
-    output <- runChild(
-        r"(
-            setwd(Sys.getenv("HOME"))
-            library(TransST)
-            # this installation may be one of make setup's
-            utils::assignInNamespace(".recordedPython", function() NULL, "TransST")
-            print(transstAvailable())
-            m <- matrix(1:20, 2, dimnames = list(c("a", "b"), NULL))
-            spe <- SpatialExperiment(list(counts = m), spatialCoords = cbind(x = 1:10, y = 1))
-            tryCatch(transst(spe, nDomains = 2), transst_no_python = function(e) print(conditionMessage(e)))
-            print(transstConfig())
-        )",
-        paste0(c("HOME=", "WORKON_HOME="), home),
-        without = c("RETICULATE_PYTHON", "RETICULATE_PYTHON_ENV", "VIRTUAL_ENV")
-    )
-    expect_match(output, "[1] FALSE", fixed = TRUE)
-    expect_match(output, "TransST::installTransst()", fixed = TRUE)
-    expect_match(output, "RETICULATE_PYTHON", fixed = TRUE)
-    expect_match(output, "NOT ready", fixed = TRUE)
-    expect_false(dir.exists(file.path(home, "r-transst")))
-})
-
 test_that("a Python without the packages is told apart, with the command that installs them", {
     skip_on_os("windows")
     skipWithoutPython()
-    base <- reticulate::py_run_string("import sys; base = sys._base_executable")$base
-    bare <- system2(base, c("-c", shQuote("import rpy2")), stdout = FALSE, stderr = FALSE) != 0L
-    skip_if_not(bare, "the base Python has rpy2")
     output <- runChild(
-        "library(TransST); cat(transstConfig()$problem)", paste0("RETICULATE_PYTHON=", base)
+        "library(TransST); cat(transstConfig()$problem)", paste0("RETICULATE_PYTHON=", barePython())
     )
-    expect_match(output, "lacks: .*rpy2, anndata2ri")
+    expect_match(output, "(chosen by the environment variable RETICULATE_PYTHON) lacks", fixed = TRUE)
     expect_match(output, "-m pip install .*'rpy2>=3.6.9,<3.7'")
 })
 
@@ -151,36 +122,4 @@ for i in range(5): time.sleep(0.1)
         )",
         c("first: interrupt", "loaded: TRUE", "second: nothing")
     )
-})
-
-test_that("the Python is the user's choice, then the one make setup recorded, then r-transst", {
-    chosen <- NULL
-    local_mocked_bindings(
-        use_python = function(python, ...) chosen <<- python,
-        use_virtualenv = function(virtualenv, ...) chosen <<- virtualenv,
-        virtualenv_exists = function(...) TRUE,
-        .package = "reticulate"
-    )
-    local_mocked_bindings(
-        .userChosePython = function() TRUE, .recordedPython = function() "/recorded/python",
-        .package = "TransST"
-    )
-    TransST:::.choosePython()
-    expect_null(chosen)
-    local_mocked_bindings(.userChosePython = function() FALSE, .package = "TransST")
-    TransST:::.choosePython()
-    expect_identical(chosen, "/recorded/python")
-    local_mocked_bindings(.recordedPython = function() NULL, .package = "TransST")
-    TransST:::.choosePython()
-    expect_identical(chosen, "r-transst")
-})
-
-test_that("a recorded Python that is gone, and an installation without a record, count for nothing", {
-    record <- tempfile()
-    python <- tempfile()
-    writeLines(python, record)
-    expect_null(TransST:::.recordedPython(record))
-    file.create(python)
-    expect_identical(TransST:::.recordedPython(record), python)
-    expect_null(TransST:::.recordedPython(""))
 })
