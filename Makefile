@@ -12,7 +12,7 @@ export RETICULATE_PYTHON := $(PY)
 export TRANSST_DATA_DIR ?= $(abspath $(wildcard ../shared/data/her2st))
 export TRANSST_REFERENCE_DIR ?= $(abspath $(wildcard ../shared/reference))
 
-.PHONY: help setup python demo test test-python test-distribution test-versions test-r lint check check-quick bench bench-status numbers document docs clean
+.PHONY: help setup python demo test test-python test-distribution test-versions test-r test-vignettes lint check check-quick bench bench-status numbers document docs clean
 
 help:
 	@echo "make demo      set up, then domains, markers and imputation on real tissue -> demo_output/"
@@ -24,7 +24,7 @@ help:
 	@echo "make bench-status  which of these tables are older than the code that they measure"
 	@echo "make numbers   write the numbers of README and docs from the tables"
 	@echo "make docs      the documentation as a site, of both packages -> build/docs/index.html"
-	@echo "make document  rebuild NAMESPACE, man/ and the picture of the README"
+	@echo "make document  rebuild NAMESPACE, man/, the picture of the README and what the vignettes show"
 	@echo "make clean     remove everything that make made"
 
 setup:
@@ -40,7 +40,7 @@ demo: setup
 SIDE_BY_SIDE := $(if $(filter output-sync,$(.FEATURES)),--jobs=2 --output-sync=target)
 test: setup
 	@echo "Testing and checking both packages, two jobs at a time; each prints when it ends."
-	@$(MAKE) --no-print-directory $(SIDE_BY_SIDE) --keep-going --old-file=setup test-r check-quick test-python test-distribution test-versions lint
+	@$(MAKE) --no-print-directory $(SIDE_BY_SIDE) --keep-going --old-file=setup test-r check-quick test-python test-distribution test-versions test-vignettes lint
 	@echo "All checks passed."
 
 lint: setup
@@ -69,9 +69,13 @@ check:
 	@sh tools/setup.sh check
 	sh tools/check_r.sh --bioc --as-cran
 
-# R CMD build makes the vignettes, and test-r runs the tests: not both once more.
+# test-r runs the tests, and test-vignettes the code of the vignettes: not once more here.
 check-quick: setup
 	sh tools/check_r.sh --no-tests --no-vignettes
+
+# runs the vignettes, and compares what comes out with what they show
+test-vignettes: setup
+	Rscript tools/vignettes.R --check
 
 bench: setup $(BENCH)/installed
 	$(BENCH)/bin/python benchmarks/domains.py
@@ -115,6 +119,7 @@ $(BENCH)/installed $(SITE)/installed:
 document: setup
 	Rscript -e 'roxygen2::roxygenise()'
 	Rscript tools/readme_figure.R
+	Rscript tools/vignettes.R
 
 clean:
 	rm -rf "$(ENVIRONMENT)" inst/python .Renviron setup.log demo_output build/docs build/doctrees build/jupyter_execute docs/api .pytest_cache .mypy_cache .ruff_cache

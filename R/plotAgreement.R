@@ -5,6 +5,7 @@
 #' @param x An object with domains.
 #' @param labels Name of a column with other labels of the spots, such as a pathologist's, or the labels
 #'   themselves, one for each spot. Spots without a label or domain are left out.
+#' @param excludeLabels Labels that count as missing, such as `"undetermined"`.
 #' @param domains Name of the column that holds the domains.
 #' @param ... The arguments above.
 #'
@@ -22,9 +23,9 @@ NULL
 
 .MAXLABELS <- 60L
 
-.plotAgreement <- function(x, labels, domains = "transst") {
+.plotAgreement <- function(x, labels, domains = "transst", excludeLabels = character()) {
     title <- if (.isColumnName(labels, x)) labels else "labels"
-    counts <- .agreementTable(x, labels, domains)
+    counts <- .agreementTable(x, labels, domains, excludeLabels)
     frame <- as.data.frame(counts, responseName = "spots", stringsAsFactors = TRUE)
     frame$share <- as.vector(100 * counts / rowSums(counts))
     levels(frame$label) <- sprintf("%s (%d)", rownames(counts), rowSums(counts))
@@ -52,7 +53,7 @@ NULL
 .isColumnName <- function(labels, x) is.character(labels) && length(labels) == 1L && ncol(x) != 1L
 
 # Spots of every label (rows) in every domain (columns), with the adjusted Rand index as attribute.
-.agreementTable <- function(x, labels, domains) {
+.agreementTable <- function(x, labels, domains, excludeLabels) {
     found <- .cellColumn(x, domains, "domains")
     given <- if (.isColumnName(labels, x)) .cellColumn(x, labels, "labels") else labels
     if (!is.atomic(given) || length(given) != ncol(x)) {
@@ -61,7 +62,7 @@ NULL
             length(given), " of class ", class(given)[1L]
         )
     }
-    both <- !is.na(found) & !is.na(given)
+    both <- !is.na(found) & !is.na(given) & !as.character(given) %in% excludeLabels
     if (!any(both)) {
         .stop("`labels`: no spot has both a label and a domain")
     }

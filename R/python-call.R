@@ -170,7 +170,8 @@ print.transst_python_error <- function(x, ...) {
 
 # Sequences in Python also when there is one element; other vectors of length one become scalars.
 .SEQUENCES <- c(
-    "genes", "penalties", "candidates", "methods", "fractions", "holeFractions", "domains", "geneNames"
+    "genes", "penalties", "candidates", "methods", "fractions", "holeFractions", "domains", "geneNames",
+    "excludeLabels"
 )
 
 # What Python made, or tables: as reticulate converts them.

@@ -5,7 +5,7 @@
     anndata = "anndata>=0.12",
     jinja2 = "jinja2>=3.1.6",
     joblib = "joblib>=1.3",
-    matplotlib = "matplotlib>=3.8",
+    matplotlib = "matplotlib>=3.9",
     numpy = "numpy>=1.26",
     pandas = "pandas>=2.1",
     PIL = "pillow>=10.3",
@@ -13,7 +13,7 @@
     sklearn = "scikit-learn>=1.5",
     scipy = "scipy>=1.12",
     threadpoolctl = "threadpoolctl>=3.1",
-    torch = "torch>=2.2",
+    torch = "torch>=2.3",
     tqdm = "tqdm>=4.60",
     rpy2 = "rpy2>=3.6.9,<3.7",
     anndata2ri = "anndata2ri>=2.0.1,<3"

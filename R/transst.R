@@ -12,13 +12,14 @@
 #'   of a Seurat object) they teach how far neighbours share labels; of the genes only shared ones are used.
 #'   `NULL` fits the same model to the target alone.
 #' @param sourceLabels Name of the column of the sources' cell data that holds the labels. Cells whose
-#'   label is `NA` are left out.
+#'   label is `NA` are left out; texts such as `"NA"` count as missing, with a warning.
 #' @param nDomains Number of domains, or several to choose from, such as `2:10`, which should reach about
 #'   twice the number expected. The table of the choice is in the run record, as `n_domains`. `NULL`: the
 #'   classes of the sources that are found, if their labels are trusted; otherwise an error. With fewer
 #'   domains than classes the most alike are joined; with more, the others are free, and "unknown".
 #' @param ... Arguments of the method, which have the same names in Python in snake_case: among others
-#'   `nFactors` (15), `nTopGenes` (2000), `normalization` (`"log"`; `"none"` for values that are
+#'   `excludeLabels` (labels of the sources that count as missing, such as `"undetermined"`; also left out
+#'   of the agreement that [transstReport()] shows), `nFactors` (15), `nTopGenes` (2000), `normalization` (`"log"`; `"none"` for values that are
 #'   normalised already), `classTransfer` (`"auto"`: every spot gets the class that the sources' labels give
 #'   it, if the trust in them is at least 0.35 and they cover `x`, see [transferReport()]; `"follow"`: the
 #'   same, whatever the trust; `"always"`: the domains start from the classes and then adapt to `x`;

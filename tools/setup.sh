@@ -164,7 +164,7 @@ install_r_package() {
     say "installing the R package TransST into $RLIB"
     mkdir -p "$RLIB"
     build=$(mktemp -d)
-    { (cd "$build" && R CMD build --no-build-vignettes "$ROOT") && R CMD INSTALL --library="$RLIB" "$build"/TransST_*.tar.gz; } >>"$LOG" 2>&1 ||
+    { (cd "$build" && R CMD build "$ROOT") && R CMD INSTALL --library="$RLIB" "$build"/TransST_*.tar.gz; } >>"$LOG" 2>&1 ||
         { tail -n 30 "$LOG" >&2; die "installing the R package failed (whole log: setup.log)"; }
     rm -rf "$build"
     touch "$stamp"
