@@ -24,8 +24,10 @@ if (!there) quit(status = 0L)
 
 scratch <- tempfile("vignettes")
 dir.create(file.path(scratch, "shipped"), recursive = TRUE)
-copied <- file.copy(list.files("vignettes", "\\.R(md)?$", full.names = TRUE), scratch)
-stopifnot(copied)
+stopifnot(
+    file.copy(list.files("vignettes", "\\.Rmd$", full.names = TRUE), scratch),
+    file.copy("vignettes/shipped/show.R", file.path(scratch, "shipped"))
+)
 
 # Each in a session of its own, as R CMD build does.
 compute <- function(vignette) {
