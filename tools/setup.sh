@@ -20,7 +20,7 @@ ROOT=$PWD
 LOG=$ROOT/setup.log
 export R_LIBS="$RLIB" PIP_DISABLE_PIP_VERSION_CHECK=1
 
-R_PACKAGES="SpatialExperiment Seurat reticulate HDF5Array ggplot2 patchwork testthat roxygen2 knitr rmarkdown BiocStyle lintr covr callr scattermore"
+R_PACKAGES="SpatialExperiment Seurat reticulate HDF5Array ggplot2 patchwork testthat roxygen2 knitr rmarkdown BiocStyle lintr covr callr processx scattermore"
 DEBIAN_PACKAGES=$(grep -v '^#' tools/debian-packages.txt | tr '\n' ' ')
 COMMANDS=Rscript
 if [ "${1:-}" = check ]; then
@@ -40,7 +40,7 @@ Install these yourself, then run `make setup` again:
 
   R >= 4.5 (https://cran.r-project.org) and, in R:
     install.packages(c("BiocManager", "Seurat", "reticulate", "ggplot2", "patchwork",
-                       "testthat", "roxygen2", "knitr", "rmarkdown", "lintr", "covr", "callr", "scattermore"))
+                       "testthat", "roxygen2", "knitr", "rmarkdown", "lintr", "covr", "callr", "processx", "scattermore"))
     BiocManager::install(c("SpatialExperiment", "HDF5Array", "BiocStyle"))
     BiocManager::install("BiocCheck")  (for `make check` only, with the program qpdf)
 
