@@ -47,7 +47,7 @@ def number(query: str) -> str:
     wanted = dict(word.split("=", 1) for word in words if "=" in word)
     column, *how = (word for word in words if "=" not in word)
     values = rows(name, **wanted)[column]
-    if not how and len(values) != 1:
+    if values.empty or (not how and len(values) != 1):
         raise ValueError(
             f"{query!r} means {len(values)} rows; say which, or ask for one of {', '.join(MANY)}"
         )

@@ -50,6 +50,8 @@ def test_readme_claims_nothing_that_is_not_in_a_table(texts):
 def test_a_query_of_no_or_several_rows_is_refused(texts):
     with pytest.raises(ValueError, match="means 0 rows"):
         texts.number("domains_means method=nobody ari .2f")
+    with pytest.raises(ValueError, match="means 0 rows"):
+        texts.number("domains method=nobody ari mean .2f")
     with pytest.raises(ValueError, match="ask for one of mean"):
         texts.number("domains method=TransST ari .2f")
 
