@@ -43,7 +43,8 @@ FIT = {"transst_py/": (*NOT_FIT, *(f"tl/{name}" for name in NOT_FIT_TL))}
 IMPUTATION = {"transst_py/imputation/": (), "transst_py/tl/_evaluate_imputation.py": ()}
 MARKERS = {"transst_py/markers.py": (), "transst_py/counts.py": (), "transst_py/tl/_markers.py": ()}
 BRIDGE = {"transst_py/bridge/": (), "R/flatten.R": (), "R/assemble.R": ()}
-PEERS = {"benchmarks/peers.py": (), "benchmarks/label_peers.py": (), "benchmarks/seurat_transfer.R": ()}
+PEERS = {"benchmarks/peers.py": ()}
+LABEL_PEERS = {"benchmarks/label_peers.py": (), "benchmarks/seurat_transfer.R": ()}
 MEASURES = {
     "bridge": BRIDGE,
     "imputation": IMPUTATION,
@@ -52,13 +53,16 @@ MEASURES = {
     "markers_level": MARKERS,
     "markers_speed": MARKERS,
 }
+# As old as the tables that they are made from.
+DERIVED = ("domains_differences", "domains_means", "labels_means", "transfer_means", "trust_means")
 OURS = ("TransST", "TransST in R", "loadings only", "no transfer", "reference mode")
 
 
 def measures(table: str, row: pd.Series) -> dict[str, tuple[str, ...]]:
     """Files, and folders without some of their files, that a row depends on."""
-    if "method" in row and table in ("domains", "labels", "speed", "transfer_means", "domains_means"):
-        return FIT if row["method"] in OURS else PEERS
+    if "method" in row and table in ("domains", "labels", "speed"):
+        theirs = LABEL_PEERS if table == "labels" else PEERS
+        return FIT if row["method"] in OURS else theirs
     return MEASURES.get(table, FIT)
 
 
@@ -119,7 +123,7 @@ def old(path: Path) -> pd.Series:
 
 def main() -> None:
     stale = False
-    for path in sorted(RESULTS.glob("*.csv")):
+    for path in sorted(path for path in RESULTS.glob("*.csv") if path.stem not in DERIVED):
         for commit, rows in old(path).items():
             stale = True
             said = git("log", "-1", "--format=%h %s", commit).strip()
