@@ -704,7 +704,8 @@ def _read_state(path: str | Path) -> dict[str, np.ndarray]:
     return state
 
 
-_MAY_BE_NAN: frozenset[str] = frozenset()
+# Where a source has no positions, nothing is known of its smoothness.
+_MAY_BE_NAN = frozenset({"labels.smoothness"})
 _TRANSFER_STATE = ("loadings_", "mean_", "scale_", "n_features_in_")
 _MIXTURE_STATE = ("labels_", "means_", "covariances_", "smoothness_")
 _NAMED_STATE = ("domain_classes_", "class_means_", "class_spread_")

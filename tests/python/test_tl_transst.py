@@ -137,7 +137,7 @@ def change(adata, **slots):
         (
             lambda t, s: {"source_labels": None},
             KeyError,
-            "`source_labels`: source 'source'.obs has no column None",
+            "`source_labels` is missing: name a column of the obs of source 'source'",
         ),
         (
             lambda t, s: {"source_labels": "celltype"},

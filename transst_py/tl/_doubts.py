@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
 import pandas as pd
 import scipy.sparse as sp
 from anndata import AnnData
 
-from transst_py._validation import list_some
+from transst_py._validation import as_float_matrix, list_some
 from transst_py._warn import warn
 from transst_py.chunks import is_stored
 from transst_py.normalize import row_totals
@@ -62,9 +61,10 @@ def _n_equal(adata: AnnData, source: AnnData, names: pd.Index) -> int:
     for one in (adata, source):
         if one.isbacked or one.X is None or is_stored(one.X) or not one.obs_names.is_unique:
             return 0
-        rows.append(sp.csr_matrix(one[names, shared].X))
-    same = np.asarray((rows[0] != rows[1]).sum(axis=1)).ravel() == 0
-    return int((same & (rows[0].getnnz(axis=1) > 0)).sum())
+        found = as_float_matrix(one.X[one.obs_names.get_indexer(names)])
+        found = found.toarray() if sp.issparse(found) else found
+        rows.append(found[:, one.var_names.get_indexer(shared)])
+    return int(((rows[0] == rows[1]).all(axis=1) & (rows[0] > 0).any(axis=1)).sum())
 
 
 def warn_of_equal_totals(counts: Any) -> None:
