@@ -244,7 +244,7 @@ class TransST(BaseEstimator):
         ValueError
             Shapes do not fit, an option is out of range, or a source has no label at all.
         ImportError
-            `encoder`="graph-vae" without torch.
+            `encoder="graph-vae"` without torch.
         """
         with blas_as_before:
             return self._fit(X, connectivities, source, shared)

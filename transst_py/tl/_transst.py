@@ -244,7 +244,7 @@ def transst(
     OSError
         A file cannot be read, or `statistics` not be written.
     ImportError
-        `encoder`="graph-vae" without torch; the message says how to install it.
+        `encoder="graph-vae"` without torch; the message says how to install it.
 
     Warns
     -----
