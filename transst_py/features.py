@@ -5,7 +5,6 @@ Columns are compared by name where the fit and the new rows have names (a DataFr
 
 from __future__ import annotations
 
-from numbers import Integral
 from typing import Any
 
 import numpy as np
@@ -13,6 +12,7 @@ import scipy.sparse as sp
 from sklearn.base import BaseEstimator
 from sklearn.utils import check_array
 
+from transst_py._validation import LARGEST
 from transst_py.chunks import RowChunks, is_stored
 from transst_py.standardize import StandardizedMatrix, check_rows
 
@@ -22,6 +22,9 @@ except ImportError:  # before scikit-learn 1.6
     validate_data = None
 
 __all__ = [
+    "NUMBER",
+    "WHOLE",
+    "check_iterations",
     "check_n_factors",
     "graph_given",
     "is_passed_over",
@@ -29,6 +32,11 @@ __all__ = [
     "rows_of_fit",
     "rows_to_predict",
 ]
+
+
+# What options may be, for `isinstance`.
+WHOLE = (int, np.integer)
+NUMBER = (int, float, np.integer, np.floating)
 
 
 def rows_of_fit(estimator: BaseEstimator, X: Any, *, sparse: bool = True) -> Any:
@@ -75,7 +83,7 @@ def _check(estimator: BaseEstimator, X: Any, sparse: bool, at_least: int) -> Any
         return X
     if sparse and (isinstance(X, RowChunks) or is_stored(X)):
         return check_rows(X, "X")
-    return check_array(
+    checked = check_array(
         X,
         accept_sparse="csr" if sparse else False,
         dtype=[np.float64, np.float32],
@@ -83,6 +91,10 @@ def _check(estimator: BaseEstimator, X: Any, sparse: bool, at_least: int) -> Any
         input_name="X",
         estimator=estimator,
     )
+    values = checked.data if sp.issparse(checked) else checked
+    if values.size and (largest := max(values.max(), -values.min())) > LARGEST:
+        raise ValueError(f"`X` has values up to {largest:.3g}, which cannot be: their squares overflow")
+    return checked
 
 
 def _note_columns(estimator: BaseEstimator, X: Any, *, fitting: bool) -> None:
@@ -113,7 +125,7 @@ def check_n_factors(q: Any, n: int, p: int, rows: str = "spots") -> None:
     TypeError, ValueError
         It is no whole number; it is not between 1 and what rows and genes allow.
     """
-    if isinstance(q, bool) or not isinstance(q, Integral):
+    if isinstance(q, bool) or not isinstance(q, WHOLE):
         raise TypeError(f"`n_factors` must be one whole number, got {q!r}")
     if p < 2:
         raise ValueError(f"`X` has {p} feature(s), but factors need at least two genes")
@@ -121,6 +133,20 @@ def check_n_factors(q: Any, n: int, p: int, rows: str = "spots") -> None:
         raise ValueError(
             f"`n_factors` must lie between 1 and {min(n, p) - 1} for {n} {rows} x {p} genes, got {q}"
         )
+
+
+def check_iterations(max_iter: Any, tol: Any, *, at_least: int) -> None:
+    """Refuse a number of iterations, or a tolerance, that is none.
+
+    Raises
+    ------
+    ValueError
+        It is no whole number of at least so many; it is no number >= 0.
+    """
+    if not (isinstance(max_iter, WHOLE) and max_iter >= at_least):
+        raise ValueError(f"`max_iter` must be a whole number >= {at_least}, got {max_iter!r}")
+    if not (isinstance(tol, NUMBER) and 0 <= tol < np.inf):
+        raise ValueError(f"`tol` must be a number >= 0, got {tol!r}")
 
 
 def is_passed_over(y: Any) -> bool:

@@ -307,6 +307,9 @@ class GraphVariationalEncoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin,
             network.train()
             losses = []
             for batch in batches(data, n_steps, rng):
+                if not any(len(rows) for rows in batch):  # with tiny batches, other steps have had them
+                    schedule.step()
+                    continue
                 optimizer.zero_grad(set_to_none=True)
                 loss = self._loss(data, batch, sample=True)
                 loss.backward()

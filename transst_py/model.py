@@ -259,7 +259,7 @@ class TransST(ClusterMixin, BaseEstimator):
 
     def fit_predict(self, X: Any, y: Any = None, **options: Any) -> np.ndarray:
         """Run the three stages, with the options of `fit`, and return `labels_`."""
-        return self.fit(X, y, **options).labels_
+        return np.asarray(self.fit(X, y, **options).labels_)
 
     def _fit(
         self,
@@ -740,7 +740,8 @@ def _read_state(path: str | Path) -> dict[str, np.ndarray]:
     return state
 
 
-_MAY_BE_NAN: frozenset[str] = frozenset()
+# Where a source has no positions, nothing is known of its smoothness.
+_MAY_BE_NAN = frozenset({"labels.smoothness"})
 _TRANSFER_STATE = ("loadings_", "mean_", "scale_", "n_features_in_")
 _MIXTURE_STATE = ("labels_", "means_", "covariances_", "smoothness_")
 _NAMED_STATE = ("domain_classes_", "class_means_", "class_spread_")

@@ -126,13 +126,16 @@ class SpatialFactors(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEsti
         _check_graph(connectivities, len(Z))
         return self._predict(Z, connectivities, self.weights_)
 
-    def smooth(self, V: np.ndarray, connectivities: sp.csr_matrix) -> np.ndarray:
+    def smooth(self, V: Any, connectivities: sp.csr_matrix) -> np.ndarray:
         """Return the scores freed of noise, in their own coordinates, (n, q).
 
         The weights are made to sum to one, so that what is constant over an area keeps its value there.
         Whatever is no spatial factor stays as it is.
         """
-        Z = self.rotate(V)
+        check_is_fitted(self)
+        V = rows_to_predict(self, V, sparse=False)
+        _check_graph(connectivities, len(V))
+        Z = whitened(V, self.center_, self.rotation_)
         predicted = self._predict(Z.copy(), connectivities, self.weights_ / self.weights_.sum(axis=0))
         predicted -= Z
         back = np.linalg.pinv(self.rotation_).astype(predicted.dtype)
@@ -168,6 +171,8 @@ def _check_graph(graph: Any, n: int) -> None:
     if not sp.issparse(graph) or graph.shape != (n, n):
         found = f"{type(graph).__name__} of shape {getattr(graph, 'shape', None)}"
         raise ValueError(f"`connectivities` must be a sparse matrix of shape ({n}, {n}), got {found}")
+    if not (graph.data >= 0).all():
+        raise ValueError("`connectivities` must hold numbers >= 0; it has negative or missing ones")
 
 
 def check_min_autocorrelation(value: float) -> None:

@@ -40,7 +40,7 @@ from transst_py.components import (
     TwoDescriptions,
     scores_of,
 )
-from transst_py.features import graph_given, rows_of_fit, rows_to_predict
+from transst_py.features import NUMBER, WHOLE, check_iterations, graph_given, rows_of_fit, rows_to_predict
 from transst_py.graph import averaged, check_connectivities
 from transst_py.spatial_factors import whiten, whitened
 
@@ -474,7 +474,7 @@ class SpatialGaussianMixture(ClusterMixin, BaseEstimator):
 
     def fit_predict(self, X: Any, y: Any = None, **options: Any) -> np.ndarray:
         """Find the domains, with the options of `fit`, and return `labels_`."""
-        return self.fit(X, y, **options).labels_
+        return np.asarray(self.fit(X, y, **options).labels_)
 
     def predict(
         self,
@@ -566,22 +566,21 @@ class SpatialGaussianMixture(ClusterMixin, BaseEstimator):
         ValueError
             As `fit`.
         """
-        if isinstance(self.n_components, bool) or not isinstance(self.n_components, Integral):
-            raise TypeError(f"`n_components` must be one whole number, got {self.n_components!r}")
-        if not 1 <= self.n_components <= n:
+        K: Any = self.n_components
+        if isinstance(K, bool) or not isinstance(K, WHOLE):
+            raise TypeError(f"`n_components` must be one whole number, got {K!r}")
+        if not 1 <= K <= n:
             raise ValueError(f"`n_components` must lie between 1 and the {n} spots, got {self.n_components}")
         fixed = isinstance(self.smoothness, Real) and 0 <= self.smoothness < np.inf
         if not (self.smoothness == "auto" or fixed):
             raise ValueError(f"`smoothness` must be 'auto' or a number >= 0, got {self.smoothness!r}")
-        if not (isinstance(self.covariance_prior, Real) and 0 <= self.covariance_prior < np.inf):
+        prior: Any = self.covariance_prior
+        if not (isinstance(prior, NUMBER) and 0 <= prior < np.inf):
             raise ValueError(f"`covariance_prior` must be >= 0, got {self.covariance_prior!r}")
         check_choice("covariance_type", self.covariance_type, COVARIANCE_TYPES)
         if self.n_init != "auto" and not (isinstance(self.n_init, Integral) and self.n_init >= 1):
             raise ValueError(f"`n_init` must be 'auto' or a whole number >= 1, got {self.n_init!r}")
-        if not (isinstance(self.max_iter, Integral) and self.max_iter >= 1):
-            raise ValueError(f"`max_iter` must be a whole number >= 1, got {self.max_iter!r}")
-        if not (isinstance(self.tol, Real) and 0 <= self.tol < np.inf):
-            raise ValueError(f"`tol` must be a number >= 0, got {self.tol!r}")
+        check_iterations(self.max_iter, self.tol, at_least=1)
         check_seed(self.random_state)
 
     def _best_run(self, Z: np.ndarray, field: Field) -> Run:

@@ -13,7 +13,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from numbers import Integral, Real
 from typing import Any, Self
 
 import numpy as np
@@ -28,7 +27,7 @@ from transst_py._threads import in_threads
 from transst_py._validation import check_choice, check_seed
 from transst_py._warn import warn
 from transst_py.eigen import fix_signs, leading_eigenvectors, orthonormal_basis, penalized_eigenvectors
-from transst_py.features import check_n_factors, is_passed_over, rows_of_fit, rows_to_predict
+from transst_py.features import NUMBER, WHOLE, check_n_factors, is_passed_over, rows_of_fit, rows_to_predict
 from transst_py.standardize import StandardizedMatrix, standardize
 
 __all__ = ["AdaptiveLoadings"]
@@ -144,6 +143,12 @@ def projection_errors(G: Any, path: list[np.ndarray]) -> np.ndarray:
     return np.asarray(G.trace() - np.array(explained))
 
 
+def unexplained_shares(G: Any, path: list[np.ndarray]) -> np.ndarray:
+    """`projection_errors` as shares of the rows' sum of squares; 0 where that is 0, as nothing is left."""
+    errors, total = projection_errors(G, path), G.trace()
+    return np.asarray(errors / total if total > 0 else np.zeros_like(errors))
+
+
 class AdaptiveLoadings(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
     """Loadings of the target data with a ridge pull towards source loadings (stage 2 of TransST).
 
@@ -246,10 +251,7 @@ class AdaptiveLoadings(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEs
         total = sum(grams[1:], start=grams[0])
         self.cv_penalties_ = np.unique(self.penalties)
         self.cv_errors_ = np.array(
-            in_threads(
-                lambda G: projection_errors(G, self._path(total - G, W0, self.cv_penalties_)) / G.trace(),
-                grams,
-            )
+            in_threads(lambda G: unexplained_shares(G, self._path(total - G, W0, self.cv_penalties_)), grams)
         )
         self.cv_standard_errors_ = paired_standard_errors(self.cv_errors_)
         self.penalty_ = float(self.cv_penalties_[self._chosen()])
@@ -306,7 +308,8 @@ class AdaptiveLoadings(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEs
         check_n_factors(q, n, p)
         check_choice("solver", self.solver, ("eigen", "alternating"))
         check_choice("penalty_rule", self.penalty_rule, ("best", "1se"))
-        if not (isinstance(self.n_folds, Integral) and 2 <= self.n_folds <= n):
+        n_folds: Any = self.n_folds
+        if not (isinstance(n_folds, WHOLE) and 2 <= n_folds <= n):
             raise ValueError(f"`n_folds` must lie between 2 and the {n} spots, got {self.n_folds}")
         check_penalties(self.penalties)
 
@@ -358,21 +361,26 @@ class AdaptiveLoadings(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEs
         return path[::-1]
 
 
-def check_loadings(W0: Any, n_genes: int) -> np.ndarray:
+def check_loadings(given: Any, n_genes: int) -> np.ndarray:
     """Return the loadings of a source, (p, q).
 
     Raises
     ------
     ValueError
-        They are of another shape, or not finite.
+        They are of another shape, not finite, or linearly dependent.
     """
-    W0 = np.asarray(W0, dtype=np.float64)
+    W0: np.ndarray = np.asarray(given, dtype=np.float64)
     if W0.ndim != 2:
         raise ValueError(f"`source_loadings` must have two dimensions, genes x factors, got shape {W0.shape}")
     if W0.shape[0] != n_genes:
         raise ValueError(f"`source_loadings` has {W0.shape[0]} rows, the data {n_genes} genes")
     if not np.isfinite(W0).all():
         raise ValueError("`source_loadings` has missing or infinite values")
+    if 0 < W0.shape[1] < n_genes and (rank := orthonormal_basis(W0).shape[1]) < W0.shape[1]:
+        raise ValueError(
+            f"`source_loadings` has {W0.shape[1]} columns that span only {rank} dimension(s); "
+            "leave the others out"
+        )
     return W0
 
 
@@ -385,7 +393,7 @@ def check_penalties(penalties: Any) -> None:
         They are something else.
     """
     numbers = not isinstance(penalties, str) and np.ndim(penalties) == 1 and len(penalties) > 0
-    if not numbers or not all(isinstance(one, Real) and one >= 0 for one in penalties):
+    if not numbers or not all(isinstance(one, NUMBER) and one >= 0 for one in penalties):
         raise ValueError(f"`penalties` must be numbers >= 0, got {penalties!r}")
 
 

@@ -313,3 +313,71 @@ def test_spots_that_are_all_alike(value):
         SpatialGaussianMixture(2, n_init=1).fit(V)
     assert set(SpatialGaussianMixture(1, n_init=1).fit(V).labels_) == {0}
     assert make_pipeline(StandardScaler(), SpatialGaussianMixture(1, n_init=1)).fit(V)
+
+
+def test_rows_without_any_variance():
+    zeros = np.zeros((20, 5))
+    model = AdaptiveLoadings(2, n_folds=2).fit(zeros, source_loadings=np.eye(5)[:, :2])
+    assert np.isfinite(model.cv_errors_).all()
+    assert model.score(zeros) == 1
+    with pytest.raises(ValueError, match="`X` has no gene that varies"):
+        SupervisedFactorAnalysis(2).fit(zeros, np.arange(20) % 2)
+
+
+@pytest.mark.parametrize("scaling", ["per_dataset", "joint", "auto"])
+def test_a_source_with_one_labelled_row(scaling, expression):
+    X, _, graph = expression
+    labels = np.array(["a", *[None] * 149], dtype=object)
+    model = TransST(2, n_factors=2, n_init=1, scaling=scaling, source_selection="all")
+    with (
+        pytest.warns(UserWarning, match="149 of 150 rows have no label|one class tells nothing of domains"),
+        pytest.raises(ValueError, match="`y` has 1 labelled row in all"),
+    ):
+        model.fit(X, graph, [(X, labels)])
+
+
+def test_damaged_values_are_refused(expression):
+    X, y, graph = expression
+    X.iloc[3, 4] = 1e200
+    for model in (AdaptiveLoadings(2), SpatialGaussianMixture(2), SupervisedFactorAnalysis(2)):
+        with pytest.raises(ValueError, match=r"`X` has values up to 1e\+200"):
+            model.fit(X, y)
+    graph = graph.copy()
+    graph.data[0] = np.nan
+    with pytest.raises(ValueError, match="`connectivities` must hold numbers >= 0"):
+        SpatialFactors().fit(X.clip(upper=9), graph)
+
+
+def test_dependent_columns_of_source_loadings_are_refused(expression):
+    X, _, _ = expression
+    W0 = np.random.default_rng(0).normal(size=(12, 2))[:, [0, 0, 1]]
+    with pytest.raises(ValueError, match="has 3 columns that span only 2"):
+        AdaptiveLoadings().fit(X, source_loadings=W0)
+
+
+@pytest.mark.parametrize(
+    ("model", "message"),
+    [
+        (SpatialGaussianMixture(2.0), "`n_components` must be one whole number"),
+        (SpatialGaussianMixture(2, max_iter=0), "`max_iter` must be a whole number >= 1"),
+        (SpatialGaussianMixture(2, tol=np.nan), "`tol` must be a number >= 0"),
+        (SupervisedFactorAnalysis(2, max_iter=-1), "`max_iter` must be a whole number >= 0"),
+        (SupervisedFactorAnalysis(2, tol="a"), "`tol` must be a number >= 0"),
+        (AdaptiveLoadings(2.5), "`n_factors` must be one whole number"),
+        (AdaptiveLoadings(2, penalties=1.0), "`penalties` must be numbers >= 0, got 1.0"),
+        (AdaptiveLoadings(2, n_folds=2.5), "`n_folds` must lie between 2 and"),
+    ],
+)
+def test_options_out_of_range(model, message, expression):
+    X, y, _ = expression
+    options = {"source_loadings": np.eye(12)[:, :2]} if "penalties" in message else {}
+    with pytest.raises((TypeError, ValueError), match=message):
+        model.fit(X, y, **options)
+
+
+@pytest.mark.needs_torch
+def test_batches_smaller_than_the_steps_need(expression):
+    X, y, _ = expression
+    model = GraphVariationalEncoder(2, n_epochs=1, hidden=4, batch_size=1)
+    model.fit(X[:15], chain(15), [(X[:9], y[:9])])
+    assert np.isfinite(model.embedding_).all()
