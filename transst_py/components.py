@@ -108,15 +108,14 @@ class Components:
     def energies(self, Z: Spots, out: np.ndarray | None = None) -> np.ndarray:
         """u_ik = ½ log|Σ_k| + ½ (v_i - m_k)'Σ_k⁻¹(v_i - m_k), (n, K), for scores v; into `out`, if given."""
         V, (K, q) = scores_of(Z), self.means.shape
-        factors = np.linalg.cholesky(self.covariances)
-        inverse = np.linalg.inv(factors)
+        inverse, half_log_determinants = inverse_factors(self.covariances)
         A, offset = inverse.reshape(K * q, q).T, np.einsum("kqr,kr->kq", inverse, self.means)
         u = np.empty((len(V), K), dtype=V.dtype) if out is None else out
         for batch in gen_batches(len(V), _BATCH) if len(V) else ():
             Y = (V[batch] @ A).reshape(-1, K, q) - offset
             u[batch] = np.einsum("ikq,ikq->ik", Y, Y)
         u *= 0.5
-        u += np.log(np.diagonal(factors, axis1=1, axis2=2)).sum(axis=1)
+        u += half_log_determinants
         return u
 
 
@@ -176,6 +175,23 @@ class NamedComponents(Components):
             u[batch] += between.energies(U[batch])
         u *= 0.5
         return u
+
+
+def inverse_factors(covariances: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Matrices F (K, q, q) with F'F = Σ⁻¹, and ½ log|Σ|, (K,).
+
+    Along an axis on which scores do not vary, a covariance in their units may have no digits left: it takes
+    the smallest variance that has some.
+    """
+    try:
+        factors = np.linalg.cholesky(covariances)
+    except np.linalg.LinAlgError:
+        values, vectors = np.linalg.eigh(covariances)
+        digits = covariances.shape[1] * np.finfo(float).eps
+        lowest = np.maximum(digits * values[:, -1:], np.finfo(float).tiny)
+        values = np.maximum(values, lowest)
+        return np.swapaxes(vectors / np.sqrt(values)[:, None, :], 1, 2), 0.5 * np.log(values).sum(axis=1)
+    return np.linalg.inv(factors), np.log(np.diagonal(factors, axis1=1, axis2=2)).sum(axis=1)
 
 
 def class_spread(X: np.ndarray, R: np.ndarray, means: np.ndarray) -> np.ndarray:

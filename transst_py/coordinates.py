@@ -36,7 +36,7 @@ class Coordinates:
 
     def smooth(self, V: np.ndarray, graph: sp.csr_matrix) -> np.ndarray:
         """Spatial factors of coordinates V (n, r), predicted from each spot and those around it."""
-        return V if self.spatial is None else self.spatial.transform(V, graph)
+        return V if self.spatial is None else self.spatial.predicted(V, graph)
 
     def alone(self, V: np.ndarray) -> np.ndarray:
         """Spatial factors of coordinates V (n, r), from each spot alone, of unit variance."""

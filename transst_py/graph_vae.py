@@ -28,12 +28,13 @@ import numpy as np
 import scipy.sparse as sp
 import torch
 import torch.nn.functional as F
-from sklearn.base import BaseEstimator
+from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor, nn
 
 from transst_py._validation import check_seed, check_whole_number
 from transst_py.eigen import leading_eigenvectors
+from transst_py.features import graph_given, rows_of_fit, rows_to_predict
 from transst_py.graph import check_connectivities
 from transst_py.imputation.training import device_of
 from transst_py.spatial_factors import neighbour_average
@@ -55,7 +56,7 @@ MIN_LOG_NOISE = -8.0
 WIDTHS = (0.25, 0.5, 1.0, 2.0)
 
 
-class GraphVariationalEncoder(BaseEstimator):
+class GraphVariationalEncoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
     """Factors of spots by a variational autoencoder on the tissue's graph, aligned with labelled sources.
 
     Parameters
@@ -98,6 +99,9 @@ class GraphVariationalEncoder(BaseEstimator):
         the value on held-out rows.
     n_epochs_ : int
         Epochs run.
+    n_features_in_ : int
+    feature_names_in_ : ndarray (p,)
+        Names of the genes, where the target was a DataFrame; `transform` then wants the same in that order.
     network_ : Network
     """
 
@@ -130,21 +134,25 @@ class GraphVariationalEncoder(BaseEstimator):
 
     def fit(
         self,
-        target: Any,
-        connectivities: sp.csr_matrix | None = None,
+        X: Any,
+        y: Any = None,
         sources: Sequence[tuple[Any, Any]] = (),
+        *,
+        connectivities: sp.csr_matrix | None = None,
     ) -> Self:
         """Train the network.
 
         Parameters
         ----------
-        target
-            (n, p) `StandardizedMatrix`, or log-normalised expression, which is standardised by its own
-            moments.
-        connectivities
-            (n, n) sparse neighbourhood graph of the target's spots; `None` for spots on their own.
+        X
+            (n, p) target: a `StandardizedMatrix`, or log-normalised expression, which is standardised by its
+            own moments.
+        y
+            Not used: pipelines put labels here. The graph may stand here, too.
         sources
             Pairs of (n_s, p) expression, as the target, and (n_s,) labels, none of them missing.
+        connectivities
+            (n, n) sparse neighbourhood graph of the target's spots; `None` for spots on their own.
 
         Raises
         ------
@@ -153,13 +161,15 @@ class GraphVariationalEncoder(BaseEstimator):
         """
         self.check_options()
         device = device_of(self.device)
-        X = standardize(target, center=True, scale=True)
-        graph = _check_graph(connectivities, X.shape[0])
+        graph = graph_given(y, connectivities)
+        X = standardize(rows_of_fit(self, X), center=True, scale=True)
+        graph = _check_graph(graph, X.shape[0])
         matrices, codes, self.classes_ = _check_sources(sources, X.shape[1])
+        if X.shape[1] < 2:
+            raise ValueError(f"`X` has {X.shape[1]} feature(s), but factors need at least two genes")
         if self.n_factors >= X.shape[1]:
             raise ValueError(f"`n_factors` must be below the number of genes, {X.shape[1]}")
         self.mean_, self.scale_ = X.mean, X.scale
-        self.n_features_in_ = X.shape[1]
         n_inputs = max(min(self.n_inputs, X.shape[1]), self.n_factors)
         self.rotation_, values = principal_components(X, matrices, n_inputs, self.random_state)
         if len(values) < self.n_factors:
@@ -182,6 +192,17 @@ class GraphVariationalEncoder(BaseEstimator):
         self.embedding_, *self.source_embeddings_ = (self._encode(x) for x in inputs)
         return self
 
+    def fit_transform(
+        self,
+        X: Any,
+        y: Any = None,
+        sources: Sequence[tuple[Any, Any]] = (),
+        *,
+        connectivities: sp.csr_matrix | None = None,
+    ) -> np.ndarray:
+        """Train the network, as `fit`, and return the target's factors, `embedding_`."""
+        return self.fit(X, y, sources, connectivities=connectivities).embedding_
+
     def transform(self, X: Any, connectivities: sp.csr_matrix | None = None) -> np.ndarray:
         """Factors of another slice, (n_new, q), float64.
 
@@ -195,13 +216,26 @@ class GraphVariationalEncoder(BaseEstimator):
         Raises
         ------
         ValueError
-            The number of genes is another, or the graph does not fit.
+            X has other genes, or the graph does not fit.
         """
+        return self.encoded(X, connectivities)
+
+    def encoded(self, X: Any, connectivities: sp.csr_matrix | None = None) -> np.ndarray:
+        """Return what `transform` does, an array whatever `set_output` says."""
         check_is_fitted(self, "network_")
-        if not isinstance(X, StandardizedMatrix):
-            X = StandardizedMatrix(standardize(X, center=False, scale=False).X, self.mean_, self.scale_)
-        _check_genes(X, self.n_features_in_, "X")
-        return self._encode(self._inputs(X, _check_graph(connectivities, X.shape[0])))
+        rows = rows_to_predict(self, X)
+        if not isinstance(rows, StandardizedMatrix):
+            rows = StandardizedMatrix(rows, self.mean_, self.scale_)
+        return self._encode(self._inputs(rows, _check_graph(connectivities, rows.shape[0])))
+
+    @property
+    def _n_features_out(self) -> int:
+        return int(self.embedding_.shape[1] if hasattr(self, "embedding_") else self.n_factors)
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.sparse = True
+        return tags
 
     def arrays(self) -> dict[str, np.ndarray]:
         """All that `transform` needs in named arrays, for a file."""
@@ -273,6 +307,9 @@ class GraphVariationalEncoder(BaseEstimator):
             network.train()
             losses = []
             for batch in batches(data, n_steps, rng):
+                if not any(len(rows) for rows in batch):  # with tiny batches, other steps have had them
+                    schedule.step()
+                    continue
                 optimizer.zero_grad(set_to_none=True)
                 loss = self._loss(data, batch, sample=True)
                 loss.backward()

@@ -164,7 +164,7 @@ class LinearFactors(BaseEstimator):
                 source = self._fit_sources(target.columns(self.shared_), pairs)
         with progress.stage("transfer", f"{X.shape[0]} spots, {self.n_factors} factors"):
             transfer = self._transfer(self.penalties, self.n_folds)
-            transfer.fit(target, self._source_loadings(source.model, X.shape[1]))
+            transfer.fit(target, source_loadings=self._source_loadings(source.model, X.shape[1]))
         return FactorFit(scaling, target, source, transfer)
 
     def _fit_sources(
@@ -215,7 +215,7 @@ class LinearFactors(BaseEstimator):
         folds = KFold(self.n_folds, shuffle=True, random_state=self.random_state)
         for others, held_out in folds.split(np.zeros(n)):
             transfer = self._transfer((fit.transfer.penalty_,), 2)
-            transfer.fit(fit.target.rows(others), W0)
+            transfer.fit(fit.target.rows(others), source_loadings=W0)
             rows = own.rows(held_out)
             explained = np.sum(rows.dot(orthonormal_basis(units * transfer.loadings_)) ** 2)
             unexplained += float(rows.row_squares().sum() - explained)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 import pandas as pd
 import scipy.sparse as sp
-from sklearn.base import BaseEstimator
+from sklearn.base import BaseEstimator, ClusterMixin
 from sklearn.utils.validation import check_is_fitted
 
 import transst_py
@@ -28,6 +28,7 @@ from transst_py.class_profiles import believed_profiles
 from transst_py.class_transfer import ClassCoordinates
 from transst_py.coordinates import Coordinates
 from transst_py.domains import CLASS_TRANSFER, DomainSearch, View
+from transst_py.features import graph_given, names_of_columns, rows_of_fit, rows_to_predict
 from transst_py.label_noise import LABEL_NOISE, among_all, chosen_rows
 from transst_py.label_transfer import (
     MIN_COVERAGE,
@@ -43,7 +44,7 @@ from transst_py.source_selection import SourceMerits
 from transst_py.sources import Source, as_source, check_source
 from transst_py.spatial_factors import SpatialFactors, check_min_autocorrelation
 from transst_py.spatial_mixture import ClassEvidence, Field, SpatialGaussianMixture, smoothness_of
-from transst_py.standardize import StandardizedMatrix, check_rows
+from transst_py.standardize import StandardizedMatrix
 from transst_py.transfer import DEFAULT_PENALTIES, AdaptiveLoadings
 
 if TYPE_CHECKING:
@@ -58,7 +59,7 @@ class NumberOfDomainsNeededError(ValueError):
     """The number of domains was left to the classes of the sources, which are not followed."""
 
 
-class TransST(BaseEstimator):
+class TransST(ClusterMixin, BaseEstimator):
     """Spatial domains of a target, with loadings and classes transferred from labelled sources.
 
     Parameters
@@ -165,6 +166,9 @@ class TransST(BaseEstimator):
         What the number of domains was chosen from, if it was.
     seconds_ : dict
         Time spent in each stage.
+    n_features_in_ : int
+    feature_names_in_ : ndarray (p,)
+        Names of the genes, where X was a DataFrame; `predict` then wants the same in the same order.
     """
 
     def __init__(
@@ -219,18 +223,20 @@ class TransST(BaseEstimator):
     def fit(
         self,
         X: Any,
-        connectivities: sp.csr_matrix | Field | None = None,
+        y: Any = None,
         source: Sequence[Any] | Mapping[str, Any] | None = None,
         shared: np.ndarray | None = None,
+        *,
+        connectivities: sp.csr_matrix | Field | None = None,
     ) -> Self:
         """Run the three stages.
 
         Parameters
         ----------
         X
-            (n, p) log-normalised target expression, dense or csr.
-        connectivities
-            (n, n) sparse neighbourhood graph of the target's spots, or a `Field` of it.
+            (n, p) log-normalised target expression, dense, csr or a DataFrame.
+        y
+            Not used: pipelines put labels here. The graph may stand here, too.
         source
             Each (X_s, y_s), (X_s, y_s, positions) or a `Source`, of (n_s, p_s) expression, (n_s,) labels and
             (n_s, 2) or (n_s, 3) positions; or a dict of them by name. Rows whose label is missing are left
@@ -238,6 +244,8 @@ class TransST(BaseEstimator):
         shared
             (p_s,) ascending positions of the sources' genes among the target's; `None`: p_s = p, the same
             genes in the same order. The loadings of the other genes are the target's own.
+        connectivities
+            (n, n) sparse graph of the target's spots, or a `Field` of it; `None`: no neighbours.
 
         Raises
         ------
@@ -247,7 +255,11 @@ class TransST(BaseEstimator):
             `encoder="graph-vae"` without torch.
         """
         with blas_as_before:
-            return self._fit(X, connectivities, source, shared)
+            return self._fit(X, graph_given(y, connectivities), source, shared)
+
+    def fit_predict(self, X: Any, y: Any = None, **options: Any) -> np.ndarray:
+        """Run the three stages, with the options of `fit`, and return `labels_`."""
+        return np.asarray(self.fit(X, y, **options).labels_)
 
     def _fit(
         self,
@@ -256,7 +268,8 @@ class TransST(BaseEstimator):
         source: Sequence[Any] | Mapping[str, Any] | None,
         shared: np.ndarray | None,
     ) -> Self:
-        X = check_rows(X, "X")
+        names = names_of_columns(X)
+        X = rows_of_fit(self, X)
         field = Field.of(connectivities, X.shape[0])
         named = source if isinstance(source, Mapping) else dict(enumerate(source or []))
         given = {k: as_source(one, f"source[{k!r}]") for k, one in named.items()}
@@ -264,6 +277,8 @@ class TransST(BaseEstimator):
             given = {k: replace(one, positions=None) for k, one in given.items()}  # nothing looks at them
         shared = check_shared(shared, X.shape[1])
         of = "the target" if len(shared) == X.shape[1] else "`shared`"
+        for k, one in given.items():
+            _check_same_genes(names, names_of_columns(one.X), shared, f"source[{k!r}]")
         sources = {k: check_source(one, len(shared), f"source[{k!r}]", of) for k, one in given.items()}
         if sources:
             warn_of_classes([pd.Series(one.labels) for one in sources.values()])
@@ -565,9 +580,15 @@ class TransST(BaseEstimator):
         }
 
     def predict(self, X: Any, connectivities: sp.csr_matrix | None = None) -> np.ndarray:
-        """Label the spots of another slice, (n_new,), standardised as the target was."""
+        """Label the spots of another slice, (n_new,), standardised as the target was.
+
+        Raises
+        ------
+        ValueError
+            X has other genes than the target, or the same in another order, or the graph does not fit.
+        """
         check_is_fitted(self, "labels_")
-        X = check_rows(X, "X")
+        X = rows_to_predict(self, X)
         field = Field.of(connectivities, X.shape[0])
         if self.label_transfer_ is not None and self.follows_labels_:
             rows, transfer = self.transfer_.standardize(X), self.label_transfer_
@@ -576,13 +597,18 @@ class TransST(BaseEstimator):
             return np.asarray(transfer.domains(transfer.predict(Z, field, V)).argmax(axis=1))
         assert self.mixture_ is not None
         if self.encoder == "graph-vae":
-            V = self.encoder_.transform(X, field.graph)
+            V = self.encoder_.encoded(X, field.graph)
             return self.mixture_.predict(self.coordinates_.smooth(V, field.graph), field)
         rows, U = self.transfer_.standardize(X), None
         if self.class_coordinates_ is not None:
             U = self.class_coordinates_.smooth(rows.dot(self.class_coordinates_.projection), field.graph)
         E = self.coordinates_.transform(rows, field.graph)
         return self.mixture_.predict(E, field, class_coordinates=U)
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.sparse = True
+        return tags
 
     def save(self, path: str | Path) -> None:
         """Write what `predict` needs to one file (numpy's npz format), without pickle.
@@ -600,6 +626,11 @@ class TransST(BaseEstimator):
                 "version": np.array(transst_py.__version__),
                 "options": np.array(json.dumps(options)),
                 "labels_": self.labels_,
+                **(
+                    {"genes": self.feature_names_in_.astype(str)}
+                    if hasattr(self, "feature_names_in_")
+                    else {}
+                ),
                 **self._factor_arrays(),
                 **self.coordinates_.arrays(),
             }
@@ -663,6 +694,11 @@ class TransST(BaseEstimator):
             raise ValueError(f"it lacks the options {list_some(sorted(missing))}")
         model = cls(**options)
         model._read_factors(state)
+        model.n_features_in_ = (
+            model.encoder_ if model.encoder == "graph-vae" else model.transfer_
+        ).n_features_in_
+        if "genes" in state:
+            model.feature_names_in_ = state["genes"].astype(object)
         model.coordinates_ = Coordinates.from_arrays(state)
         model.class_coordinates_ = ClassCoordinates.from_arrays(state)
         model.label_transfer_ = LabelTransfer.from_arrays(state)
@@ -720,6 +756,7 @@ def _read_mixture(state: Mapping[str, np.ndarray], random_state: int) -> Spatial
         setattr(mixture, k, state.get(f"mixture.{k}"))
     mixture.smoothness_ = float(mixture.smoothness_)
     K, q = mixture.means_.shape
+    mixture.n_features_in_ = q
     if mixture.covariances_.shape != (K, q, q) or mixture.labels_.max(initial=0) >= K:
         raise ValueError(f"its mixture has {K} means of {q} values, but other covariances or labels")
     return mixture
@@ -735,6 +772,29 @@ def check_encoder_installed(encoder: str) -> None:
     """
     if encoder == "graph-vae":
         require_torch("`encoder`='graph-vae'")
+
+
+def _check_same_genes(
+    names: np.ndarray | None, theirs: np.ndarray | None, shared: np.ndarray, what: str
+) -> None:
+    """Refuse a source whose genes have names, and other ones than those of the target in their place.
+
+    Raises
+    ------
+    ValueError
+        A name is another, or they are in another order.
+    """
+    if names is None or theirs is None or len(theirs) != len(shared):
+        return  # nothing to compare; `check_source` refuses another number
+    wanted = names[shared]
+    if not np.array_equal(wanted, theirs):
+        unknown = sorted(set(theirs) - set(wanted))
+        why = (
+            f"has genes that the target lacks ({list_some(unknown)})"
+            if unknown
+            else "has its genes in another order"
+        )
+        raise ValueError(f"`{what}` {why}; give it the target's columns: X_source[X.columns]")
 
 
 def check_shared(shared: Any, n_genes: int) -> np.ndarray:

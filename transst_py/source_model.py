@@ -19,14 +19,15 @@ import pandas as pd
 from scipy.linalg import cho_factor, cho_solve
 from sklearn.base import BaseEstimator
 from sklearn.exceptions import ConvergenceWarning
-from sklearn.utils.validation import column_or_1d
+from sklearn.utils.validation import check_is_fitted, column_or_1d
 
 from transst_py._threads import in_threads, one_blas_thread
 from transst_py._typing import Matrix
-from transst_py._validation import check_choice
+from transst_py._validation import check_choice, check_seed, list_some
 from transst_py._warn import warn
 from transst_py.chunks import RowChunks
 from transst_py.eigen import fix_signs, leading_eigenvectors
+from transst_py.features import check_iterations, check_n_factors, rows_of_fit, rows_to_predict
 from transst_py.standardize import StandardizedMatrix, standardize
 
 __all__ = ["SupervisedFactorAnalysis"]
@@ -395,6 +396,9 @@ class SupervisedFactorAnalysis(BaseEstimator):
         Log-likelihood of the start and after each update; never decreases.
     n_iter_, converged_
         Updates done, and whether `tol` was met.
+    n_features_in_ : int
+    feature_names_in_ : ndarray (p,)
+        Names of the genes, where X was a DataFrame; `score` then wants the same in the same order.
 
     Notes
     -----
@@ -440,9 +444,12 @@ class SupervisedFactorAnalysis(BaseEstimator):
         ConvergenceWarning
             `max_iter` was reached.
         """
-        X = standardize(X, center=self.center, scale=self.scale)
+        X = standardize(rows_of_fit(self, X), center=self.center, scale=self.scale)
+        if y is None:
+            raise ValueError("`y` is missing: the model requires y to be passed, but the target y is None")
+        fitted = self.fit_datasets([(X, y)])
         self.mean_, self.scale_ = X.mean, X.scale
-        return self.fit_datasets([(X, y)])
+        return fitted
 
     def fit_datasets(self, datasets: Sequence[tuple[StandardizedMatrix, Any]]) -> Self:
         """Fit one model to several data sets, each standardised in its own way.
@@ -476,16 +483,18 @@ class SupervisedFactorAnalysis(BaseEstimator):
             `n_factors` exceeds what rows and genes allow, or `start` is unknown.
         """
         check_choice("start", self.start, ("principal", "weighted"))
+        check_iterations(self.max_iter, self.tol, at_least=0)
+        check_seed(self.random_state)
         statistics = sum(datasets[1:], start=datasets[0])
         present = np.flatnonzero(statistics.counts)
         if len(present) < len(classes):
             statistics = statistics.of_classes(present)
         n, p = int(statistics.counts.sum()), statistics.means.shape[1]
-        if not 1 <= self.n_factors < min(n, p):
-            raise ValueError(
-                f"`n_factors` must lie between 1 and {min(n, p) - 1} for {n} rows x {p} genes, "
-                f"got {self.n_factors}"
-            )
+        if n < 2:
+            raise ValueError(f"`y` has {n} labelled row in all; the source model needs more than `n_factors`")
+        check_n_factors(self.n_factors, n, p, "rows")
+        if not statistics.total.diagonal.any():
+            raise ValueError("`X` has no gene that varies: there is nothing to find factors of")
         self.classes_ = classes[present]
         self.n_features_in_ = p
         # As narrow as the products of the eigen solver (see there).
@@ -523,3 +532,45 @@ class SupervisedFactorAnalysis(BaseEstimator):
                 ConvergenceWarning,
             )
         return parameters
+
+    def score(self, X: Any, y: Any) -> float:
+        """Mean log-likelihood of rows, standardised as those of the fit, given their classes.
+
+        Parameters
+        ----------
+        X
+            (n, p) array, sparse matrix or `StandardizedMatrix`.
+        y
+            (n,) labels, of classes that the fit has seen.
+
+        Raises
+        ------
+        ValueError
+            X has other genes, or a label is missing or unknown.
+        """
+        check_is_fitted(self, "mean_")
+        rows = rows_to_predict(self, X)
+        if not isinstance(rows, StandardizedMatrix):
+            rows = StandardizedMatrix(rows, self.mean_, self.scale_)
+        labels = check_labels(y, rows.shape[0])
+        known = np.isin(labels, self.classes_)
+        if not known.all():
+            raise ValueError(
+                f"`y` has labels that the fit has not seen: {list_some(list(np.unique(labels[~known])))}"
+            )
+        codes = np.searchsorted(self.classes_, labels)
+        present = np.unique(codes)
+        statistics = ClassStatistics.from_rows(rows, codes, len(self.classes_)).of_classes(present)
+        parameters = Parameters(
+            self.loadings_,
+            self.noise_variance_,
+            self.class_means_[present],
+            self.class_covariances_[present],
+        )
+        return float(em_update(statistics, parameters, self.noise_variance_)[1] / rows.shape[0])
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.sparse = True
+        tags.target_tags.required = True
+        return tags

@@ -16,13 +16,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from numbers import Real
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 import scipy.sparse as sp
-from sklearn.base import BaseEstimator
-from sklearn.utils import check_array, gen_batches
+from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
+from sklearn.utils import gen_batches
 from sklearn.utils.validation import check_is_fitted
+
+from transst_py.features import graph_given, rows_of_fit, rows_to_predict
 
 __all__ = ["SpatialFactors"]
 
@@ -35,7 +37,7 @@ _ROWS = 1 << 16
 _COLUMNS = 5
 
 
-class SpatialFactors(BaseEstimator):
+class SpatialFactors(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
     """Spatially structured part of factor scores.
 
     Parameters
@@ -52,32 +54,38 @@ class SpatialFactors(BaseEstimator):
         Moran's I of all spatial factors, decreasing.
     weights_ : ndarray (3, r)
         Weights of the spot itself, of the mean of its neighbours, and of the mean of their neighbours.
+    n_features_in_ : int
+    feature_names_in_ : ndarray (q,)
+        Names of the scores, where V was a DataFrame.
     """
 
     def __init__(self, min_autocorrelation: float = 0.15) -> None:
         self.min_autocorrelation = min_autocorrelation
 
-    def fit(self, V: np.ndarray, connectivities: sp.csr_matrix) -> Self:
+    def fit(self, X: Any, y: Any = None, *, connectivities: sp.csr_matrix | None = None) -> Self:
         """Find the factors and the weights.
 
         Parameters
         ----------
-        V
+        X
             (n, q) scores.
+        y
+            Not used: pipelines put labels here. The graph may stand here, too.
         connectivities
-            (n, n) symmetric sparse graph with at least one edge.
+            (n, n) symmetric sparse graph with at least one edge; it must be given.
 
         Raises
         ------
         ValueError
-            `min_autocorrelation` is no number from 0 to 1, or the graph has no edge.
+            `min_autocorrelation` is no number from 0 to 1, or there is no graph, or it has no edge.
         """
         check_min_autocorrelation(self.min_autocorrelation)
-        V = check_array(V, dtype=[np.float64, np.float32], ensure_min_samples=2)
-        if connectivities.nnz == 0:
+        V, graph = rows_of_fit(self, X, sparse=False), graph_given(y, connectivities)
+        _check_graph(graph, len(V))
+        if graph.nnz == 0:
             raise ValueError("`connectivities` has no edge; without neighbours there are no spatial factors")
         self.center_, whitening = whiten(V)
-        covariance = whitening.T @ neighbour_covariance(V, self.center_, connectivities) @ whitening
+        covariance = whitening.T @ neighbour_covariance(V, self.center_, graph) @ whitening
         values, vectors = np.linalg.eigh((covariance + covariance.T) / 2)
         self.autocorrelations_ = values[::-1]
         needed = max(self.min_autocorrelation * values[-1], 0.0)
@@ -87,7 +95,7 @@ class SpatialFactors(BaseEstimator):
         self.weights_ = np.tile([[1.0], [0.0], [0.0]], kept)
         for block in gen_batches(smoothed, _COLUMNS) if smoothed else ():
             factors = whitened(V, self.center_, self.rotation_[:, block])
-            self.weights_[:, block] = kriging_weights(factors, connectivities)
+            self.weights_[:, block] = kriging_weights(factors, graph)
         return self
 
     def arrays(self) -> dict[str, np.ndarray]:
@@ -100,24 +108,34 @@ class SpatialFactors(BaseEstimator):
         factors = cls()
         for k in _STATE:
             setattr(factors, k, arrays[k])
+        factors.n_features_in_ = len(factors.center_)
         return factors
 
-    def rotate(self, V: np.ndarray) -> np.ndarray:
+    def rotate(self, V: Any) -> np.ndarray:
         """Return the spatial factors of each spot alone, (n, r)."""
         check_is_fitted(self)
-        return whitened(check_array(V, dtype=[np.float64, np.float32]), self.center_, self.rotation_)
+        return whitened(rows_to_predict(self, V, sparse=False), self.center_, self.rotation_)
 
-    def transform(self, V: np.ndarray, connectivities: sp.csr_matrix) -> np.ndarray:
+    def transform(self, X: Any, connectivities: sp.csr_matrix) -> np.ndarray:
         """Predict the spatial factors of spots, (n, r); a spot without neighbours keeps its own values."""
-        return self._predict(self.rotate(V), connectivities, self.weights_)
+        return self.predicted(X, connectivities)
 
-    def smooth(self, V: np.ndarray, connectivities: sp.csr_matrix) -> np.ndarray:
+    def predicted(self, V: Any, connectivities: sp.csr_matrix) -> np.ndarray:
+        """Return what `transform` does, an array whatever `set_output` says."""
+        Z = self.rotate(V)
+        _check_graph(connectivities, len(Z))
+        return self._predict(Z, connectivities, self.weights_)
+
+    def smooth(self, V: Any, connectivities: sp.csr_matrix) -> np.ndarray:
         """Return the scores freed of noise, in their own coordinates, (n, q).
 
         The weights are made to sum to one, so that what is constant over an area keeps its value there.
         Whatever is no spatial factor stays as it is.
         """
-        Z = self.rotate(V)
+        check_is_fitted(self)
+        V = rows_to_predict(self, V, sparse=False)
+        _check_graph(connectivities, len(V))
+        Z = whitened(V, self.center_, self.rotation_)
         predicted = self._predict(Z.copy(), connectivities, self.weights_ / self.weights_.sum(axis=0))
         predicted -= Z
         back = np.linalg.pinv(self.rotation_).astype(predicted.dtype)
@@ -135,9 +153,26 @@ class SpatialFactors(BaseEstimator):
                 Z[batch, block] = np.where(joined, predicted, z)
         return Z
 
-    def fit_transform(self, V: np.ndarray, connectivities: sp.csr_matrix) -> np.ndarray:
+    def fit_transform(
+        self, X: Any, y: Any = None, *, connectivities: sp.csr_matrix | None = None
+    ) -> np.ndarray:
         """Find the factors, and predict them for the same spots, (n, r)."""
-        return self.fit(V, connectivities).transform(V, connectivities)
+        graph = graph_given(y, connectivities)
+        return self.fit(X, connectivities=graph).predicted(X, graph)
+
+    @property
+    def _n_features_out(self) -> int:
+        return int(self.rotation_.shape[1])
+
+
+def _check_graph(graph: Any, n: int) -> None:
+    if graph is None:
+        raise ValueError("`connectivities` is missing: spatial factors need the graph of the spots")
+    if not sp.issparse(graph) or graph.shape != (n, n):
+        found = f"{type(graph).__name__} of shape {getattr(graph, 'shape', None)}"
+        raise ValueError(f"`connectivities` must be a sparse matrix of shape ({n}, {n}), got {found}")
+    if not (graph.data >= 0).all():
+        raise ValueError("`connectivities` must hold numbers >= 0; it has negative or missing ones")
 
 
 def check_min_autocorrelation(value: float) -> None:

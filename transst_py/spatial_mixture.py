@@ -22,10 +22,10 @@ from typing import Any, Self
 import numpy as np
 import scipy.sparse as sp
 from scipy.special import logsumexp
-from sklearn.base import BaseEstimator
+from sklearn.base import BaseEstimator, ClusterMixin
 from sklearn.cluster import KMeans
 from sklearn.exceptions import ConvergenceWarning
-from sklearn.utils import check_array, gen_batches
+from sklearn.utils import gen_batches
 from sklearn.utils.validation import check_is_fitted
 from threadpoolctl import threadpool_limits
 
@@ -40,6 +40,7 @@ from transst_py.components import (
     TwoDescriptions,
     scores_of,
 )
+from transst_py.features import NUMBER, WHOLE, check_iterations, graph_given, rows_of_fit, rows_to_predict
 from transst_py.graph import averaged, check_connectivities
 from transst_py.spatial_factors import whiten, whitened
 
@@ -202,6 +203,13 @@ def colour_classes(graph: sp.csr_matrix, rng: np.random.Generator) -> np.ndarray
     return colour
 
 
+def n_distinct(Z: np.ndarray, enough: int) -> int:
+    """Count the distinct rows of Z, or `enough` where one column has so many values."""
+    if Z.shape[1] and len(np.unique(Z[:, 0])) >= enough:
+        return enough
+    return len(np.unique(Z, axis=0))
+
+
 def log_prior(disagreement: np.ndarray, smoothness: float) -> np.ndarray:
     """Log of the normalised conditional P(y_i = k | neighbours), (n, K)."""
     e = -0.5 * smoothness * disagreement
@@ -336,7 +344,7 @@ def infer_from_neighbors(
     return everything
 
 
-class SpatialGaussianMixture(BaseEstimator):
+class SpatialGaussianMixture(ClusterMixin, BaseEstimator):
     """Gaussian mixture with a Potts Markov random field over the spots (stage 3 of TransST).
 
     Parameters
@@ -372,6 +380,9 @@ class SpatialGaussianMixture(BaseEstimator):
     lower_bounds_ : list of float
         Pseudo log-likelihood after every iteration of the kept run.
     n_iter_, converged_
+    n_features_in_ : int
+    feature_names_in_ : ndarray (q,)
+        Names of the scores, where they were a DataFrame; `predict` then wants the same in the same order.
     """
 
     def __init__(
@@ -397,9 +408,10 @@ class SpatialGaussianMixture(BaseEstimator):
 
     def fit(
         self,
-        V: np.ndarray,
-        connectivities: sp.csr_matrix | Field | None = None,
+        X: Any,
+        y: Any = None,
         *,
+        connectivities: sp.csr_matrix | Field | None = None,
         start: np.ndarray | None = None,
         classes: ClassEvidence | None = None,
         overwrite: bool = False,
@@ -408,8 +420,10 @@ class SpatialGaussianMixture(BaseEstimator):
 
         Parameters
         ----------
-        V
+        X
             (n, q) scores.
+        y
+            Not used: pipelines put labels here. The graph may stand here, too.
         connectivities
             (n, n) sparse graph; made symmetric, weights ignored. `None` means no neighbours (plain mixture).
             A `Field` is taken as it is.
@@ -421,7 +435,7 @@ class SpatialGaussianMixture(BaseEstimator):
             A second description of the spots, in which the domains lie where classes of a source lie (see
             `NamedComponents`). Needs `start`: every domain is named after the class nearest to it there.
         overwrite
-            V, if it is floating, need not stay as it is, which saves a copy.
+            X, if it is floating, need not stay as it is, which saves a copy.
 
         Raises
         ------
@@ -435,13 +449,13 @@ class SpatialGaussianMixture(BaseEstimator):
         ConvergenceWarning
             No restart converged in `max_iter` iterations.
         """
-        V = check_array(V, dtype=[np.float64, np.float32], ensure_min_samples=2)
+        V, graph = rows_of_fit(self, X, sparse=False), graph_given(y, connectivities)
         self.check(len(V))
         if start is not None and (np.shape(start) != (len(V),) or np.min(start) < 0):
             raise ValueError(f"`start` must hold {len(V)} labels 0, 1, ..., got shape {np.shape(start)}")
         if classes is not None and start is None:
             raise ValueError("`classes` needs `start`, the labels that are named")
-        field = Field.of(connectivities, len(V))
+        field = Field.of(graph, len(V))
         center, whitening = whiten(V)
         Z = whitened(V, center, whitening, out=V if overwrite else None)
         spots = Z if classes is None else classes.beside(Z)
@@ -458,9 +472,13 @@ class SpatialGaussianMixture(BaseEstimator):
         self._warn(best)
         return self
 
+    def fit_predict(self, X: Any, y: Any = None, **options: Any) -> np.ndarray:
+        """Find the domains, with the options of `fit`, and return `labels_`."""
+        return np.asarray(self.fit(X, y, **options).labels_)
+
     def predict(
         self,
-        V: np.ndarray,
+        X: Any,
         connectivities: sp.csr_matrix | Field | None = None,
         *,
         class_coordinates: np.ndarray | None = None,
@@ -473,7 +491,7 @@ class SpatialGaussianMixture(BaseEstimator):
         differ from `labels_` in the few spots where the field has several modes.
         """
         check_is_fitted(self)
-        V = check_array(V, dtype=[np.float64, np.float32])
+        V = rows_to_predict(self, X, sparse=False)
         field = Field.of(connectivities, len(V))
         components = self._components()
         if isinstance(components, NamedComponents):
@@ -483,6 +501,40 @@ class SpatialGaussianMixture(BaseEstimator):
         else:
             u = components.energies(V)
         return field.icm(u.argmin(axis=1), u, self.smoothness_)
+
+    def score(self, X: Any, y: Any = None, *, connectivities: sp.csr_matrix | Field | None = None) -> float:
+        """Mean pseudo log-likelihood of spots, of the labels that `predict` gives their neighbours.
+
+        Parameters
+        ----------
+        X
+            (n, q) scores.
+        y
+            As in `fit`.
+        connectivities
+            (n, n) sparse graph of these spots; `None` means no neighbours.
+
+        Returns
+        -------
+        The mean over spots of log Σ_k P(k | neighbours) N(v | m_k, Σ_k), in the units of the scores:
+        `lower_bounds_` are sums of it, for whitened scores and without the constant.
+
+        Raises
+        ------
+        ValueError
+            The mixture was fitted with `classes`: two descriptions of a spot, averaged, have no density.
+        """
+        check_is_fitted(self)
+        components = self._components()
+        if isinstance(components, NamedComponents):
+            raise ValueError("`score` needs a density, which a mixture that was fitted with `classes` lacks")
+        V = rows_to_predict(self, X, sparse=False)
+        field = Field.of(graph_given(y, connectivities), len(V))
+        u = components.energies(V)
+        labels = field.icm(u.argmin(axis=1), u, self.smoothness_)
+        prior = log_prior(field.disagreement(labels, len(self.means_)), self.smoothness_)
+        constant = 0.5 * V.shape[1] * np.log(2 * np.pi)
+        return float(np.mean(logsumexp(prior - u, axis=1)) - constant)
 
     def forget(self) -> None:
         """Drop `responsibilities_`, which are a lot of memory, until `recall`."""
@@ -514,16 +566,21 @@ class SpatialGaussianMixture(BaseEstimator):
         ValueError
             As `fit`.
         """
-        if not 1 <= self.n_components <= n:
+        K: Any = self.n_components
+        if isinstance(K, bool) or not isinstance(K, WHOLE):
+            raise TypeError(f"`n_components` must be one whole number, got {K!r}")
+        if not 1 <= K <= n:
             raise ValueError(f"`n_components` must lie between 1 and the {n} spots, got {self.n_components}")
         fixed = isinstance(self.smoothness, Real) and 0 <= self.smoothness < np.inf
         if not (self.smoothness == "auto" or fixed):
             raise ValueError(f"`smoothness` must be 'auto' or a number >= 0, got {self.smoothness!r}")
-        if not 0 <= self.covariance_prior < np.inf:
-            raise ValueError(f"`covariance_prior` must be >= 0, got {self.covariance_prior}")
+        prior: Any = self.covariance_prior
+        if not (isinstance(prior, NUMBER) and 0 <= prior < np.inf):
+            raise ValueError(f"`covariance_prior` must be >= 0, got {self.covariance_prior!r}")
         check_choice("covariance_type", self.covariance_type, COVARIANCE_TYPES)
         if self.n_init != "auto" and not (isinstance(self.n_init, Integral) and self.n_init >= 1):
             raise ValueError(f"`n_init` must be 'auto' or a whole number >= 1, got {self.n_init!r}")
+        check_iterations(self.max_iter, self.tol, at_least=1)
         check_seed(self.random_state)
 
     def _best_run(self, Z: np.ndarray, field: Field) -> Run:
@@ -612,13 +669,18 @@ class SpatialGaussianMixture(BaseEstimator):
 
         Started in space, restarts end in fewer and better optima than from the scores alone.
         """
-        labels = KMeans(self.n_components, n_init=1, random_state=seed).fit_predict(field.smooth(Z))
-        if (n_found := labels.max() + 1) < self.n_components:
-            raise ValueError(
-                f"there cannot be {self.n_components} domains, since only {n_found} spots "
-                "differ in their scores; ask for fewer"
-            )
+        smooth = field.smooth(Z)
+        self._check_distinct(n_distinct(smooth, self.n_components))
+        labels = KMeans(self.n_components, n_init=1, random_state=seed).fit_predict(smooth)
+        self._check_distinct(labels.max() + 1)
         return self._from_labels(Z, labels)
+
+    def _check_distinct(self, n_found: int) -> None:
+        if n_found < self.n_components:
+            raise ValueError(
+                f"`n_components` is {self.n_components}, but only {n_found} spots differ in their scores; "
+                "ask for fewer"
+            )
 
     def _from_labels(
         self, Z: Spots, labels: np.ndarray, class_means: np.ndarray | None = None

@@ -18,7 +18,7 @@ from typing import Any, Self
 import numpy as np
 from scipy.linalg import qr
 from scipy.linalg.lapack import dormqr
-from sklearn.base import BaseEstimator, TransformerMixin
+from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.model_selection import KFold
 from sklearn.utils.validation import check_is_fitted
@@ -27,6 +27,7 @@ from transst_py._threads import in_threads
 from transst_py._validation import check_choice, check_seed
 from transst_py._warn import warn
 from transst_py.eigen import fix_signs, leading_eigenvectors, orthonormal_basis, penalized_eigenvectors
+from transst_py.features import NUMBER, WHOLE, check_n_factors, is_passed_over, rows_of_fit, rows_to_predict
 from transst_py.standardize import StandardizedMatrix, standardize
 
 __all__ = ["AdaptiveLoadings"]
@@ -142,7 +143,13 @@ def projection_errors(G: Any, path: list[np.ndarray]) -> np.ndarray:
     return np.asarray(G.trace() - np.array(explained))
 
 
-class AdaptiveLoadings(TransformerMixin, BaseEstimator):
+def unexplained_shares(G: Any, path: list[np.ndarray]) -> np.ndarray:
+    """`projection_errors` as shares of the rows' sum of squares; 0 where that is 0, as nothing is left."""
+    errors, total = projection_errors(G, path), G.trace()
+    return np.asarray(errors / total if total > 0 else np.zeros_like(errors))
+
+
+class AdaptiveLoadings(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
     """Loadings of the target data with a ridge pull towards source loadings (stage 2 of TransST).
 
     Parameters
@@ -178,6 +185,9 @@ class AdaptiveLoadings(TransformerMixin, BaseEstimator):
     cv_standard_errors_ : ndarray (m,)
         Standard error, over the folds, of a penalty's difference from the best.
     mean_, scale_ : ndarray (p,)
+    n_features_in_ : int
+    feature_names_in_ : ndarray (p,)
+        Names of the genes, where X was a DataFrame; `transform` then wants the same in the same order.
     """
 
     def __init__(
@@ -201,13 +211,15 @@ class AdaptiveLoadings(TransformerMixin, BaseEstimator):
         self.scale = scale
         self.random_state = random_state
 
-    def fit(self, X: Any, source_loadings: np.ndarray | None = None) -> Self:
+    def fit(self, X: Any, y: Any = None, *, source_loadings: np.ndarray | None = None) -> Self:
         """Choose the penalty and fit the loadings on all spots.
 
         Parameters
         ----------
         X
-            (n, p) array, sparse matrix or `StandardizedMatrix`.
+            (n, p) array, sparse matrix, DataFrame or `StandardizedMatrix`.
+        y
+            Not used: pipelines put labels here.
         source_loadings
             W0, (p, q); `None` fits the same model without transfer (principal axes of the target).
 
@@ -215,12 +227,19 @@ class AdaptiveLoadings(TransformerMixin, BaseEstimator):
         ------
         ValueError
             An option is out of range, or shapes do not fit.
+        TypeError
+            Loadings stand in the place of `y`, where nothing would use them.
         """
-        X = standardize(X, center=self.center, scale=self.scale)
-        self._check(X, source_loadings)
+        if not is_passed_over(y):
+            raise TypeError(
+                f"`y` is not used, and got an array of shape {np.shape(y)}; give the loadings of a source by "
+                "name: source_loadings="
+            )
+        X = standardize(rows_of_fit(self, X), center=self.center, scale=self.scale)
+        W0 = None if source_loadings is None else check_loadings(source_loadings, X.shape[1])
+        self._check(X, self.n_factors if W0 is None else W0.shape[1])
         self.mean_, self.scale_ = X.mean, X.scale
-        self.n_features_in_ = X.shape[1]
-        if source_loadings is None:
+        if W0 is None:
             self.penalty_ = 0.0
             self.cv_penalties_, self.cv_standard_errors_ = np.zeros(0), np.zeros(0)
             self.cv_errors_ = np.zeros((0, 0))
@@ -228,15 +247,11 @@ class AdaptiveLoadings(TransformerMixin, BaseEstimator):
             self.loadings_ = leading_eigenvectors(G, self.n_factors, self.random_state)
             return self
 
-        W0 = np.asarray(source_loadings, dtype=np.float64)
         to_genes, W0, grams = self._coordinates(X, W0)
         total = sum(grams[1:], start=grams[0])
         self.cv_penalties_ = np.unique(self.penalties)
         self.cv_errors_ = np.array(
-            in_threads(
-                lambda G: projection_errors(G, self._path(total - G, W0, self.cv_penalties_)) / G.trace(),
-                grams,
-            )
+            in_threads(lambda G: unexplained_shares(G, self._path(total - G, W0, self.cv_penalties_)), grams)
         )
         self.cv_standard_errors_ = paired_standard_errors(self.cv_errors_)
         self.penalty_ = float(self.cv_penalties_[self._chosen()])
@@ -260,34 +275,43 @@ class AdaptiveLoadings(TransformerMixin, BaseEstimator):
         Raises
         ------
         ValueError
-            X has another number of genes.
+            X has other genes.
         """
         check_is_fitted(self)
-        if isinstance(X, StandardizedMatrix):
-            standardized = X
-        else:
-            plain = standardize(X, center=False, scale=False).X
-            standardized = StandardizedMatrix(plain, self.mean_, self.scale_)
-        if standardized.shape[1] != self.n_features_in_:
-            raise ValueError(f"`X` has {standardized.shape[1]} genes, the loadings {self.n_features_in_}")
-        return standardized
+        rows = rows_to_predict(self, X)
+        if isinstance(rows, StandardizedMatrix):
+            return rows
+        return StandardizedMatrix(rows, self.mean_, self.scale_)
 
-    def _check(self, X: StandardizedMatrix, source_loadings: np.ndarray | None) -> None:
+    def score(self, X: Any, y: Any = None) -> float:
+        """Share of the variance of rows, standardised as those of the fit, that the loadings explain.
+
+        It is 1 minus what `cv_errors_` holds of held-out rows. `y` is not used.
+        """
+        rows = self.standardize(X)
+        total = float(rows.row_squares().sum())
+        explained = float(np.sum(rows.dot(orthonormal_basis(self.loadings_)) ** 2))
+        return explained / total if total > 0 else 1.0
+
+    @property
+    def _n_features_out(self) -> int:
+        return int(self.loadings_.shape[1])
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.sparse = True
+        return tags
+
+    def _check(self, X: StandardizedMatrix, q: int) -> None:
         n, p = X.shape
         check_seed(self.random_state)
-        q = self.n_factors if source_loadings is None else np.shape(source_loadings)[1]
-        if source_loadings is not None and np.shape(source_loadings)[0] != p:
-            raise ValueError(f"`source_loadings` has {np.shape(source_loadings)[0]} rows, the data {p} genes")
-        if not 1 <= q < min(n, p):
-            raise ValueError(
-                f"`n_factors` must lie between 1 and {min(n, p) - 1} for {n} spots x {p} genes, got {q}"
-            )
+        check_n_factors(q, n, p)
         check_choice("solver", self.solver, ("eigen", "alternating"))
         check_choice("penalty_rule", self.penalty_rule, ("best", "1se"))
-        if not 2 <= self.n_folds <= n:
+        n_folds: Any = self.n_folds
+        if not (isinstance(n_folds, WHOLE) and 2 <= n_folds <= n):
             raise ValueError(f"`n_folds` must lie between 2 and the {n} spots, got {self.n_folds}")
-        if len(self.penalties) == 0 or not all(penalty >= 0 for penalty in self.penalties):
-            raise ValueError(f"`penalties` must be numbers >= 0, got {self.penalties}")
+        check_penalties(self.penalties)
 
     def _chosen(self) -> int:
         errors = self.cv_errors_.mean(axis=0)
@@ -335,6 +359,42 @@ class AdaptiveLoadings(TransformerMixin, BaseEstimator):
             )
             path.append(W)
         return path[::-1]
+
+
+def check_loadings(given: Any, n_genes: int) -> np.ndarray:
+    """Return the loadings of a source, (p, q).
+
+    Raises
+    ------
+    ValueError
+        They are of another shape, not finite, or linearly dependent.
+    """
+    W0: np.ndarray = np.asarray(given, dtype=np.float64)
+    if W0.ndim != 2:
+        raise ValueError(f"`source_loadings` must have two dimensions, genes x factors, got shape {W0.shape}")
+    if W0.shape[0] != n_genes:
+        raise ValueError(f"`source_loadings` has {W0.shape[0]} rows, the data {n_genes} genes")
+    if not np.isfinite(W0).all():
+        raise ValueError("`source_loadings` has missing or infinite values")
+    if 0 < W0.shape[1] < n_genes and (rank := orthonormal_basis(W0).shape[1]) < W0.shape[1]:
+        raise ValueError(
+            f"`source_loadings` has {W0.shape[1]} columns that span only {rank} dimension(s); "
+            "leave the others out"
+        )
+    return W0
+
+
+def check_penalties(penalties: Any) -> None:
+    """Refuse anything but numbers >= 0, at least one.
+
+    Raises
+    ------
+    ValueError
+        They are something else.
+    """
+    numbers = not isinstance(penalties, str) and np.ndim(penalties) == 1 and len(penalties) > 0
+    if not numbers or not all(isinstance(one, NUMBER) and one >= 0 for one in penalties):
+        raise ValueError(f"`penalties` must be numbers >= 0, got {penalties!r}")
 
 
 def paired_standard_errors(errors: np.ndarray) -> np.ndarray:

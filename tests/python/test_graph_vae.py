@@ -259,7 +259,7 @@ def test_bad_data(problem, fitted):
         encoder.fit(X, graph[:5, :5], sources)
     with pytest.raises(ValueError, match="NaN"):
         encoder.fit(np.where(X.max() - 1e-9 < X, np.nan, X), graph, sources)
-    with pytest.raises(ValueError, match="`X` has 39 genes, the target 40"):
+    with pytest.raises(ValueError, match="X has 39 features, but GraphVariationalEncoder is expecting 40"):
         fitted.transform(X[:, 1:], graph)
 
 

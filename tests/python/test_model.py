@@ -73,7 +73,7 @@ def test_scaling_is_chosen_by_held_out_error(arrays):
     unexplained = 0.0
     for train, test in KFold(3, shuffle=True, random_state=0).split(X):
         inner = AdaptiveLoadings(penalties=(joint.transfer_.penalty_,), n_folds=2, center=False)
-        W = inner.fit(other[train], joint.source_model_.loadings_).loadings_
+        W = inner.fit(other[train], source_loadings=joint.source_model_.loadings_).loadings_
         Q = np.linalg.qr((joint.transfer_.scale_ / spread)[:, None] * W)[0]
         unexplained += np.sum((own[test] - own[test] @ Q @ Q.T) ** 2)
     assert errors["joint"] == pytest.approx(unexplained / np.sum(own**2), rel=1e-5)
@@ -230,7 +230,7 @@ def test_bad_input(arrays):
         TransST(3).fit(X, graph, [(X_s, y_s[:10])])
     with pytest.raises(ValueError, match="every label is missing"):
         TransST(3).fit(X, graph, [(X_s, np.full(400, np.nan))])
-    with pytest.raises(ValueError, match="`X` has 100 genes, the loadings 120"):
+    with pytest.raises(ValueError, match="X has 100 features, but TransST is expecting 120"):
         fit(arrays).predict(X[:, :100])
     with pytest.raises(ValueError, match="`scaling`: unknown value"):
         TransST(3, scaling="none").fit(X, graph)

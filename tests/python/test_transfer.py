@@ -117,8 +117,8 @@ def test_cross_validation_prefers_a_good_source_and_spares_a_bad_one(problem, so
     X, W0 = problem
     rng = np.random.default_rng(3)
     few = X[:12]
-    good = AdaptiveLoadings(solver=solver).fit(few, W0)
-    bad = AdaptiveLoadings(solver=solver).fit(few, rng.normal(size=W0.shape))
+    good = AdaptiveLoadings(solver=solver).fit(few, source_loadings=W0)
+    bad = AdaptiveLoadings(solver=solver).fit(few, source_loadings=rng.normal(size=W0.shape))
     assert good.penalty_ > bad.penalty_
     assert np.isfinite(bad.penalty_)
     errors = good.cv_errors_.mean(axis=0)
@@ -128,7 +128,7 @@ def test_cross_validation_prefers_a_good_source_and_spares_a_bad_one(problem, so
 
 def test_cv_ends_are_target_and_source_projections(problem):
     X, W0 = problem
-    model = AdaptiveLoadings(n_folds=4, penalties=(0, np.inf)).fit(X, W0)
+    model = AdaptiveLoadings(n_folds=4, penalties=(0, np.inf)).fit(X, source_loadings=W0)
     centred = X - X.mean(axis=0)
     total = np.sum(centred**2)
     errors = model.cv_errors_[:, 1]
@@ -140,7 +140,7 @@ def test_reduced_coordinates_change_nothing(problem):
     """Fewer spots than genes: the small basis must hold every solution."""
     X, W0 = problem
     few = X[:14]
-    model = AdaptiveLoadings(n_folds=3, penalties=(0.0, 0.5, np.inf)).fit(few, W0)
+    model = AdaptiveLoadings(n_folds=3, penalties=(0.0, 0.5, np.inf)).fit(few, source_loadings=W0)
     Z = few - few.mean(axis=0)
     direct = closed_form(Z.T @ Z, W0, model.penalty_)
     assert subspace_angles(model.loadings_, direct).max() < 1e-6
@@ -149,13 +149,16 @@ def test_reduced_coordinates_change_nothing(problem):
 def test_span_does_not_depend_on_the_gauge_of_the_source(problem):
     X, W0 = problem
     T = np.array([[2.0, 1, 0], [0, 1, -1], [0.5, 0, 3]])
-    one, other = AdaptiveLoadings().fit(X, W0), AdaptiveLoadings().fit(X, W0 @ T)
+    one, other = (
+        AdaptiveLoadings().fit(X, source_loadings=W0),
+        AdaptiveLoadings().fit(X, source_loadings=W0 @ T),
+    )
     np.testing.assert_allclose(other.loadings_, one.loadings_, atol=1e-7)
 
 
 def test_scores_are_uncorrelated_by_decreasing_variance(problem):
     X, W0 = problem
-    model = AdaptiveLoadings().fit(X, W0)
+    model = AdaptiveLoadings().fit(X, source_loadings=W0)
     covariance = np.cov(model.transform(X).T)
     np.testing.assert_allclose(covariance, np.diag(np.diag(covariance)), atol=1e-8 * covariance.max())
     assert (np.diff(np.diag(covariance)) < 0).all()
@@ -181,13 +184,13 @@ def test_without_source_it_is_principal_component_analysis(problem):
 )
 def test_bad_options(problem, options, message):
     with pytest.raises(ValueError, match=message):
-        AdaptiveLoadings(**options).fit(*problem)
+        AdaptiveLoadings(**options).fit(problem[0], source_loadings=problem[1])
 
 
 def test_bad_shapes(problem):
     X, W0 = problem
     with pytest.raises(ValueError, match="has 19 rows, the data 20 genes"):
-        AdaptiveLoadings().fit(X, W0[1:])
+        AdaptiveLoadings().fit(X, source_loadings=W0[1:])
     with pytest.raises(ValueError, match="`n_factors` must lie between"):
         AdaptiveLoadings(20).fit(X)
 
@@ -197,9 +200,9 @@ def test_products_with_rows_equal_gram_matrices(problem, solver, monkeypatch):
     """With more genes than a (p, p) array has room for, nothing changes but the way of multiplying."""
     X, W0 = problem
     options = {"solver": solver, "penalties": (0.0, 0.1, 1.0, np.inf), "scale": True}
-    grams, alone = AdaptiveLoadings(**options).fit(X, W0), AdaptiveLoadings(3).fit(X)
+    grams, alone = AdaptiveLoadings(**options).fit(X, source_loadings=W0), AdaptiveLoadings(3).fit(X)
     monkeypatch.setattr("transst_py.transfer._MAX_NUMBERS", 100)
-    products = AdaptiveLoadings(**options).fit(sp.csr_matrix(X), W0)
+    products = AdaptiveLoadings(**options).fit(sp.csr_matrix(X), source_loadings=W0)
     np.testing.assert_allclose(products.cv_errors_, grams.cv_errors_, rtol=1e-8)
     np.testing.assert_allclose(products.loadings_, grams.loadings_, atol=1e-7)
     np.testing.assert_allclose(AdaptiveLoadings(3).fit(X).loadings_, alone.loadings_, atol=1e-7)
@@ -210,22 +213,27 @@ def test_order_of_rows_and_genes_does_not_matter(problem):
     rng = np.random.default_rng(0)
     rows, genes = rng.permutation(len(X)), rng.permutation(X.shape[1])
     options = {"penalties": (0.3,), "scale": True}  # the split depends on the order of the rows
-    base = AdaptiveLoadings(**options).fit(X, W0)
-    moved = AdaptiveLoadings(**options).fit(X[rows][:, genes], W0[genes])
+    base = AdaptiveLoadings(**options).fit(X, source_loadings=W0)
+    moved = AdaptiveLoadings(**options).fit(X[rows][:, genes], source_loadings=W0[genes])
     np.testing.assert_allclose(moved.loadings_, base.loadings_[genes], atol=1e-8)
 
 
 def test_units_of_target_and_source_do_not_matter(problem):
     X, W0 = problem
-    base = AdaptiveLoadings().fit(X, W0)
-    for scaled in (AdaptiveLoadings().fit(50 * X, W0), AdaptiveLoadings().fit(X, 50 * W0)):
+    base = AdaptiveLoadings().fit(X, source_loadings=W0)
+    for scaled in (
+        AdaptiveLoadings().fit(50 * X, source_loadings=W0),
+        AdaptiveLoadings().fit(X, source_loadings=50 * W0),
+    ):
         np.testing.assert_allclose(scaled.cv_errors_, base.cv_errors_, rtol=1e-8)
         np.testing.assert_allclose(scaled.loadings_, base.loadings_, atol=1e-8)
 
 
 def test_cross_validation_equals_its_definition(problem):
     X, W0 = problem
-    model = AdaptiveLoadings(n_folds=4, penalties=(0.0, 0.5, np.inf), center=False, random_state=3).fit(X, W0)
+    model = AdaptiveLoadings(n_folds=4, penalties=(0.0, 0.5, np.inf), center=False, random_state=3).fit(
+        X, source_loadings=W0
+    )
     for f, (train, test) in enumerate(KFold(4, shuffle=True, random_state=3).split(X)):
         for j, penalty in enumerate((0.0, 0.5, np.inf)):
             U = orth(closed_form(X[train].T @ X[train], W0, penalty))
@@ -235,8 +243,8 @@ def test_cross_validation_equals_its_definition(problem):
 
 def test_one_standard_error_rule_follows_the_source_less(problem):
     X, W0 = problem
-    best = AdaptiveLoadings(random_state=1).fit(X[:40], W0)
-    cautious = AdaptiveLoadings(penalty_rule="1se", random_state=1).fit(X[:40], W0)
+    best = AdaptiveLoadings(random_state=1).fit(X[:40], source_loadings=W0)
+    cautious = AdaptiveLoadings(penalty_rule="1se", random_state=1).fit(X[:40], source_loadings=W0)
     errors = best.cv_errors_
     differences = errors - errors[:, [errors.mean(axis=0).argmin()]]
     standard_errors = differences.std(axis=0, ddof=1) / np.sqrt(5)
@@ -245,7 +253,7 @@ def test_one_standard_error_rule_follows_the_source_less(problem):
     assert cautious.penalty_ == best.cv_penalties_[np.flatnonzero(allowed)[0]]
     assert cautious.penalty_ < best.penalty_
     with pytest.raises(ValueError, match="`penalty_rule`: unknown value"):
-        AdaptiveLoadings(penalty_rule="2se").fit(X, W0)
+        AdaptiveLoadings(penalty_rule="2se").fit(X, source_loadings=W0)
 
 
 def test_loadings_come_nearer_to_the_source_as_the_penalty_grows(problem):
