@@ -12,11 +12,12 @@ export RETICULATE_PYTHON := $(PY)
 export TRANSST_DATA_DIR ?= $(abspath $(wildcard ../shared/data/her2st))
 export TRANSST_REFERENCE_DIR ?= $(abspath $(wildcard ../shared/reference))
 
-.PHONY: help setup python demo test test-python test-distribution test-versions test-r test-vignettes lint check check-quick bench bench-status numbers document docs clean
+.PHONY: help setup python demo test test-python test-distribution test-versions test-r test-vignettes fuzz lint check check-quick bench bench-status numbers document docs clean
 
 help:
 	@echo "make demo      set up, then domains, markers and imputation on real tissue -> demo_output/"
 	@echo "make test      set up, then all tests of both packages, on several versions, and all checks"
+	@echo "make fuzz      5000 random objects and options for every public function"
 	@echo "make check     set up, then R CMD check as on CRAN, with tests and vignettes, and BiocCheck"
 	@echo "make setup     R >= 4.5 and its packages, both packages (see tools/setup.sh)"
 	@echo "make python    print the Python that make setup made"
@@ -52,6 +53,12 @@ lint: setup
 test-python: export OMP_NUM_THREADS = 1
 test-python: setup
 	$(PY) -m pytest --numprocesses=2 --dist=worksteal --cov=transst_py --cov-report=term:skip-covered --cov-fail-under=90
+
+# Random objects and options for every public function; prints the table of cases.
+fuzz: export OMP_NUM_THREADS = 1
+fuzz: export TRANSST_FUZZ_CASES ?= 5000
+fuzz: setup
+	$(PY) -m pytest tests/fuzz
 
 # sdist -> wheel -> an empty environment without torch, and a run there
 test-distribution: setup

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from numbers import Real
+
 import numpy as np
 import scipy.sparse as sp
 
 from transst_py._typing import Matrix
-from transst_py._validation import as_float_matrix
+from transst_py._validation import as_float_matrix, check_seed
 
 __all__ = ["check_whole_counts", "thin_counts"]
 
@@ -36,8 +38,9 @@ def thin_counts(X: Matrix, fraction: float, *, random_state: int = 0) -> tuple[M
     ValueError
         `fraction` is out of range, or a value is negative or no whole number.
     """
-    if not 0 < fraction < 1:
-        raise ValueError(f"`fraction` must lie between 0 and 1, both excluded, got {fraction}")
+    if not (isinstance(fraction, Real) and 0 < fraction < 1):
+        raise ValueError(f"`fraction` must lie between 0 and 1, both excluded, got {fraction!r}")
+    check_seed(random_state)
     check_whole_counts(X)
     # scipy knows neither half precision nor foreign byte orders, which dense matrices may have.
     counts = sp.csr_matrix(as_float_matrix(X) if X.dtype.kind == "f" else X, copy=True)
@@ -45,7 +48,8 @@ def thin_counts(X: Matrix, fraction: float, *, random_state: int = 0) -> tuple[M
     counts.eliminate_zeros()
     rng = np.random.default_rng(random_state)
     dealt = rng.binomial(counts.data.astype(np.int64), fraction).astype(counts.dtype)
-    first, second = _with_values(counts, dealt), _with_values(counts, counts.data - dealt)
+    rest = counts.data & ~dealt if counts.dtype == bool else counts.data - dealt
+    first, second = _with_values(counts, dealt), _with_values(counts, rest)
     return (first, second) if sp.issparse(X) else (first.toarray(), second.toarray())
 
 

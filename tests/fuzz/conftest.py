@@ -18,7 +18,6 @@ COLUMNS = (
     "KeyError",
     "OSError",
     "ImportError",
-    "known",
     "unclean",
 )
 

@@ -39,16 +39,6 @@ ACCEPTED = re.compile(
     r"measured spot\(s\); imputation needs|unexpected keyword argument|cannot be passed to R"
 )
 
-# Open defects: where they come from, and what is said there. Those that are met are counted as "known".
-KNOWN = re.compile(
-    r"scipy.sparse does not support dtype .* at tl/_doubts|uniquely valued Index objects at tl/_doubts|"
-    r"(SeedSequence expects|expected non-negative|not supported between).* at counts|"
-    r"numpy boolean subtract.* at counts|must be called with a collection .* at tl/_sections|"
-    r"(has no len|not iterable|no attribute 'items').* at tl/_evaluate_imputation|"
-    r"not iterable at tl/_transst|^KeyError: transst at tl/_transfer_report|"
-    r"as integer at bridge/_columns|^invalid result: numbers$"
-)
-
 
 class Unclean(AssertionError):
     """Neither a documented refusal nor a valid result."""
@@ -145,7 +135,7 @@ def fuzz(
                 outcome = str(refused)
             except Exception as error:
                 text = str(error) if isinstance(error, Unclean) else f"{type(error).__name__}: {error}"
-                outcome = "known" if KNOWN.search(text) else "unclean"
+                outcome = "unclean"
                 if outcome == "unclean" and not TOTAL:
                     raise
                 if outcome == "unclean":

@@ -94,9 +94,11 @@ def r_column(values: pd.Series) -> Any:
         flags = values.fillna(False).to_numpy(np.int32)
         return r_vector(np.where(missing, _NA_INTEGER, flags), "logical")
     if pd.api.types.is_integer_dtype(dtype) and not missing.any():
-        numbers = values.to_numpy(np.int64)
-        fits = numbers.size == 0 or np.abs(numbers).max() < np.iinfo(np.int32).max
-        return r_vector(numbers, "integer" if fits else "double")
+        # In Python's numbers: those of 64 bits may have no absolute value, or no place in int64.
+        low, high = (int(values.min()), int(values.max())) if len(values) else (0, 0)
+        if -np.iinfo(np.int32).max < low and high < np.iinfo(np.int32).max:
+            return r_vector(values.to_numpy(np.int64), "integer")
+        return r_vector(values.to_numpy(np.float64), "double")
     if pd.api.types.is_numeric_dtype(dtype):
         return r_vector(values.to_numpy(np.float64, na_value=np.nan), "double")
     return r_text(values)

@@ -59,7 +59,9 @@ def _n_equal(adata: AnnData, source: AnnData, names: pd.Index) -> int:
         return 0
     rows = []
     for one in (adata, source):
-        if one.isbacked or one.X is None or is_stored(one.X) or not one.obs_names.is_unique:
+        if one.isbacked or one.X is None or is_stored(one.X) or one.X.dtype.kind not in "fiub":
+            return 0
+        if not (one.obs_names.is_unique and one.var_names.is_unique):
             return 0
         found = as_float_matrix(one.X[one.obs_names.get_indexer(names)])
         found = found.toarray() if sp.issparse(found) else found

@@ -386,7 +386,7 @@ def _measured_spots(
 
 def _check_methods(methods: Sequence[str]) -> tuple[tuple[str, ...], dict[str, str]]:
     """Return the methods to compare, and those of the default that are left out, with the reason."""
-    if isinstance(methods, str) or len(methods) == 0 or len(set(methods)) < len(methods):
+    if not pd.api.types.is_list_like(methods) or len(methods) == 0 or len(set(methods)) < len(methods):
         raise ValueError(f"`methods` must be a list of methods, none of them twice, got {methods!r}")
     for name in methods:
         check_choice("methods", name, ("auto", *METHODS))
@@ -398,7 +398,14 @@ def _check_methods(methods: Sequence[str]) -> tuple[tuple[str, ...], dict[str, s
 
 def _check_options(options: Mapping[str, Mapping[str, Any]] | None) -> dict[str, dict[str, Any]]:
     """Refuse options that no method has, before any work."""
-    checked = {name: dict(given) for name, given in (options or {}).items()}
+    given_by_method = {} if options is None else options
+    if not isinstance(given_by_method, Mapping) or not all(
+        isinstance(given, Mapping) for given in given_by_method.values()
+    ):
+        raise TypeError(
+            f"`options` must be a dict of the methods' options, themselves dicts, got {options!r}"
+        )
+    checked = {name: dict(given) for name, given in given_by_method.items()}
     for name, given in checked.items():
         if name not in WITH_OPTIONS:
             raise ValueError(f"`options` are for {list_some(WITH_OPTIONS)}, got some for {name!r}")
@@ -416,6 +423,8 @@ def _check_combs(phases: str | Sequence[tuple[int, int]], stride: int) -> list[t
     if isinstance(phases, str):
         check_choice("phases", phases, ("all",))
         return known
+    if not pd.api.types.is_list_like(phases):
+        raise TypeError(f"`phases` must be 'all' or a list of pairs, got {phases!r}")
     wrong = [phase for phase in phases if np.shape(phase) != (2,) or tuple(phase) not in known]
     if wrong:
         raise ValueError(

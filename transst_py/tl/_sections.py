@@ -267,6 +267,8 @@ def gene_columns(adata: AnnData, genes: Sequence[str] | None) -> np.ndarray:
     if genes is None:
         return np.arange(adata.n_vars)
     check_not_text("genes", genes)
+    if not pd.api.types.is_list_like(genes):
+        raise TypeError(f"`genes` must be a list of names, got {genes!r}")
     wanted = pd.Index(genes)
     if wanted.empty or not wanted.is_unique:
         raise ValueError("`genes` must name at least one gene, and none twice")

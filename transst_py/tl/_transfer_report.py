@@ -12,7 +12,7 @@ from anndata import AnnData
 
 from transst_py._record import fit_record, numbers
 from transst_py._typing import SpatialDataLike
-from transst_py._validation import check_anndata
+from transst_py._validation import check_anndata, check_obs_column
 from transst_py.label_transfer import MIN_COVERAGE, MIN_TRUST, REGION_ROUNDS
 from transst_py.naming import UNKNOWN
 
@@ -88,6 +88,7 @@ def transfer_report(adata: AnnData | SpatialDataLike, *, key: str = "transst") -
     record = fit_record(adata, key)
     if "source" not in record:
         raise KeyError(f"`key`: the fit {key!r} had no source; there is nothing to report")
+    labels = check_obs_column(adata, key, argument="key")
     given = record["source"]
     transfer = record["transfer"]
     names = np.atleast_1d(given["names"]).astype(str)
@@ -106,7 +107,7 @@ def transfer_report(adata: AnnData | SpatialDataLike, *, key: str = "transst") -
     )
     listed = given.get("suspicious", dict.fromkeys(SUSPICIOUS, ()))
     suspicious = pd.DataFrame({column: np.atleast_1d(listed[column]) for column in SUSPICIOUS})
-    domains = _domains(record, adata.obs[key])
+    domains = _domains(record, labels)
     table = transfer.get("smoothing", dict.fromkeys(SMOOTHING, ()))
     smoothing = pd.DataFrame({column: numbers(table[column]) for column in SMOOTHING})
     smoothing = smoothing.astype({"feature_rounds": np.int64, "label_rounds": np.int64})

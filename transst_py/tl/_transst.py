@@ -669,6 +669,8 @@ def _labels_of_sources(
 ) -> dict[str, pd.Series]:
     """Labels of every source, (n_s,), NaN where there is none."""
     check.check_not_text("exclude_labels", exclude)
+    if not pd.api.types.is_list_like(exclude):
+        raise TypeError(f"`exclude_labels` must be a list of labels, got {exclude!r}")
     for argument, value in (("source_labels", key), ("exclude_labels", exclude or None)):
         if value is not None and not sources:
             raise ValueError(f"`{argument}` was given without `source`")
