@@ -637,7 +637,8 @@ def test_a_full_disk_is_an_error_and_leaves_nothing(folder):
     code += "import signal; signal.signal(signal.SIGXFSZ, signal.SIG_IGN); "
     code += "from transst_py.cli import console; sys.exit(console())"
     command = ["fit", "target.h5ad", *FIT, "-o", "new.h5ad"]
-    run = subprocess.run([sys.executable, "-c", code, *command], capture_output=True, text=True)
+    # -B: Python would keep what it compiles, cut off at the limit.
+    run = subprocess.run([sys.executable, "-B", "-c", code, *command], capture_output=True, text=True)
     assert run.returncode == 1, run.stderr
     assert "transst: error: cannot write" in run.stderr
     assert "new.h5ad" in run.stderr
