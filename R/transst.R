@@ -18,16 +18,17 @@
 #'   classes of the sources that are found, if their labels are trusted; otherwise an error. With fewer
 #'   domains than classes the most alike are joined; with more, the others are free, and "unknown".
 #' @param ... Arguments of the method, which have the same names in Python in snake_case: among others
-#'   `excludeLabels` (labels of the sources that count as missing, such as `"undetermined"`; also left out
-#'   of the agreement that [transstReport()] shows), `nFactors` (15), `nTopGenes` (2000), `normalization` (`"log"`; `"none"` for values that are
-#'   normalised already), `classTransfer` (`"auto"`: every spot gets the class that the sources' labels give
-#'   it, if the trust in them is at least 0.35 and they cover `x`, see [transferReport()]; `"follow"`: the
-#'   same, whatever the trust; `"always"`: the domains start from the classes and then adapt to `x`;
-#'   `"never"`: only the loadings are taken over), `labelNoise` (`"remove"`: where a tenth or more of a
-#'   source's labels seem wrong, those rows are left out; `"report"`: they are listed
-#'   only, as `source$suspicious` of the run record; `"ignore"`), `smoothness` (`"auto"`), `seed` (0) and
-#'   `verbose` (print the stages as they run; `TRUE` in interactive sessions); for `graph` also
-#'   `nNeighbors` (6) and `radius`. A name that the method does not know is an error.
+#'   `excludeLabels` (labels of the sources that count as missing, such as `"undetermined"`; also left
+#'   out of the agreement that [transstReport()] shows), `nFactors` (15), `nTopGenes` (2000),
+#'   `normalization` (`"log"`; `"none"` for values that are normalised already), `classTransfer`
+#'   (`"auto"`: every spot gets the class that the sources' labels give it, if the trust in them is at
+#'   least 0.35 and they cover `x`, see [transferReport()]; `"follow"`: the same, whatever the trust;
+#'   `"always"`: the domains start from the classes and then adapt to `x`; `"never"`: only the loadings
+#'   are taken over), `labelNoise` (`"remove"`: where a tenth or more of a source's labels seem wrong,
+#'   those rows are left out; `"report"`: they are listed only, as `source$suspicious` of the run record;
+#'   `"ignore"`), `smoothness` (`"auto"`), `seed` (0) and `verbose` (print the stages as they run; `TRUE`
+#'   in interactive sessions); for `graph` also `nNeighbors` (6) and `radius`. A name that the method
+#'   does not know is an error.
 #' @param graph Who is whose neighbour, always within a sample. `"knn"`: the `nNeighbors` nearest of every
 #'   spot, with ties, in both directions. `"radius"`: all spots within `radius`, in units of the
 #'   coordinates; without `radius` one is found such that the median number of neighbours is 4 to 6.

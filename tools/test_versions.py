@@ -1,4 +1,4 @@
-"""Run a fast part of tests/python with other versions than those of the usual environment; warnings are errors.
+"""Run a part of tests/python with other versions than those of the usual environment; warnings are errors.
 
     $(make -s python) tools/test_versions.py [--lowest] [--newest] [--folder FOLDER]
 

@@ -20,7 +20,8 @@ calls <- list(
 expectErrors <- function(spe, message, of = names(calls)) {
     for (name in of) {
         before <- serialize(spe, NULL)
-        expect_error(calls[[name]](spe), message, class = "transst_error", info = name)
+        # warnings come before the error
+        suppressWarnings(expect_error(calls[[name]](spe), message, class = "transst_error", info = name))
         expect_identical(serialize(spe, NULL), before, info = name)
     }
 }

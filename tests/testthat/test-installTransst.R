@@ -34,15 +34,15 @@ test_that("torch is the CPU build of pip's folders, or else of its own index, an
     expect_match(ran[[1L]], "-m venv --clear .*/r-transst")
     expect_match(ran[[2L]], "pip install .*--proxy=p anndata>=0.12 .*rpy2>=3.6.9,<3.7 anndata2ri")
     expect_no_match(ran[[2L]], "torch")
-    expect_match(ran[[3L]], "--no-index --no-deps torch>=2.2")
+    expect_match(ran[[3L]], "--no-index --no-deps torch>=2.3")
     expect_no_match(ran, "index-url")
     failing <- function(arguments) {
         if ("--no-index" %in% arguments) TransST:::.stop("not there", class = "transst_tool_failed")
     }
     ran <- withTools(installTransst(python = "/usr/bin/python3"), failing)
-    expect_match(ran[[4L]], "--index-url https://download.pytorch.org/whl/cpu torch>=2.2", fixed = TRUE)
+    expect_match(ran[[4L]], "--index-url https://download.pytorch.org/whl/cpu torch>=2.3", fixed = TRUE)
     ran <- withTools(installTransst(python = "/usr/bin/python3", cuda = TRUE))
-    expect_match(ran[[3L]], "--progress-bar=off torch>=2.2")
+    expect_match(ran[[3L]], "--progress-bar=off torch>=2.3")
 })
 
 test_that("without any torch the rest is installed, with a warning", {

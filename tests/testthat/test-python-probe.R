@@ -1,6 +1,6 @@
 test_that("versions meet requirements as pip reads them", {
     meets <- TransST:::.meets
-    expect_true(meets("2.13.0+cpu", "torch>=2.2"))
+    expect_true(meets("2.13.0+cpu", "torch>=2.3"))
     expect_true(meets("3.6.9", "rpy2>=3.6.9,<3.7"))
     expect_false(meets("3.7.0", "rpy2>=3.6.9,<3.7"))
     expect_false(meets("3.6.10rc1", "rpy2>=3.7"))
@@ -45,7 +45,7 @@ test_that("without torch all is ready, and the configuration says what needs it"
     )
     advice <- TransST:::.adviceOnOptional(list(python = "/mine/python", by = "use_python()"))
     expect_match(advice, "imputeSpots(method = \"s2s\")", fixed = TRUE)
-    expect_match(advice, "/mine/python -m pip install 'torch>=2.2'", fixed = TRUE)
+    expect_match(advice, "/mine/python -m pip install 'torch>=2.3'", fixed = TRUE)
     advice <- TransST:::.adviceOnOptional(list(python = "/ours/python", by = "installTransst()"))
     expect_match(advice, "TransST::installTransst()", fixed = TRUE)
     config <- structure(list(r = c(R = "4.5"), advice = advice), class = "transstConfig")
