@@ -67,7 +67,7 @@ test-distribution: setup
 # the lowest versions of pyproject.toml, and the newest on the newest Python that is there
 test-versions: export OMP_NUM_THREADS = 1
 test-versions: setup
-	$(PY) tools/test_versions.py --folder $(ENVIRONMENT)/versions
+	$(PY) tools/test_versions.py
 
 test-r: setup
 	Rscript tools/test_r.R

@@ -4,8 +4,8 @@
 
 --lowest: Python 3.11 and the lowest versions that pyproject.toml allows. --newest: the newest versions on the
 newest Python that is found. Both, if none is asked for. The environments stay in FOLDER (default:
-TRANSST_VERSIONS_DIR, else the user's cache), and are made again when pyproject.toml has changed. uv makes
-them (extra `dev`); torch is a CPU build, or is left out, aloud, where none can be had.
+TRANSST_VERSIONS_DIR, else beside the usual environment), and are made again when pyproject.toml has changed.
+uv makes them (extra `dev`); torch is a CPU build, or is left out, aloud, where none can be had.
 """
 
 from __future__ import annotations
@@ -78,8 +78,11 @@ def main() -> int:
 
 def default_folder() -> Path:
     """Return the folder for the environments."""
-    cache = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(os.environ.get("TRANSST_VERSIONS_DIR") or Path(cache) / "transst" / "versions")
+    if given := os.environ.get("TRANSST_VERSIONS_DIR"):
+        return Path(given)
+    script = ["sh", ROOT / "tools" / "environment.sh"]  # the folder of all that is made for this checkout
+    made = subprocess.run(script, capture_output=True, text=True, check=True).stdout.strip()
+    return Path(made) / "versions"
 
 
 def run_part(name: str, folder: Path) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, TypeGuard
 
 import numpy as np
 from anndata import AnnData
@@ -13,7 +13,7 @@ from anndata import AnnData
 from transst_py._typing import SpatialDataLike
 from transst_py._validation import check_anndata
 
-__all__ = ["as_written", "check_same_fit", "fit_identity", "fit_record", "numbers"]
+__all__ = ["as_written", "check_same_fit", "fit_identity", "fit_record", "is_fit_record", "numbers"]
 
 
 def fit_record(adata: AnnData | SpatialDataLike, key: str) -> Mapping[str, Any]:
@@ -27,9 +27,14 @@ def fit_record(adata: AnnData | SpatialDataLike, key: str) -> Mapping[str, Any]:
         Its `uns` has none of that name.
     """
     record = check_anndata(adata, in_memory=None).uns.get(key)
-    if not isinstance(record, Mapping) or "mixture" not in record:
+    if not is_fit_record(record):
         raise KeyError(f"`key`: adata.uns has no record {key!r} of a fit; run `tl.transst` first")
     return dict(as_written(record))
+
+
+def is_fit_record(value: Any) -> TypeGuard[Mapping[str, Any]]:
+    """Whether an entry of `uns` is what `tl.transst` wrote."""
+    return isinstance(value, Mapping) and "mixture" in value
 
 
 def as_written(value: Any) -> Any:
@@ -47,8 +52,8 @@ def fit_identity(params: Mapping[str, Any], labels: np.ndarray, scores: np.ndarr
     What is made from a fit (markers, a report) keeps it, and is not taken for a part of another fit.
     """
     digest = hashlib.blake2b(json.dumps(params, sort_keys=True, default=str).encode(), digest_size=12)
-    for array in (labels.astype(np.int64), scores.astype(np.float64)):
-        digest.update(np.ascontiguousarray(array).tobytes())
+    for array in (labels, scores):
+        digest.update(np.ascontiguousarray(array).reshape(-1).data)  # without a copy: spots may be millions
     return digest.hexdigest()
 
 

@@ -27,8 +27,8 @@ __all__ = [
     "check_counts",
     "check_lattice_columns",
     "check_matrix",
+    "check_names",
     "check_normalized",
-    "check_not_text",
     "check_obs_column",
     "check_samples",
     "check_seed",
@@ -344,16 +344,18 @@ def check_choice(argument: str, value: str, allowed: tuple[str, ...]) -> None:
         raise ValueError(f"`{argument}`: unknown value {value!r}; choose one of {', '.join(allowed)}")
 
 
-def check_not_text(argument: str, names: Any) -> None:
-    """Refuse a single text where a list of names is wanted: it would be taken for a list of letters.
+def check_names(argument: str, names: Any) -> None:
+    """Refuse anything but a list of names, or None; a single text would be taken for a list of letters.
 
     Raises
     ------
     TypeError
-        It is one.
+        It is none.
     """
     if isinstance(names, str):
         raise TypeError(f"`{argument}` must be a list of names, got the text {names!r}; write [{names!r}]")
+    if names is not None and not pd.api.types.is_list_like(names):
+        raise TypeError(f"`{argument}` must be a list of names, got {names!r}")
 
 
 def check_whole_number(argument: str, value: Any, *, at_least: int) -> None:

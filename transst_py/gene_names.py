@@ -74,8 +74,10 @@ def names_of_target(target: AnnData, source: AnnData, name: str) -> pd.Index:
     """
     ours, theirs = target.var_names, source.var_names
     exact = theirs.isin(ours)
-    best = max(_matches(target, source), key=lambda match: match.size)
-    if best.size > 2 * exact.sum() and not best.by_name:
+    possible = min(len(ours), len(theirs))
+    # Other columns are looked at only where they could match more than twice as many genes.
+    best = max(_matches(target, source), key=lambda m: m.size) if possible > 2 * exact.sum() else None
+    if best is not None and best.size > 2 * exact.sum() and not best.by_name:
         names = best.names
         warn(
             f"source {name!r}: the names of only {exact.sum()} genes are the target's; {best.size} genes are "
@@ -83,7 +85,7 @@ def names_of_target(target: AnnData, source: AnnData, name: str) -> pd.Index:
         )
     else:
         names = _join_spellings(pd.Series(np.where(exact, theirs, None), dtype=object), ours, theirs, name)
-    shared, possible = int(names.notna().sum()), min(len(ours), len(theirs))
+    shared = int(names.notna().sum())
     if 0 < shared < ENOUGH * possible:
         others = theirs[names.isna().to_numpy()]
         warn(

@@ -13,12 +13,12 @@ from anndata import AnnData
 
 import transst_py
 from transst_py._atomic import written_whole
-from transst_py._record import as_written
+from transst_py._record import as_written, is_fit_record
 from transst_py._report import domain_sections, gene_sections
 from transst_py._report.page import render
 from transst_py._report.subject import Subject
 from transst_py._typing import SpatialDataLike
-from transst_py._validation import check_anndata, check_not_text, check_obs_column, list_some
+from transst_py._validation import check_anndata, check_names, check_obs_column, list_some
 from transst_py.pl._genes import shown_names
 from transst_py.pl._images import find_images
 from transst_py.pl._panels import find_samples
@@ -159,7 +159,7 @@ def _check(
     adata = check_anndata(adata)
     imputed = None if imputed is None else check_anndata(imputed, what="imputed")
     fit = adata.uns.get(key)
-    fit = as_written(fit) if isinstance(fit, Mapping) and "mixture" in fit else None
+    fit = as_written(fit) if is_fit_record(fit) else None
     if imputed is None and "imputation" in adata.uns:
         imputed = adata
     if fit is None and imputed is None:
@@ -175,7 +175,7 @@ def _check(
     if labels is not None:
         check_obs_column(adata, labels, argument="labels")
     shown_names(adata, gene_symbols)
-    check_not_text("genes", genes)
+    check_names("genes", genes)
     _check_imputed(imputed, genes, gene_symbols)
     return Subject(
         adata,

@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from sklearn.metrics import adjusted_rand_score
 
 from transst_py._typing import SpatialDataLike
-from transst_py._validation import check_anndata, check_not_text, check_obs_column
+from transst_py._validation import check_anndata, check_names, check_obs_column
 from transst_py.labels import given_labels
 from transst_py.pl._legend import text_width
 
@@ -104,7 +104,7 @@ def agreement_table(
         As in `agreement`.
     """
     found = check_obs_column(adata, key, argument="key")
-    check_not_text("exclude_labels", exclude_labels)
+    check_names("exclude_labels", exclude_labels)
     given = given_labels(check_obs_column(adata, labels, argument="labels"), exclude_labels)
     both = (found.notna() & given.notna()).to_numpy()
     if not both.any():

@@ -21,7 +21,7 @@ from transst_py._validation import (
     check_anndata,
     check_choice,
     check_matrix,
-    check_not_text,
+    check_names,
     check_obs_column,
     check_whole_number,
     list_some,
@@ -89,7 +89,7 @@ def markers(
     """
     adata = check_anndata(adata)
     check_choice("kind", kind, KINDS)
-    check_not_text("genes", genes)
+    check_names("genes", genes)
     groups = {"": list(genes)} if genes is not None else top_markers(marker_table(adata, key), n_genes)
     chosen = find_genes(adata, [gene for names in groups.values() for gene in names], gene_symbols)
     if not chosen:

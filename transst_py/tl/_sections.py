@@ -15,7 +15,7 @@ from transst_py._validation import (
     LATTICE_COLUMNS,
     check_lattice_columns,
     check_matrix,
-    check_not_text,
+    check_names,
     check_samples,
     list_some,
 )
@@ -266,9 +266,7 @@ def gene_columns(adata: AnnData, genes: Sequence[str] | None) -> np.ndarray:
     """Return the column numbers of the wanted genes."""
     if genes is None:
         return np.arange(adata.n_vars)
-    check_not_text("genes", genes)
-    if not pd.api.types.is_list_like(genes):
-        raise TypeError(f"`genes` must be a list of names, got {genes!r}")
+    check_names("genes", genes)
     wanted = pd.Index(genes)
     if wanted.empty or not wanted.is_unique:
         raise ValueError("`genes` must name at least one gene, and none twice")

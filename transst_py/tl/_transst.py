@@ -19,7 +19,7 @@ from anndata import AnnData
 import transst_py
 from transst_py import _validation as check
 from transst_py._progress import Progress
-from transst_py._record import fit_identity
+from transst_py._record import fit_identity, is_fit_record
 from transst_py._saved import SavedPasses
 from transst_py._typing import SpatialDataLike
 from transst_py._warn import Said, passed_on, warn
@@ -393,17 +393,13 @@ def _check_key(adata: AnnData, key: str) -> None:
         raise ValueError(
             f"`key_added` must be a name without a slash, got {key!r}: h5ad files could not hold it"
         )
-    if _is_record(adata.uns.get(key)):
+    if is_fit_record(adata.uns.get(key)):
         return
     if key in adata.obs:
         raise ValueError(f"`key_added`: adata.obs has a column {key!r} of its own; choose another name")
     for slot, name in (("uns", key), ("obsp", _graph_name(key))):
         if name in getattr(adata, slot):
             raise ValueError(f"`key_added`: adata.{slot} has {name!r} of its own; choose another name")
-
-
-def _is_record(value: Any) -> bool:
-    return isinstance(value, Mapping) and "mixture" in value
 
 
 def _graph_name(key: str) -> str:
@@ -668,9 +664,7 @@ def _labels_of_sources(
     sources: dict[str, AnnData], key: str | None, exclude: Sequence[str]
 ) -> dict[str, pd.Series]:
     """Labels of every source, (n_s,), NaN where there is none."""
-    check.check_not_text("exclude_labels", exclude)
-    if not pd.api.types.is_list_like(exclude):
-        raise TypeError(f"`exclude_labels` must be a list of labels, got {exclude!r}")
+    check.check_names("exclude_labels", exclude)
     for argument, value in (("source_labels", key), ("exclude_labels", exclude or None)):
         if value is not None and not sources:
             raise ValueError(f"`{argument}` was given without `source`")
