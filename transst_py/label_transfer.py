@@ -275,7 +275,11 @@ class LabelTransfer:
             F = averaged(graph, Z, best.feature_rounds)
             free = unlike_any(best, F, graph, prior_rows, n_free)
         P = np.zeros((len(Z), len(self.classes) + n_free), dtype=Z.dtype)
+        chosen = np.random.default_rng(0).permutation(len(Z))[:_COVERAGE_SPOTS]
+        some: dict[int, np.ndarray] = {}  # of some spots the averaged components, by rounds: for the coverage
         for setting, F in self._features(Z, graph):
+            if setting.feature_rounds not in some:
+                some[setting.feature_rounds] = F[chosen]
             if n_free:
                 setting.discriminant = with_free_classes(setting.discriminant, F, free)
             prior = np.concatenate([prior_rows, np.zeros(n_free)])
@@ -287,7 +291,7 @@ class LabelTransfer:
         if not self.placed:
             P = self._smoothed(P, field)
         self.domain_of = self._joined(np.bincount(P.argmax(axis=1)), n_domains)
-        self.coverage = self._coverage(Z, graph, P.argmax(axis=1))
+        self.coverage = self._coverage(some, P.argmax(axis=1)[chosen])
         return P
 
     def predict(self, Z: np.ndarray, field: Field, factors: np.ndarray) -> np.ndarray:
@@ -343,19 +347,21 @@ class LabelTransfer:
             domain_of = np.where(domain_of == b, a, domain_of - (domain_of > b))
         return domain_of
 
-    def _coverage(self, Z: np.ndarray, graph: sp.csr_matrix, labels: np.ndarray) -> float:
-        """Coverage of spots with components Z (n, c) by their classes (n,), mean over the settings' say."""
-        chosen = np.random.default_rng(0).permutation(len(Z))[:_COVERAGE_SPOTS]
-        n_classes = len(np.unique(labels[chosen]))
+    def _coverage(self, features: dict[int, np.ndarray], labels: np.ndarray) -> float:
+        """Coverage of spots by their classes (n,), mean over the settings' say.
+
+        `features` are their components (n, c), by how often they were averaged.
+        """
+        n_classes = len(np.unique(labels))
         if n_classes < 2:
             return np.nan
         ratios: dict[int, float] = {}
-        for setting, F in self._features(Z, graph):
+        for setting in self.settings:
             if setting.feature_rounds not in ratios:
                 factor = np.linalg.inv(np.linalg.cholesky(setting.discriminant.covariance))
-                X = F[chosen] @ factor.T
+                X = features[setting.feature_rounds] @ factor.T
                 groups = KMeans(n_classes, n_init=2, random_state=0).fit_predict(X)
-                ratio = explained_share(X, labels[chosen]) / explained_share(X, groups)
+                ratio = explained_share(X, labels) / explained_share(X, groups)
                 ratios[setting.feature_rounds] = ratio
         return float(sum(setting.weight * ratios[setting.feature_rounds] for setting in self.settings))
 
