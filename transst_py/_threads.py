@@ -19,12 +19,20 @@ from threadpoolctl import ThreadpoolController
 __all__ = ["blas_as_before", "in_threads", "one_blas_thread"]
 
 
-def in_threads(function: Callable[[Any], Any], items: Iterable[Any]) -> list[Any]:
-    """Results of a function for every item, in order, on as many threads as OMP_NUM_THREADS allows."""
+def in_threads(function: Callable[[Any], Any], items: Iterable[Any], *, large: bool = True) -> list[Any]:
+    """Results of a function for every item, in order, on as many threads as OMP_NUM_THREADS allows.
+
+    Items that take less than some milliseconds are not `large`: handing them over costs what it gains.
+    """
+    items = list(items)
     allowed = os.environ.get("OMP_NUM_THREADS", "")
     workers = int(allowed) if allowed.isdigit() and int(allowed) > 0 else cpu_count()
-    with one_blas_thread, ThreadPoolExecutor(workers) as pool:
-        return list(pool.map(function, items))
+    workers = min(workers, len(items)) if large else 1
+    with one_blas_thread:
+        if workers < 2:
+            return [function(item) for item in items]
+        with ThreadPoolExecutor(workers) as pool:
+            return list(pool.map(function, items))
 
 
 @cache

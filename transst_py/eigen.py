@@ -28,18 +28,22 @@ __all__ = [
 _MIN_SIZE = 200
 _TOLERANCE = 1e-6  # of the residuals, relative to the gap ...
 _PRECISION = 1e-10  # ... but not below this share of the largest eigenvalue
+# Sizes of the Krylov space, in numbers of eigenvectors, and as a multiple of the last, at which it is looked
+# whether it is large enough.
+_FIRST_CHECK, _NEXT_CHECK = 3, 1.2
 # Of the approximate ones: more directions than asked for, and multiplications by G.
 _OVERSAMPLING = 20
 _POWER_STEPS = 5
 
 
-def leading_eigenvectors(G: Any, n_components: int, seed: int) -> np.ndarray:
+def leading_eigenvectors(G: Any, n_components: int, seed: int, tolerance: float = _TOLERANCE) -> np.ndarray:
     """Orthonormal (p, n_components) leading eigenvectors of a symmetric matrix, largest entries positive.
 
-    G is an array or anything else with `shape` and `G @ (p, r) array`.
+    G is an array or anything else with `shape` and `G @ (p, r) array`; `tolerance` is the largest angle
+    between their span and the exact one.
     """
-    start = np.random.default_rng(seed).standard_normal((G.shape[0], n_components))
-    return fix_signs(penalized_eigenvectors(G, np.linalg.qr(start)[0], [0.0], n_components, seed)[0])
+    start = np.linalg.qr(np.random.default_rng(seed).standard_normal((G.shape[0], n_components)))[0]
+    return fix_signs(penalized_eigenvectors(G, start, [0.0], n_components, seed, tolerance)[0])
 
 
 def approximate_eigenvectors(G: Any, n_components: int, seed: int) -> np.ndarray:
@@ -74,7 +78,12 @@ def fix_signs(W: np.ndarray) -> np.ndarray:
 
 
 def penalized_eigenvectors(
-    G: Any, U0: np.ndarray, strengths: Sequence[float], n_components: int, seed: int
+    G: Any,
+    U0: np.ndarray,
+    strengths: Sequence[float],
+    n_components: int,
+    seed: int,
+    tolerance: float = _TOLERANCE,
 ) -> list[np.ndarray]:
     """Leading eigenvectors of G + s U0 U0' for every strength s.
 
@@ -91,6 +100,8 @@ def penalized_eigenvectors(
         Number q < p of eigenvectors.
     seed
         Of one random direction, which makes up for eigenvectors that U0 does not touch.
+    tolerance
+        Largest angle between a set of vectors and the exact one.
 
     Returns
     -------
@@ -101,38 +112,54 @@ def penalized_eigenvectors(
         if len(U0) <= _MIN_SIZE:
             dense = G @ np.eye(len(U0))
             return [_leading(dense + s * (U0 @ U0.T), n_components)[1] for s in strengths]
-        return _block_lanczos(G, U0, strengths, n_components, seed)
+        return _block_lanczos(G, U0, strengths, n_components, seed, tolerance)
 
 
-def _block_lanczos(G: Any, U0: np.ndarray, strengths: Sequence[float], q: int, seed: int) -> list[np.ndarray]:
+def _block_lanczos(
+    G: Any, U0: np.ndarray, strengths: Sequence[float], q: int, seed: int, tolerance: float
+) -> list[np.ndarray]:
     (p, r) = U0.shape
     found: dict[int, np.ndarray] = {}
     pending = sorted(range(len(strengths)), key=lambda i: strengths[i])
     extra = np.random.default_rng(seed).standard_normal((p, 1))
-    Q, T = np.empty((p, 0)), np.empty((0, 0))
+    space, T = np.empty((p, 2 * _FIRST_CHECK * q), order="F"), np.empty((0, 0))
     block = np.hstack([U0, _outside(extra, U0, 0.0)])
-    next_check = 3.0 * q
+    size, next_check = 0, _FIRST_CHECK * q
     while pending:
+        width = block.shape[1]
+        if size + width > space.shape[1]:
+            space = np.hstack([space, np.empty_like(space)])
+        space[:, size : size + width] = block
+        size += width
+        Q = space[:, :size]
         # BLAS is twice as fast with the narrow factor on the left.
         image = (block.T @ G).T if isinstance(G, np.ndarray) else G @ block
-        Q = np.hstack([Q, block])
         coupling = Q.T @ image
         T = np.block([[T, coupling[: len(T)]], [coupling.T]])
         rest = image - Q @ coupling
-        width, block = block.shape[1], _outside(rest, Q, 1e-12 * np.abs(T).max())
-        if len(T) < next_check and block.size:
+        block = _next_block(rest, Q, 1e-12 * np.abs(T).max())
+        if size < next_check and block.size:
             continue
-        next_check = 1.2 * len(T)
+        next_check = _NEXT_CHECK * size
         # Large strengths come first: what they add stands out already in a small space.
         while pending:
             projected = T.copy()
             projected[range(r), range(r)] += strengths[pending[-1]]
             values, vectors = _leading(projected, q)
             residual = np.linalg.norm(rest @ vectors[-width:], axis=0).max()
-            if block.size and residual > max(_TOLERANCE * (values[-2] - values[-1]), _PRECISION * values[0]):
+            if block.size and residual > max(tolerance * (values[-2] - values[-1]), _PRECISION * values[0]):
                 break
             found[pending.pop()] = Q @ vectors
     return [found[i] for i in range(len(strengths))]
+
+
+def _next_block(rest: np.ndarray, Q: np.ndarray, floor: float) -> np.ndarray:
+    """Orthonormal basis of what was projected out of span(Q) once, and is here again: twice is enough."""
+    rest = rest - Q @ (Q.T @ rest)
+    basis, R = qr(rest, mode="economic", check_finite=False)
+    if np.abs(np.diag(R)).min() > floor and Q.shape[1] + rest.shape[1] <= Q.shape[0]:
+        return np.asarray(basis)
+    return _outside(rest, Q, floor)
 
 
 def _leading(S: np.ndarray, q: int) -> tuple[np.ndarray, np.ndarray]:

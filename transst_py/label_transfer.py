@@ -43,6 +43,7 @@ __all__ = [
     "LabelTransfer",
     "LabelledScores",
     "label_components",
+    "scatter_of_sample",
 ]
 
 N_COMPONENTS = 40
@@ -108,23 +109,23 @@ class LabelledScores:
     positions: np.ndarray | None = None
 
 
-def label_components(
-    sample: StandardizedMatrix, n_spots: int, scatters: Sequence[Scatter], seed: int
-) -> np.ndarray:
+def label_components(of_target: Scatter, scatters: Sequence[Scatter], seed: int) -> np.ndarray:
     """Leading axes (p, c) of the rows of all data sets together.
 
     Parameters
     ----------
-    sample
-        (m, p) spots of the target, which stand for its `n_spots`.
-    scatters
-        Sum of x x' of every source, (p, p).
+    of_target, scatters
+        Sum of x x' of the target and of every source, (p, p).
     seed
         Of the eigen solver.
     """
-    p = sample.shape[1]
-    of_target = Scatter.from_rows(sample, np.zeros(p)).times(n_spots / sample.shape[0])
-    return approximate_eigenvectors(sum(scatters, start=of_target), min(N_COMPONENTS, p - 1), seed)
+    p = of_target.shape[0]
+    return approximate_eigenvectors(Scatter.of_all([of_target, *scatters]), min(N_COMPONENTS, p - 1), seed)
+
+
+def scatter_of_sample(sample: StandardizedMatrix, n_spots: int) -> Scatter:
+    """Sum of x x' over the `n_spots` of a target, as some of them (m, p) tell."""
+    return Scatter.from_rows(sample, np.zeros(sample.shape[1])).times(n_spots / sample.shape[0])
 
 
 @dataclass

@@ -37,6 +37,8 @@ class SourceFit:
         Spots of the target, in memory, enough to compare it with the sources.
     scatters
         Sum of x x' over the rows of each source that is used.
+    of_target
+        Sum of x x' over all spots of the target, where the transfer has formed it.
     """
 
     model: SupervisedFactorAnalysis | None = None
@@ -47,6 +49,7 @@ class SourceFit:
     believed: list[np.ndarray] = field(default_factory=list)
     sample: StandardizedMatrix | None = None
     scatters: list[Scatter] = field(default_factory=list)
+    of_target: Scatter | None = None
 
 
 @dataclass
@@ -165,6 +168,9 @@ class LinearFactors(BaseEstimator):
         with progress.stage("transfer", f"{X.shape[0]} spots, {self.n_factors} factors"):
             transfer = self._transfer(self.penalties, self.n_folds)
             transfer.fit(target, source_loadings=self._source_loadings(source.model, X.shape[1]))
+            scatter = transfer.take_scatter()
+        if scatter is not None:
+            source.of_target = Scatter(np.empty((0, X.shape[1])), scatter).of_genes(self.shared_)
         return FactorFit(scaling, target, source, transfer)
 
     def _fit_sources(
@@ -178,9 +184,7 @@ class LinearFactors(BaseEstimator):
         used = merits.worth_using() if self.source_selection == "auto" else every
         if not used.any():
             return SourceFit(merits=merits, used=used)
-        model = SupervisedFactorAnalysis(
-            self.n_factors, start=self.source_start, random_state=self.random_state
-        )
+        model = SupervisedFactorAnalysis(self.n_factors, start=self.source_start)
         chosen = [datasets[s] for s in np.flatnonzero(used)]
         theirs = [statistics[s] for s in np.flatnonzero(used)]
         noise, believed = fit_source_model(

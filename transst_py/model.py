@@ -36,6 +36,7 @@ from transst_py.label_transfer import (
     LabelledScores,
     LabelTransfer,
     label_components,
+    scatter_of_sample,
 )
 from transst_py.labels import warn_of_classes
 from transst_py.linear_factors import LinearFactors, spread, standardized
@@ -337,9 +338,8 @@ class TransST(ClusterMixin, BaseEstimator):
         if asked and model is not None and len(model.classes_) > 1:
             assert used.sample is not None
             with progress.stage("labels of the sources", f"{len(model.classes_)} classes"):
-                components = label_components(
-                    used.sample, factors.target_.shape[0], used.scatters, self.random_state
-                )
+                of_target = used.of_target or scatter_of_sample(used.sample, factors.target_.shape[0])
+                components = label_components(of_target, used.scatters, self.random_state)
                 rows = {
                     name: LabelledScores(
                         X.dot(components),

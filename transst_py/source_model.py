@@ -10,7 +10,7 @@ classes would take more than 1.6 GB, the iterations multiply the sparse rows ins
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property, partial
 from typing import Any, Self, cast
 
@@ -23,18 +23,23 @@ from sklearn.utils.validation import check_is_fitted, column_or_1d
 
 from transst_py._threads import in_threads, one_blas_thread
 from transst_py._typing import Matrix
-from transst_py._validation import check_choice, check_seed, list_some
+from transst_py._validation import check_choice, list_some
 from transst_py._warn import warn
+from transst_py.anderson import AndersonMixing
 from transst_py.chunks import RowChunks
-from transst_py.eigen import fix_signs, leading_eigenvectors
+from transst_py.eigen import approximate_eigenvectors, fix_signs, leading_eigenvectors
 from transst_py.features import check_iterations, check_n_factors, rows_of_fit, rows_to_predict
-from transst_py.standardize import StandardizedMatrix, standardize
+from transst_py.standardize import StandardizedMatrix, dtype_of_products, gram_of, standardize
 
 __all__ = ["SupervisedFactorAnalysis"]
 
 
 # Numbers that all classes' Gram matrices together may hold (1.6 GB); otherwise rows are multiplied.
 _MAX_NUMBERS = 200_000_000
+# Products with the scatters of more genes are worth a thread each, and read half in single precision.
+_MANY_GENES = 500
+# Angle to which the axes that the EM starts from are known.
+_START_TOLERANCE = 1e-3
 
 
 @dataclass
@@ -54,6 +59,7 @@ class Scatter:
     rows: np.ndarray
     gram: np.ndarray | None = None
     matrices: tuple[StandardizedMatrix, ...] = ()
+    _axes: dict[int, np.ndarray] = field(default_factory=dict, repr=False, compare=False)
 
     @classmethod
     def from_rows(cls, X: StandardizedMatrix, about: np.ndarray, max_numbers: int = _MAX_NUMBERS) -> Self:
@@ -69,15 +75,38 @@ class Scatter:
         p = self.rows.shape[1]
         return p, p
 
+    @classmethod
+    def of_all(cls, parts: Sequence[Self]) -> Self:
+        """Scatter of all sets of vectors together."""
+        n_rows, p = sum(len(part.rows) for part in parts), parts[0].shape[0]
+        grams = [part.gram for part in parts if part.gram is not None]
+        if n_rows > p / 2:
+            rows = np.empty((0, p))
+            grams.append(gram_of(np.concatenate([part.rows for part in parts], dtype=dtype_of_products(p))))
+        else:
+            rows = np.concatenate([part.rows for part in parts])
+        gram = np.add(grams[0], grams[1], dtype=np.float64) if len(grams) > 1 else grams[0] if grams else None
+        for other in grams[2:]:
+            gram += other
+        return cls(rows, gram, tuple(matrix for part in parts for matrix in part.matrices))
+
     def __add__(self, other: Self) -> Self:
         """Scatter of both sets of vectors."""
-        rows = np.vstack([self.rows, other.rows])
-        grams = [g for g in (self.gram, other.gram) if g is not None]
-        if len(rows) > rows.shape[1] / 2:
-            grams.append(rows.T @ rows)
-            rows = rows[:0]
-        gram = sum(grams[1:], start=grams[0]) if grams else None
-        return type(self)(rows, gram, self.matrices + other.matrices)
+        return self.of_all([self, other])
+
+    def of_genes(self, genes: np.ndarray) -> Self:
+        """Scatter of some of the genes (p',), of rows that are summed already; all without a copy."""
+        if len(genes) == self.shape[0]:
+            return self
+        gram = None if self.gram is None else self.gram[np.ix_(genes, genes)]
+        return type(self)(self.rows[:, genes], gram, tuple(matrix.columns(genes) for matrix in self.matrices))
+
+    def axes(self, n: int) -> np.ndarray:
+        """Orthonormal (p, n) axes that explain nearly the most, as `approximate_eigenvectors`; found once."""
+        if n not in self._axes:
+            # One start for all seeds: the axes are data, not a choice.
+            self._axes[n] = approximate_eigenvectors(self, n, 0)
+        return self._axes[n]
 
     def times(self, factor: float) -> Self:
         """Scatter of rows that count so many times; it forms no rows of many genes."""
@@ -85,11 +114,19 @@ class Scatter:
         weighted = tuple(StandardizedMatrix(m.X, m.mean, m.scale / factor**0.5) for m in self.matrices)
         return type(self)(self.rows * factor**0.5, gram, weighted)
 
+    def in_single_precision(self) -> Self:
+        """Return the same with half of the memory to read for every product."""
+        gram = None if self.gram is None else self.gram.astype(np.float32, copy=False)
+        return type(self)(self.rows.astype(np.float32), gram, self.matrices)
+
     def __matmul__(self, A: np.ndarray) -> np.ndarray:
-        """S A, (p, r)."""
-        product: np.ndarray = self.rows.T @ (self.rows @ A)
+        """S A, (p, r), in double precision."""
+        product = np.zeros(A.shape)
+        if len(self.rows):
+            product += self.rows.T @ (self.rows @ A.astype(self.rows.dtype, copy=False))
         if self.gram is not None:
-            product += (A.T @ self.gram).T  # BLAS is twice as fast with the narrow factor on the left
+            # BLAS is twice as fast with the narrow factor on the left.
+            product += (A.T.astype(self.gram.dtype, copy=False) @ self.gram).T
         for matrix in self.matrices:
             product += matrix.scatter_dot(A)
         return product
@@ -97,7 +134,7 @@ class Scatter:
     @cached_property
     def diagonal(self) -> np.ndarray:
         """Diagonal of S, (p,)."""
-        squares = np.einsum("ij,ij->j", self.rows, self.rows)
+        squares = np.einsum("ij,ij->j", self.rows, self.rows, dtype=np.float64)
         if self.gram is not None:
             squares += np.diag(self.gram)
         return sum((matrix.column_squares() for matrix in self.matrices), start=squares)
@@ -128,12 +165,11 @@ class ClassStatistics:
             of_chunk = partial(_chunk_statistics, X.mean, X.scale, n_classes)
             return cast(Self, X.X.reduce(of_chunk, codes, kind=cls))
         counts = np.bincount(codes, minlength=n_classes).astype(np.float64)
-        means, scatters = np.zeros((n_classes, X.shape[1])), []
-        for k in range(n_classes):
-            members = X.rows(np.flatnonzero(codes == k))
-            if members.shape[0]:
-                means[k] = members.column_means()
-            scatters.append(Scatter.from_rows(members, means[k], _MAX_NUMBERS // n_classes))
+        means = X.group_means(codes, n_classes)
+        scatters = [
+            Scatter.from_rows(X.rows(np.flatnonzero(codes == k)), means[k], _MAX_NUMBERS // n_classes)
+            for k in range(n_classes)
+        ]
         return cls(counts, means, scatters)
 
     def __add__(self, other: Self) -> Self:
@@ -143,7 +179,7 @@ class ClassStatistics:
         share = np.divide(other.counts, counts, out=np.zeros_like(counts), where=counts > 0)
         between = np.sqrt(self.counts * share)[:, None] * delta
         scatters = [
-            a + b + Scatter(row[None, :])
+            Scatter.of_all([a, b, Scatter(row[None, :])])
             for a, b, row in zip(self.scatters, other.scatters, between, strict=True)
         ]
         return type(self)(counts, self.means + share[:, None] * delta, scatters)
@@ -167,8 +203,7 @@ class ClassStatistics:
     @cached_property
     def total(self) -> Scatter:
         """Sum of x x' over all rows."""
-        means = Scatter(np.sqrt(self.counts)[:, None] * self.means)
-        return sum(self.scatters, start=means)
+        return Scatter.of_all([*self.scatters, Scatter(np.sqrt(self.counts)[:, None] * self.means)])
 
 
 def _chunk_statistics(
@@ -186,6 +221,28 @@ class Parameters:
     class_means: np.ndarray
     class_covariances: np.ndarray
 
+    def vector(self) -> np.ndarray:
+        """All of them in one array without bounds: Λ by its logarithm, Σ by its Cholesky factor."""
+        factors = np.array([cholesky_with_ridge(sigma) for sigma in self.class_covariances])
+        lower = factors[:, *np.tril_indices(factors.shape[1])]
+        parts = (self.loadings, np.log(self.noise_variance), self.class_means, lower)
+        return np.concatenate([part.ravel() for part in parts])
+
+    def weights(self) -> np.ndarray:
+        """Units in which changes of the entries of `vector` matter about equally."""
+        (p, q), K = self.loadings.shape, len(self.class_means)
+        of_loadings = np.repeat(1 / np.sqrt(self.noise_variance), q)
+        return np.concatenate([of_loadings, np.ones(p + K * q + K * q * (q + 1) // 2)])
+
+    def with_vector(self, x: np.ndarray, noise_floor: np.ndarray) -> Parameters:
+        """Return the parameters that a vector stands for, noise variances at their floor or above."""
+        (p, q), K = self.loadings.shape, len(self.class_means)
+        W, log_noise, mu, lower = np.split(x, np.cumsum([p * q, p, K * q]))
+        factors = np.zeros((K, q, q))
+        factors[:, *np.tril_indices(q)] = lower.reshape(K, -1)
+        noise = np.maximum(np.exp(log_noise), noise_floor)
+        return Parameters(W.reshape(p, q), noise, mu.reshape(K, q), factors @ factors.transpose(0, 2, 1))
+
 
 def cholesky_with_ridge(covariance: np.ndarray) -> np.ndarray:
     """Lower Cholesky factor; a ridge of 1e-8 of the mean variance only where it fails (5.2-N1)."""
@@ -198,9 +255,14 @@ def cholesky_with_ridge(covariance: np.ndarray) -> np.ndarray:
 
 
 def em_update(
-    statistics: ClassStatistics, parameters: Parameters, noise_floor: np.ndarray
+    statistics: ClassStatistics,
+    parameters: Parameters,
+    noise_floor: np.ndarray,
+    scatters: Sequence[Scatter] | None = None,
 ) -> tuple[Parameters, float]:
     """One exact EM update, and the log-likelihood of the parameters it started from.
+
+    `scatters` are those of the statistics, in less precision: what is multiplied.
 
     Works without Σ⁻¹: with M = W'Λ⁻¹W and Σ = LL', the posterior covariance is
     C = (M + Σ⁻¹)⁻¹ = L (I + L'ML)⁻¹ L' and the posterior mean μ + C W'Λ⁻¹(x - Wμ), so that a class
@@ -214,7 +276,7 @@ def em_update(
     means, covariances = [], []
     J, H = np.zeros((p, q)), np.zeros((q, q))
     deviance = n * (p * np.log(2 * np.pi) + np.log(noise).sum())
-    products = in_threads(lambda S: S @ A, statistics.scatters)
+    products = in_threads(lambda S: S @ A, scatters or statistics.scatters, large=p > _MANY_GENES)
     for n_k, x_bar, S, SA, mu, sigma in zip(
         statistics.counts,
         statistics.means,
@@ -273,15 +335,17 @@ def residual_variance(total: Scatter, W: np.ndarray, n: float, noise_floor: np.n
 
 
 def initial_axes(
-    statistics: ClassStatistics, n_factors: int, noise_floor: np.ndarray, start: str, seed: int
+    statistics: ClassStatistics, n_factors: int, noise_floor: np.ndarray, start: str
 ) -> np.ndarray:
     """Principal axes of the source, or ("weighted") of genes first divided by their residual spread (1.9)."""
     total = statistics.total
-    W = leading_eigenvectors(total, n_factors, seed)
+    # The EM stops before it has forgotten its start, so that this must not depend on a seed.
+    W = leading_eigenvectors(total, n_factors, 0, _START_TOLERANCE)
     if start == "principal":
         return W
     spread = np.sqrt(residual_variance(total, W, statistics.counts.sum(), noise_floor))
-    return np.linalg.qr(spread[:, None] * leading_eigenvectors(Rescaled(total, spread), n_factors, seed))[0]
+    weighted = leading_eigenvectors(Rescaled(total, spread), n_factors, 0, _START_TOLERANCE)
+    return np.linalg.qr(spread[:, None] * weighted)[0]
 
 
 def initial_parameters(statistics: ClassStatistics, W: np.ndarray, noise_floor: np.ndarray) -> Parameters:
@@ -372,9 +436,9 @@ class SupervisedFactorAnalysis(BaseEstimator):
     max_iter
         Largest number of EM updates.
     tol
-        Stop when the log-likelihood grows by less than `tol` times its magnitude.
-    random_state
-        Seed of the start vector of the eigen solver; the result does not depend on it.
+        Stop when the log-likelihood grows by less than `tol` times its magnitude, twice in turn. Much less
+        than the default converges further and fits the weak factors to noise: no tissue gained by it, tumours
+        lost (docs/method.md).
 
     Attributes
     ----------
@@ -393,9 +457,9 @@ class SupervisedFactorAnalysis(BaseEstimator):
     mean_, scale_ : ndarray (p,)
         Standardisation applied to the genes.
     lower_bounds_ : list of float
-        Log-likelihood of the start and after each update; never decreases.
+        Log-likelihood of the start and of each better point that was found; never decreases.
     n_iter_, converged_
-        Updates done, and whether `tol` was met.
+        Passes over the statistics after the first, and whether `tol` was met.
     n_features_in_ : int
     feature_names_in_ : ndarray (p,)
         Names of the genes, where X was a DataFrame; `score` then wants the same in the same order.
@@ -413,8 +477,7 @@ class SupervisedFactorAnalysis(BaseEstimator):
         scale: bool = False,
         start: str = "principal",
         max_iter: int = 500,
-        tol: float = 1e-6,
-        random_state: int = 0,
+        tol: float = 1e-5,
     ) -> None:
         self.n_factors = n_factors
         self.center = center
@@ -422,7 +485,6 @@ class SupervisedFactorAnalysis(BaseEstimator):
         self.start = start
         self.max_iter = max_iter
         self.tol = tol
-        self.random_state = random_state
 
     def fit(self, X: Any, y: Any) -> Self:
         """Fit the model.
@@ -484,7 +546,6 @@ class SupervisedFactorAnalysis(BaseEstimator):
         """
         check_choice("start", self.start, ("principal", "weighted"))
         check_iterations(self.max_iter, self.tol, at_least=0)
-        check_seed(self.random_state)
         statistics = sum(datasets[1:], start=datasets[0])
         present = np.flatnonzero(statistics.counts)
         if len(present) < len(classes):
@@ -510,28 +571,46 @@ class SupervisedFactorAnalysis(BaseEstimator):
         return self
 
     def _run_em(self, statistics: ClassStatistics) -> Parameters:
+        """Raise the likelihood by updates of the EM, and by what Anderson acceleration makes of them.
+
+        A point of less likelihood than the last is dropped, and the plain update of the last taken.
+        """
         variance = statistics.total.diagonal / statistics.counts.sum()
         noise_floor = lowest_noise(variance)
-        axes = initial_axes(statistics, self.n_factors, noise_floor, self.start, self.random_state)
-        parameters = initial_parameters(statistics, axes, noise_floor)
+        axes = initial_axes(statistics, self.n_factors, noise_floor, self.start)
+        tried = best = initial_parameters(statistics, axes, noise_floor)
+        mixing = AndersonMixing(tried.weights())
+        plain, accelerated = tried, False
+        many = len(variance) > _MANY_GENES
+        scatters = [S.in_single_precision() for S in statistics.scatters] if many else None
         self.lower_bounds_: list[float] = []
         self.converged_ = False
-        for _ in range(self.max_iter + 1):
-            updated, bound = em_update(statistics, parameters, noise_floor)
+        for n_passes in range(self.max_iter + 1):
+            self.n_iter_ = n_passes
+            updated, bound = em_update(statistics, tried, noise_floor, scatters)
+            if accelerated and bound < self.lower_bounds_[-1]:
+                mixing.forget()
+                tried, accelerated = plain, False
+                continue
+            best, plain = tried, updated
             self.lower_bounds_.append(bound)
-            if len(self.lower_bounds_) > 1 and bound - self.lower_bounds_[-2] < self.tol * abs(bound):
+            # Twice in turn: a single step of the accelerated EM may gain little by chance.
+            if (
+                len(self.lower_bounds_) > 2
+                and (np.diff(self.lower_bounds_[-3:]) < self.tol * abs(bound)).all()
+            ):
                 self.converged_ = True
-                break
-            if len(self.lower_bounds_) <= self.max_iter:
-                parameters = updated
-        self.n_iter_ = len(self.lower_bounds_) - 1
-        if not self.converged_:
-            warn(
-                f"the source model did not converge in {self.max_iter} EM updates; "
-                "increase `max_iter`, or relax `tol`",
-                ConvergenceWarning,
-            )
-        return parameters
+                return best
+            image = updated.vector()
+            proposed = mixing.propose(tried.vector(), image)
+            accelerated = proposed is not image
+            tried = updated.with_vector(proposed, noise_floor) if accelerated else updated
+        warn(
+            f"the source model did not converge in {self.max_iter} EM updates; "
+            "increase `max_iter`, or relax `tol`",
+            ConvergenceWarning,
+        )
+        return best
 
     def score(self, X: Any, y: Any) -> float:
         """Mean log-likelihood of rows, standardised as those of the fit, given their classes.

@@ -21,10 +21,9 @@ import pandas as pd
 from scipy.linalg import pinvh
 
 from transst_py.chunks import RowChunks
-from transst_py.eigen import leading_eigenvectors
+from transst_py.eigen import approximate_eigenvectors
 from transst_py.source_model import ClassStatistics
-from transst_py.standardize import StandardizedMatrix, standardize
-from transst_py.transfer import ImplicitGram
+from transst_py.standardize import StandardizedMatrix
 
 __all__ = [
     "MIN_RELEVANCE",
@@ -79,8 +78,10 @@ class SourceMerits:
         random_state: int,
     ) -> Self:
         """Measure both, from the statistics of the sources and a sample of the target's spots."""
-        relevance = source_relevance(target, [S.total for S in statistics], n_factors, random_state)
-        labels = [label_dependence(S, n_factors, random_state) for S in statistics]
+        n_axes = min(n_factors, target.shape[1] - 1)
+        axes = [S.total.axes(n_axes) for S in statistics]
+        relevance = source_relevance(target, axes, n_factors, random_state)
+        labels = [label_dependence(S, n_factors) for S in statistics]
         dependence, chance = np.array(labels).reshape(-1, 2).T
         return cls(relevance, dependence, dependence < chance)
 
@@ -111,8 +112,34 @@ def sampled(target: StandardizedMatrix, random_state: int) -> StandardizedMatrix
     )
 
 
+@dataclass
+class _Half:
+    """Dense rows (n, p) in single precision: sums of squares along axes need no more digits."""
+
+    rows: np.ndarray
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """(p, p), of the sum of x x'."""
+        p = self.rows.shape[1]
+        return p, p
+
+    def __matmul__(self, A: np.ndarray) -> np.ndarray:
+        """Return Σ x x' A, (p, r)."""
+        return np.asarray(self.rows.T @ self.dot(A), dtype=np.float64)
+
+    def dot(self, A: np.ndarray) -> np.ndarray:
+        """Scores of the rows, (n, r)."""
+        return np.asarray(self.rows @ A.astype(np.float32))
+
+    def explained(self, A: np.ndarray) -> np.ndarray:
+        """Sum of squares of the rows along every axis, (r,)."""
+        scores = self.dot(A)
+        return np.asarray(np.sum(scores**2, axis=0, dtype=np.float64))
+
+
 def source_relevance(
-    target: StandardizedMatrix, scatters: Sequence[Any], n_factors: int, random_state: int
+    target: StandardizedMatrix, axes: Sequence[np.ndarray], n_factors: int, random_state: int
 ) -> np.ndarray:
     """Relevance of every source, (S,).
 
@@ -120,8 +147,9 @@ def source_relevance(
     ----------
     target
         (n, p) spots.
-    scatters
-        Sum of x x' of every source, (p, p) or known by its products.
+    axes
+        Main axes of every source, orthonormal (p, n_factors); no more of them are looked at than half of the
+        spots can tell apart.
     n_factors
         Number of axes that are compared.
     random_state
@@ -130,43 +158,43 @@ def source_relevance(
     rng = np.random.default_rng(random_state)
     chosen = np.sort(rng.permutation(target.shape[0])[:_SPOTS])
     middle = len(chosen) // 2
-    sample = target.rows(chosen).toarray()[rng.permutation(len(chosen))]
-    halves = [standardize(part, center=False, scale=False) for part in (sample[:middle], sample[middle:])]
+    sample = target.rows(chosen).toarray(np.float32)[rng.permutation(len(chosen))]
+    halves = _Half(sample[:middle]), _Half(sample[middle:])
     q = max(min(n_factors, middle - 1, target.shape[1] - 1), 1)
-    grams = [ImplicitGram(half, np.ones(half.shape[0])) for half in halves]
-    own = [leading_eigenvectors(gram, q, random_state) for gram in grams]
-    gains = [_gain(halves, leading_eigenvectors(scatter, q, random_state), rng) for scatter in scatters]
-    chance = np.mean([_shuffled(halves, axes, rng).mean() for axes in own])
-    best = explained(halves[0], own[1]) + explained(halves[1], own[0]) - chance
+    own = [approximate_eigenvectors(half, q, random_state) for half in halves]
+    gains = [_gain(halves, of_source[:, :q], rng) for of_source in axes]
+    chance = np.mean([_shuffled(halves, of_half, rng).mean() for of_half in own])
+    best = halves[0].explained(own[1]).sum() + halves[1].explained(own[0]).sum() - chance
     return np.asarray(gains) / float(max(best, *gains, np.finfo(float).tiny))
 
 
-def _gain(halves: Sequence[StandardizedMatrix], axes: np.ndarray, rng: np.random.Generator) -> float:
+def _gain(halves: Sequence[_Half], axes: np.ndarray, rng: np.random.Generator) -> float:
     """Sum of squares along the axes beyond that with shuffled genes; 0 where that may be chance."""
     chance = _shuffled(halves, axes, rng)
-    gain = float(sum(explained(half, axes) for half in halves) - chance.mean())
+    gain = float(sum(half.explained(axes).sum() for half in halves) - chance.mean())
     return gain if gain > _SHUFFLED_SDS * chance.std(ddof=1) else 0.0
 
 
-def _shuffled(halves: Sequence[StandardizedMatrix], axes: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+def _shuffled(halves: Sequence[_Half], axes: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """Sums of squares along the axes with their genes shuffled, (_SHUFFLES,)."""
     shuffled = np.hstack([axes[rng.permutation(len(axes))] for _ in range(_SHUFFLES)])
-    squares = sum(np.sum(half.dot(shuffled) ** 2, axis=0) for half in halves)
+    squares = sum(half.explained(shuffled) for half in halves)
     return np.asarray(np.reshape(squares, (_SHUFFLES, -1)).sum(axis=1))
 
 
-def label_dependence(statistics: ClassStatistics, n_factors: int, random_state: int) -> tuple[float, float]:
+def label_dependence(statistics: ClassStatistics, n_factors: int) -> tuple[float, float]:
     """Dependence of a source's labels on its expression, and what labels in random order might reach.
 
     Both are NaN where fewer than two classes have `_MIN_CLASS_ROWS` rows: the others are not looked at.
     """
-    statistics = statistics.of_classes(np.flatnonzero(statistics.counts >= _MIN_CLASS_ROWS))
+    large = statistics.counts >= _MIN_CLASS_ROWS
+    statistics = statistics if large.all() else statistics.of_classes(np.flatnonzero(large))
     counts, n = statistics.counts, statistics.counts.sum()
     n_classes = len(counts)
     if n_classes < 2:
         return np.nan, np.nan
     q = int(min(n_factors, n // _ROWS_PER_AXIS, statistics.means.shape[1] - 1))
-    U = leading_eigenvectors(statistics.total, q, random_state)
+    U = statistics.total.axes(q)
     means = statistics.means @ U
     means -= counts @ means / n
     between = (counts[:, None] * means).T @ means
@@ -177,8 +205,3 @@ def label_dependence(statistics: ClassStatistics, n_factors: int, random_state: 
     largest, chance = min(q, n_classes - 1), freedom / (n - 1)
     sd = np.sqrt(2 * freedom) / (n - 1)
     return (pillai - chance) / (largest - chance), _CHANCE_SDS * sd / (largest - chance)
-
-
-def explained(X: StandardizedMatrix, U: np.ndarray) -> float:
-    """Sum of squares of the rows along orthonormal axes."""
-    return float(np.sum(X.dot(U) ** 2))

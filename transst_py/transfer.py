@@ -10,7 +10,8 @@ on products with the rows.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Self
@@ -34,6 +35,8 @@ __all__ = ["AdaptiveLoadings"]
 
 # Numbers that all dense arrays together may hold.
 _MAX_NUMBERS = 300_000_000
+# Angle to which the loadings of a fold are known: held-out errors are then exact to 1e-6.
+_CV_TOLERANCE = 1e-3
 # fmt: off
 DEFAULT_PENALTIES = (
     0.0, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0,
@@ -71,7 +74,9 @@ class ImplicitGram:
         return float(self.weights @ self.X.row_squares())
 
 
-def principal_path(G: Any, W0: np.ndarray, penalties: np.ndarray, seed: int) -> list[np.ndarray]:
+def principal_path(
+    G: Any, W0: np.ndarray, penalties: np.ndarray, seed: int, tolerance: float = 1e-6
+) -> list[np.ndarray]:
     """Closed form, for every penalty λ: the q leading eigenvectors of G + λ P0, P0 the projector on span(W0).
 
     The global minimum of ‖X - XUU'‖² - λ tr(U'P0U) over U'U = I (Hendy & Dar 2024); gauge-free, since only
@@ -80,7 +85,7 @@ def principal_path(G: Any, W0: np.ndarray, penalties: np.ndarray, seed: int) -> 
     U0 = orthonormal_basis(W0)
     unit = np.vdot(U0, G @ U0) / U0.shape[1]
     finite = np.isfinite(penalties)
-    solutions = iter(penalized_eigenvectors(G, U0, unit * penalties[finite], W0.shape[1], seed))
+    solutions = iter(penalized_eigenvectors(G, U0, unit * penalties[finite], W0.shape[1], seed, tolerance))
     return [next(solutions) if is_finite else U0 for is_finite in finite]
 
 
@@ -138,14 +143,20 @@ def score_moments(G: Any, W: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 def projection_errors(G: Any, path: list[np.ndarray]) -> np.ndarray:
     """‖X - P_W X‖² for every W: what its span leaves unexplained of held-out rows with Gram matrix G."""
-    products = np.split(G @ np.hstack(path), np.cumsum([W.shape[1] for W in path])[:-1], axis=1)
+    axes = np.hstack(path)
+    axes = axes.astype(G.dtype, copy=False) if isinstance(G, np.ndarray) else axes
+    products = np.split(G @ axes, np.cumsum([W.shape[1] for W in path])[:-1], axis=1)
     explained = [np.trace(np.linalg.solve(W.T @ W, W.T @ GW)) for W, GW in zip(path, products, strict=True)]
-    return np.asarray(G.trace() - np.array(explained))
+    return np.asarray(_trace(G) - np.array(explained))
+
+
+def _trace(G: Any) -> float:
+    return float(np.trace(G, dtype=np.float64) if isinstance(G, np.ndarray) else G.trace())
 
 
 def unexplained_shares(G: Any, path: list[np.ndarray]) -> np.ndarray:
     """`projection_errors` as shares of the rows' sum of squares; 0 where that is 0, as nothing is left."""
-    errors, total = projection_errors(G, path), G.trace()
+    errors, total = projection_errors(G, path), _trace(G)
     return np.asarray(errors / total if total > 0 else np.zeros_like(errors))
 
 
@@ -239,6 +250,7 @@ class AdaptiveLoadings(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEs
         W0 = None if source_loadings is None else check_loadings(source_loadings, X.shape[1])
         self._check(X, self.n_factors if W0 is None else W0.shape[1])
         self.mean_, self.scale_ = X.mean, X.scale
+        self._scatter: np.ndarray | None = None
         if W0 is None:
             self.penalty_ = 0.0
             self.cv_penalties_, self.cv_standard_errors_ = np.zeros(0), np.zeros(0)
@@ -248,16 +260,30 @@ class AdaptiveLoadings(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEs
             return self
 
         to_genes, W0, grams = self._coordinates(X, W0)
-        total = sum(grams[1:], start=grams[0])
+        total = _sum(grams)
+        self._scatter = total if to_genes is _unchanged and isinstance(total, np.ndarray) else None
         self.cv_penalties_ = np.unique(self.penalties)
-        self.cv_errors_ = np.array(
-            in_threads(lambda G: unexplained_shares(G, self._path(total - G, W0, self.cv_penalties_)), grams)
-        )
+        own = threading.local()
+
+        def errors(G: Any) -> np.ndarray:
+            if isinstance(G, np.ndarray):
+                # A new array for every fold would take longer than what is computed with it.
+                own.others = np.subtract(total, G, out=getattr(own, "others", None))
+            else:
+                own.others = total - G
+            return unexplained_shares(G, self._path(own.others, W0, self.cv_penalties_, _CV_TOLERANCE))
+
+        self.cv_errors_ = np.array(in_threads(errors, grams))
         self.cv_standard_errors_ = paired_standard_errors(self.cv_errors_)
         self.penalty_ = float(self.cv_penalties_[self._chosen()])
         W = self._path(total, W0, np.array([self.penalty_]))[0]
         self.loadings_ = fix_signs(to_genes(principal_order(W, total)))
         return self
+
+    def take_scatter(self) -> np.ndarray | None:
+        """Give away the (p, p) sum of x x' over the rows of the fit, once; `None` where it was not formed."""
+        scatter, self._scatter = self._scatter, None
+        return scatter
 
     def transform(self, X: Any) -> np.ndarray:
         """Return the (n, q) projection scores v = X W (W'W)⁻¹ of standardised rows."""
@@ -345,10 +371,12 @@ class AdaptiveLoadings(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEs
         grams = [rows[test].T @ rows[test] for test in tests]
         return partial(_back_to_genes, reflectors, tau), R[:, n:], grams
 
-    def _path(self, G: Any, W0: np.ndarray, penalties: np.ndarray) -> list[np.ndarray]:
+    def _path(
+        self, G: Any, W0: np.ndarray, penalties: np.ndarray, tolerance: float = 1e-6
+    ) -> list[np.ndarray]:
         """Loadings for each penalty (ascending); the alternating solver walks down from W0."""
         if self.solver == "eigen":
-            return principal_path(G, W0, penalties, self.random_state)
+            return principal_path(G, W0, penalties, self.random_state, tolerance)
         path, W = [], W0
         for penalty in penalties[::-1]:
             # λ = 0 has the exact limit of the sweeps: the principal axes of the target.
@@ -401,6 +429,16 @@ def paired_standard_errors(errors: np.ndarray) -> np.ndarray:
     """Standard error over the folds (rows) of each column's difference from the column of smallest mean."""
     differences = errors - errors[:, [errors.mean(axis=0).argmin()]]
     return np.asarray(differences.std(axis=0, ddof=1) / np.sqrt(len(errors)))
+
+
+def _sum(grams: Sequence[Any]) -> Any:
+    """Gram matrix of all rows, in double precision."""
+    if not isinstance(grams[0], np.ndarray):
+        return sum(grams[1:], start=grams[0])
+    total = grams[0].astype(np.float64)
+    for G in grams[1:]:
+        total += G
+    return total
 
 
 def _unchanged(W: np.ndarray) -> np.ndarray:

@@ -9,7 +9,15 @@ from sklearn.decomposition import FactorAnalysis
 from sklearn.exceptions import ConvergenceWarning
 
 from transst_py import SupervisedFactorAnalysis
-from transst_py.source_model import ClassStatistics, Parameters, em_update, fix_gauge, initial_axes
+from transst_py.source_model import (
+    ClassStatistics,
+    Parameters,
+    em_update,
+    fix_gauge,
+    initial_axes,
+    initial_parameters,
+    lowest_noise,
+)
 from transst_py.standardize import StandardizedMatrix, standardize
 
 
@@ -82,6 +90,47 @@ def test_likelihood_never_decreases_and_converges(labelled_rows):
     assert model.converged_
     assert len(bounds) == model.n_iter_ + 1 > 3
     assert (np.diff(bounds) >= -1e-9 * np.abs(bounds[1:])).all()
+
+
+def test_acceleration_reaches_a_larger_likelihood_in_fewer_passes(labelled_rows):
+    X, y = labelled_rows
+    model = SupervisedFactorAnalysis(2, tol=1e-8, max_iter=5000).fit(X, y)
+    stats = statistics(X - X.mean(axis=0), y)
+    floor = lowest_noise(stats.total.diagonal / len(X))
+    p = initial_parameters(stats, stats.total.axes(2), floor)
+    plain = [-np.inf]
+    for _ in range(5000):
+        p, bound = em_update(stats, p, floor)
+        plain.append(bound)
+        if plain[-1] - plain[-2] < 1e-8 * abs(bound):
+            break
+    assert model.lower_bounds_[0] == pytest.approx(plain[1], rel=1e-12)
+    assert model.lower_bounds_[-1] >= plain[-1]
+    assert model.n_iter_ < 0.7 * len(plain)
+
+
+def test_parameters_survive_the_way_through_a_vector():
+    p = some_parameters()
+    again = p.with_vector(p.vector(), np.zeros(12))
+    for name in ("loadings", "noise_variance", "class_means", "class_covariances"):
+        np.testing.assert_allclose(getattr(again, name), getattr(p, name), rtol=1e-12)
+    assert len(p.weights()) == len(p.vector())
+    high = p.with_vector(p.vector(), np.full(12, 50.0))
+    np.testing.assert_array_equal(high.noise_variance, 50.0)
+
+
+def test_products_of_many_genes_in_single_precision(monkeypatch):
+    """Many genes are multiplied in single precision: the likelihood and the loadings are the same."""
+    rng = np.random.default_rng(0)
+    y = np.repeat(np.arange(3), 200)
+    scores = rng.normal(size=(600, 3)) + 2 * np.eye(3)[y]
+    X = scores @ rng.normal(size=(3, 520)) + rng.normal(size=(600, 520))
+    single = SupervisedFactorAnalysis(3).fit(X, y)
+    for module in ("source_model", "standardize"):
+        monkeypatch.setattr(f"transst_py.{module}._MANY_GENES", 1000)
+    double = SupervisedFactorAnalysis(3).fit(X, y)
+    np.testing.assert_allclose(single.lower_bounds_[-1], double.lower_bounds_[-1], rtol=1e-7)
+    np.testing.assert_allclose(single.loadings_, double.loadings_, atol=1e-3)
 
 
 def test_reported_parameters_have_the_reported_likelihood(labelled_rows):
@@ -235,7 +284,7 @@ def test_weighted_axes_equal_their_definition(labelled_rows):
     """Section 1.9: principal axes of genes divided by their residual spread, scaled back."""
     X, y = labelled_rows
     X = X - X.mean(axis=0)
-    axes = initial_axes(statistics(X, y), 2, np.zeros(X.shape[1]), "weighted", 0)
+    axes = initial_axes(statistics(X, y), 2, np.zeros(X.shape[1]), "weighted")
     _, _, V = np.linalg.svd(X, full_matrices=False)
     spread = np.sqrt(np.mean((X - X @ V[:2].T @ V[:2]) ** 2, axis=0))
     _, _, U = np.linalg.svd(X / spread, full_matrices=False)

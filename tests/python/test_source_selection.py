@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from transst_py.eigen import leading_eigenvectors
 from transst_py.source_model import class_statistics
 from transst_py.source_selection import SourceMerits, label_dependence, source_relevance
 from transst_py.standardize import standardize
@@ -19,11 +20,15 @@ def tissue_pair():
     ]
 
 
+def relevance_of(target, scatters, q):
+    return source_relevance(target, [leading_eigenvectors(G, q, 0) for G in scatters], q, 0)
+
+
 def test_same_tissue_is_one_and_shuffled_genes_are_zero(tissue_pair):
     target, source = tissue_pair
     G = source.scatter()
     order = np.random.default_rng(1).permutation(80)
-    same, shuffled = source_relevance(target, [G, G[order][:, order]], 4, 0)
+    same, shuffled = relevance_of(target, [G, G[order][:, order]], 4)
     assert same == pytest.approx(1, abs=0.05)
     assert abs(shuffled) < 0.15
 
@@ -35,7 +40,7 @@ def test_half_of_the_axes_shared_lies_between(tissue_pair):
     shared = vectors[:, -2:]
     others = np.linalg.qr(np.hstack([shared, rng.normal(size=(80, 2))]))[0][:, 2:]
     mixed = 10 * shared @ shared.T + 9 * others @ others.T
-    (relevance,) = source_relevance(target, [mixed], 4, 0)
+    (relevance,) = relevance_of(target, [mixed], 4)
     assert 0.4 < relevance < 0.8
 
 
@@ -43,14 +48,14 @@ def test_noise_has_no_relevance(tissue_pair):
     """Not even where the target's own axes explain no more than chance, so that all is alike."""
     rng = np.random.default_rng(5)
     noise, other = (standardize(rng.normal(size=(60, 80)), center=True, scale=True) for _ in range(2))
-    assert source_relevance(noise, [other.scatter(), tissue_pair[1].scatter()], 4, 0).tolist() == [0, 0]
+    assert relevance_of(noise, [other.scatter(), tissue_pair[1].scatter()], 4).tolist() == [0, 0]
 
 
 def test_a_source_may_know_the_axes_better_than_the_target(tissue_pair):
     """From 20 spots the target's own axes are poor; the best source is what others are measured by."""
     target, source = tissue_pair
     few = target.rows(np.arange(20))
-    relevance = source_relevance(few, [source.scatter(), np.diag(np.arange(80.0))], 4, 0)
+    relevance = relevance_of(few, [source.scatter(), np.diag(np.arange(80.0))], 4)
     assert relevance[0] == 1
     assert relevance[1] < 0.3
 
@@ -70,7 +75,7 @@ def test_the_best_decides_how_much_is_enough():
 
 def test_few_spots(tissue_pair):
     target, source = tissue_pair
-    (relevance,) = source_relevance(target.rows(np.arange(6)), [source.scatter()], 4, 0)
+    (relevance,) = relevance_of(target.rows(np.arange(6)), [source.scatter()], 4)
     assert np.isfinite(relevance)
 
 
@@ -92,7 +97,7 @@ def classes():
 
 def dependence(X, y):
     _, (statistics,) = class_statistics([(X, y)])
-    return label_dependence(statistics, 4, 0)
+    return label_dependence(statistics, 4)
 
 
 def test_dependence_is_that_of_discriminant_analysis(classes):

@@ -241,6 +241,25 @@ def test_cross_validation_equals_its_definition(problem):
             assert model.cv_errors_[f, j] == pytest.approx(left / np.sum(X[test] ** 2), rel=1e-10)
 
 
+def test_held_out_errors_are_exact_to_a_millionth():
+    """Loadings of a fold are found to an angle that leaves no trace in the errors."""
+    rng = np.random.default_rng(0)
+    W = rng.normal(size=(320, 5)) * [3, 2, 1, 0.5, 0.3]
+    X = rng.normal(size=(500, 5)) @ W.T + rng.normal(size=(500, 320))
+    W0 = W + 0.5 * rng.normal(size=W.shape)
+    model = AdaptiveLoadings(penalties=(0.0, 0.01, 1.0, 100.0, np.inf)).fit(X, source_loadings=W0)
+    Z = X - X.mean(axis=0)
+    U0 = np.linalg.qr(W0)[0]
+    folds = KFold(5, shuffle=True, random_state=0).split(Z)
+    for fold, (train, test) in enumerate(folds):
+        G = Z[train].T @ Z[train]
+        unit = np.trace(U0.T @ G @ U0) / 5
+        for j, penalty in enumerate((0.0, 0.01, 1.0, 100.0)):
+            U = np.linalg.eigh(G + penalty * unit * U0 @ U0.T)[1][:, -5:]
+            error = 1 - np.sum((Z[test] @ U) ** 2) / np.sum(Z[test] ** 2)
+            assert model.cv_errors_[fold, j] == pytest.approx(error, rel=1e-6)
+
+
 def test_one_standard_error_rule_follows_the_source_less(problem):
     X, W0 = problem
     best = AdaptiveLoadings(random_state=1).fit(X[:40], source_loadings=W0)
