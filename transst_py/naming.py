@@ -48,8 +48,8 @@ def name_domains(
     Returns
     -------
     One row per domain: `name` (a class, or "unknown"), `likely` (the class most alike, or "unknown" for a
-    domain without spots), `correlation` of the profiles over the genes, and `lower`, the lower end of its
-    95 % interval (Fisher's z). With a single class, or a single domain, nothing is relative: all unknown.
+    domain without spots), `correlation` of the profiles over the genes, `lower`, the lower end of its 95 %
+    interval (Fisher's z), and `second`, the correlation with the class that is next most alike. With a single class, or a single domain, nothing is relative: all unknown.
     """
     K = int(labels.max()) + 1
     profiles = target.group_means(labels, K)
@@ -73,6 +73,7 @@ def name_domains(
             "likely": likely,
             "correlation": r,
             "lower": lower,
+            "second": np.sort(correlations, axis=1)[:, -2] if len(classes) > 1 else np.full(K, np.nan),
         }
     )
 
