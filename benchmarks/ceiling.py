@@ -30,8 +30,9 @@ from sklearn.model_selection import GroupKFold, cross_val_predict
 from sklearn.neighbors import KNeighborsClassifier
 from tissues import Tissue, tissues
 
-from transst_py.spatial_factors import SpatialFactors
-from transst_py.spatial_mixture import Field, SpatialGaussianMixture
+from transst_py.domains.mixture import SpatialGaussianMixture
+from transst_py.tissue.potts import Field
+from transst_py.tissue.spatial_factors import SpatialFactors
 
 HERE = Path(__file__).parent
 

@@ -19,7 +19,7 @@ import scipy.sparse as sp
 from methods import Method, Sources
 from peers import N_TOP_GENES, quiet
 
-from transst_py.genes import shared_genes
+from transst_py.expression.genes import shared_genes
 
 HERE = Path(__file__).parent
 

@@ -28,7 +28,7 @@ from records import measured
 from scipy import stats
 
 import transst_py as tst
-from transst_py.normalize import log_expression
+from transst_py.expression.normalize import log_expression
 
 N_DOMAINS = 7
 TISSUES = {  # standard deviation of log depth, dispersion

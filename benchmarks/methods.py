@@ -23,10 +23,10 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 import transst_py as tst
-from transst_py.genes import n_detected, select_genes, shared_genes
-from transst_py.graph import spatial_neighbors
-from transst_py.normalize import log_normalize, median_total
+from transst_py.expression.genes import n_detected, select_genes, shared_genes
+from transst_py.expression.normalize import log_normalize, median_total
 from transst_py.reference import ReferenceTransST
+from transst_py.tissue.graph import spatial_neighbors
 
 N_FACTORS = 15
 N_TOP_GENES = 2000

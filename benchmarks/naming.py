@@ -1,6 +1,6 @@
 """How often is a domain named after a class that it is not, above all where the source lacks its class?
 
-    python benchmarks/naming.py [--data FOLDER] [--tissues HER2 STARmap] [--seeds 2] [--out benchmarks/results]
+    python benchmarks/naming.py [--data FOLDER] [--tissues HER2 STARmap] [--seeds 2] [--out FOLDER]
 
 Every annotated tissue with labelled sources of the same kinds of classes, once with all classes and once
 without each of them in turn (its rows have no label then). A domain is of the class that most of its
@@ -94,8 +94,7 @@ def main() -> None:
             print(f"left out, {tissue.name}: its sources have other classes", flush=True)
             continue
         for left_out in (None, *sorted(classes)):
-            for seed in range(args.seeds):
-                found.append(named_domains(tissue, left_out, seed))
+            found += [named_domains(tissue, left_out, seed) for seed in range(args.seeds)]
             print(tissue.name, left_out or "all classes", flush=True)
     table = pd.concat(found, ignore_index=True)
     table.assign(**measured()).to_csv(args.out / "naming.csv", index=False, float_format="%.4g")

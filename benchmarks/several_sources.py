@@ -31,11 +31,12 @@ from scipy.optimize import nnls
 from sklearn.metrics import adjusted_rand_score, normalized_mutual_info_score
 from tissues import tissues
 
-from transst_py.eigen import leading_eigenvectors
-from transst_py.linear_factors import LinearFactors
-from transst_py.source_model import ClassStatistics, Scatter, SupervisedFactorAnalysis
-from transst_py.source_selection import SourceMerits
-from transst_py.standardize import StandardizedMatrix
+from transst_py._core.eigen import leading_eigenvectors
+from transst_py.expression.standardize import StandardizedMatrix
+from transst_py.source.factor_analysis import SupervisedFactorAnalysis
+from transst_py.source.selection import SourceMerits
+from transst_py.source.statistics import ClassStatistics, Scatter
+from transst_py.transfer.linear_factors import LinearFactors
 
 HERE = Path(__file__).parent
 WAYS = ("pooled", "equal", "relevance", "covariance", "aligned")

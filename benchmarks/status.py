@@ -41,7 +41,11 @@ NOT_FIT_TL = (
 )
 FIT = {"transst_py/": (*NOT_FIT, *(f"tl/{name}" for name in NOT_FIT_TL))}
 IMPUTATION = {"transst_py/imputation/": (), "transst_py/tl/_evaluate_imputation.py": ()}
-MARKERS = {"transst_py/markers.py": (), "transst_py/counts.py": (), "transst_py/tl/_markers.py": ()}
+MARKERS = {
+    "transst_py/markers/statistics.py": (),
+    "transst_py/markers/splitting.py": (),
+    "transst_py/tl/_markers.py": (),
+}
 BRIDGE = {"transst_py/bridge/": (), "R/flatten.R": (), "R/assemble.R": ()}
 PEERS = {"benchmarks/peers.py": ()}
 LABEL_PEERS = {"benchmarks/label_peers.py": (), "benchmarks/seurat_transfer.R": ()}

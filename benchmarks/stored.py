@@ -30,10 +30,10 @@ from scipy.spatial import cKDTree
 from sklearn.metrics import adjusted_rand_score
 
 import transst_py as tst
-from transst_py import _progress
-from transst_py._cluster import _LONGEST_RUN
-from transst_py._stores import _CHUNK_VALUES
-from transst_py.label_transfer import N_COMPONENTS
+from transst_py._core import progress as _progress
+from transst_py.expression.cluster import _LONGEST_RUN
+from transst_py.expression.stores import _CHUNK_VALUES
+from transst_py.transfer.label_transfer import N_COMPONENTS
 
 N_FACTORS, N_FOLDS = 15, 5
 

@@ -51,7 +51,7 @@ from sklearn.metrics import adjusted_rand_score, normalized_mutual_info_score
 from tissues import HER2, Tissue, annotated_file, her2_section, tissues
 
 import transst_py as tst
-from transst_py.genes import shared_genes
+from transst_py.expression.genes import shared_genes
 
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt

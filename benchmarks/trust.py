@@ -28,7 +28,7 @@ from sklearn.metrics import adjusted_rand_score
 from tissues import HER2, Tissue, annotated_file, halves, her2_section, tissues
 from transfer import in_names_of
 
-from transst_py.label_transfer import MIN_TRUST
+from transst_py.transfer.hidden_labels import MIN_TRUST
 
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt

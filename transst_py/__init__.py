@@ -10,19 +10,19 @@ __version__ = "0.99.0"
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from transst_py._docstrings import keep_docstrings_of_anndata
-from transst_py._optional import has_torch, require_torch
+from transst_py._core.docstrings import keep_docstrings_of_anndata
+from transst_py._core.optional import has_torch, require_torch
 
 if TYPE_CHECKING:
     from transst_py import bridge, datasets, pl, tl
     from transst_py._report.write import report
-    from transst_py.choice import choose_n_domains
-    from transst_py.graph_vae import GraphVariationalEncoder
+    from transst_py.domains.choice import choose_n_domains
+    from transst_py.domains.mixture import SpatialGaussianMixture
     from transst_py.imputation.s2s import S2SImputer
     from transst_py.model import TransST
-    from transst_py.source_model import SupervisedFactorAnalysis
-    from transst_py.spatial_mixture import SpatialGaussianMixture
-    from transst_py.transfer import AdaptiveLoadings
+    from transst_py.source.factor_analysis import SupervisedFactorAnalysis
+    from transst_py.transfer.adaptive_loadings import AdaptiveLoadings
+    from transst_py.transfer.graph_vae import GraphVariationalEncoder
 
 __all__ = [
     "AdaptiveLoadings",
@@ -47,13 +47,13 @@ keep_docstrings_of_anndata()
 
 _SUBPACKAGES = ("bridge", "datasets", "pl", "tl")
 _HOME = {
-    "AdaptiveLoadings": "transfer",
-    "GraphVariationalEncoder": "graph_vae",
+    "AdaptiveLoadings": "transfer.adaptive_loadings",
+    "GraphVariationalEncoder": "transfer.graph_vae",
     "S2SImputer": "imputation.s2s",
-    "SpatialGaussianMixture": "spatial_mixture",
-    "SupervisedFactorAnalysis": "source_model",
+    "SpatialGaussianMixture": "domains.mixture",
+    "SupervisedFactorAnalysis": "source.factor_analysis",
     "TransST": "model",
-    "choose_n_domains": "choice",
+    "choose_n_domains": "domains.choice",
     "report": "_report.write",
 }
 

@@ -16,40 +16,40 @@ from sklearn.base import BaseEstimator, ClusterMixin
 from sklearn.utils.validation import check_is_fitted
 
 import transst_py
-from transst_py._atomic import written_whole
-from transst_py._optional import require_torch
-from transst_py._progress import Progress
-from transst_py._threads import blas_as_before
-from transst_py._typing import Matrix
-from transst_py._validation import check_choice, list_some
-from transst_py._warn import warn
-from transst_py.choice import Choice, check_candidates, check_choice_options, choose_n_domains
-from transst_py.class_profiles import believed_profiles
-from transst_py.class_transfer import ClassCoordinates
-from transst_py.coordinates import Coordinates
-from transst_py.domains import CLASS_TRANSFER, DomainSearch, View
-from transst_py.features import graph_given, names_of_columns, rows_of_fit, rows_to_predict
-from transst_py.label_noise import LABEL_NOISE, among_all, chosen_rows
-from transst_py.label_transfer import (
+from transst_py._core.atomic import written_whole
+from transst_py._core.optional import require_torch
+from transst_py._core.progress import Progress
+from transst_py._core.threads import blas_as_before
+from transst_py._core.typing import Matrix
+from transst_py._core.validation import check_choice, list_some
+from transst_py._core.warn import warn
+from transst_py.domains.choice import Choice, check_candidates, check_choice_options, choose_n_domains
+from transst_py.domains.embedding import Coordinates
+from transst_py.domains.mixture import ClassEvidence, SpatialGaussianMixture
+from transst_py.domains.naming import name_domains
+from transst_py.domains.search import CLASS_TRANSFER, DomainSearch, View
+from transst_py.expression.features import graph_given, names_of_columns, rows_of_fit, rows_to_predict
+from transst_py.expression.standardize import StandardizedMatrix
+from transst_py.source.label_noise import LABEL_NOISE, among_all, chosen_rows
+from transst_py.source.labels import warn_of_classes
+from transst_py.source.rows import Source, as_source, check_source
+from transst_py.source.selection import SourceMerits
+from transst_py.tissue.potts import Field, smoothness_of
+from transst_py.tissue.spatial_factors import SpatialFactors, check_min_autocorrelation
+from transst_py.transfer.adaptive_loadings import DEFAULT_PENALTIES, AdaptiveLoadings
+from transst_py.transfer.class_coordinates import ClassCoordinates
+from transst_py.transfer.class_profiles import believed_profiles
+from transst_py.transfer.hidden_labels import MIN_TRUST, LabelledScores
+from transst_py.transfer.label_transfer import (
     MIN_COVERAGE,
-    MIN_TRUST,
-    LabelledScores,
     LabelTransfer,
     label_components,
     scatter_of_sample,
 )
-from transst_py.labels import warn_of_classes
-from transst_py.linear_factors import LinearFactors, spread, standardized
-from transst_py.naming import name_domains
-from transst_py.source_selection import SourceMerits
-from transst_py.sources import Source, as_source, check_source
-from transst_py.spatial_factors import SpatialFactors, check_min_autocorrelation
-from transst_py.spatial_mixture import ClassEvidence, Field, SpatialGaussianMixture, smoothness_of
-from transst_py.standardize import StandardizedMatrix
-from transst_py.transfer import DEFAULT_PENALTIES, AdaptiveLoadings
+from transst_py.transfer.linear_factors import LinearFactors, spread, standardized
 
 if TYPE_CHECKING:
-    from transst_py.graph_vae import GraphVariationalEncoder
+    from transst_py.transfer.graph_vae import GraphVariationalEncoder
 
 __all__ = ["TransST", "check_encoder_installed"]
 
@@ -438,7 +438,7 @@ class TransST(ClusterMixin, BaseEstimator):
         return target, View(field, self.coordinates_, self.embedding_)
 
     def _new_encoder(self) -> GraphVariationalEncoder:
-        from transst_py.graph_vae import GraphVariationalEncoder
+        from transst_py.transfer.graph_vae import GraphVariationalEncoder
 
         own = {"n_factors": self.n_factors, "random_state": self.random_state}
         encoder = GraphVariationalEncoder(**own | dict(self.encoder_options or {}))
@@ -502,7 +502,7 @@ class TransST(ClusterMixin, BaseEstimator):
     @staticmethod
     def _encoder_parameters() -> list[str]:
         """Options of the encoder beside those of the model."""
-        from transst_py.graph_vae import GraphVariationalEncoder
+        from transst_py.transfer.graph_vae import GraphVariationalEncoder
 
         return sorted(set(GraphVariationalEncoder().get_params()) - {"n_factors", "random_state"})
 
@@ -653,7 +653,7 @@ class TransST(ClusterMixin, BaseEstimator):
         """Take over what `_factor_arrays` gave."""
         if self.encoder == "graph-vae":
             check_encoder_installed(self.encoder)
-            from transst_py.graph_vae import GraphVariationalEncoder
+            from transst_py.transfer.graph_vae import GraphVariationalEncoder
 
             self.encoder_ = GraphVariationalEncoder.from_arrays(
                 {k.removeprefix("encoder."): v for k, v in state.items() if k.startswith("encoder.")}

@@ -39,11 +39,12 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.mixture import GaussianMixture
 from sklearn.utils import check_array
 
-from transst_py._warn import warn
-from transst_py.components import Components
-from transst_py.source_model import Parameters, check_labels, cholesky_with_ridge
-from transst_py.spatial_factors import whiten
-from transst_py.spatial_mixture import log_prior, one_hot
+from transst_py._core.warn import warn
+from transst_py.domains.components import Components
+from transst_py.source.factor_analysis import Parameters, cholesky_with_ridge
+from transst_py.source.statistics import check_labels
+from transst_py.tissue.potts import log_prior, one_hot
+from transst_py.tissue.spatial_factors import whiten
 
 __all__ = ["ReferenceTransST"]
 

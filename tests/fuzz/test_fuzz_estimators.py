@@ -10,8 +10,8 @@ from objects import arrays, counts_of, labels_of, make_array, options
 from outcomes import call, fuzz, require, state
 
 from transst_py import AdaptiveLoadings, SpatialGaussianMixture, SupervisedFactorAnalysis, TransST
-from transst_py._optional import has_torch
-from transst_py.spatial_factors import SpatialFactors
+from transst_py._core.optional import has_torch
+from transst_py.tissue.spatial_factors import SpatialFactors
 
 GRAPHS = ["none", "chain", "chain", "random", "no edge", "weights", "array"]
 BAD_GRAPHS = ["dense", "small", "NaN", "negative", "text", "labels"]

@@ -13,7 +13,7 @@ from objects import make_tissue, options, tissues
 from outcomes import Refused, call, fuzz, require, state
 
 import transst_py as tst
-from transst_py._optional import has_torch
+from transst_py._core.optional import has_torch
 
 KEYS = {"key_added": ["transst", "weird key", "ß", "x.y"]}
 BAD_KEYS = {"key_added": ["", "a/b", 3, None, "label", b"bytes"]}

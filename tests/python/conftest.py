@@ -12,8 +12,8 @@ from anndata import AnnData
 from matplotlib import pyplot
 
 import transst_py as tst
-from transst_py import _optional
-from transst_py._optional import has_torch
+from transst_py._core import optional as _optional
+from transst_py._core.optional import has_torch
 
 # Without torch, what is about the network cannot be tested, and "auto" says that it does without.
 collect_ignore = []

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from transst_py.anderson import AndersonMixing
+from transst_py._core.anderson import AndersonMixing
 
 
 def iterate(step, x, n_steps, *, mixed):

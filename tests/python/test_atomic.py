@@ -8,8 +8,8 @@ import os
 import pytest
 
 import transst_py as tst
-from transst_py._atomic import replaced, written_whole
-from transst_py._saved import SavedPasses
+from transst_py._core.atomic import replaced, written_whole
+from transst_py.expression.saved import SavedPasses
 
 
 def writers(tissue):

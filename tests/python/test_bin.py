@@ -7,8 +7,8 @@ import pytest
 import scipy.sparse as sp
 
 import transst_py as tst
-from transst_py._validation import LATTICE_COLUMNS
 from transst_py.imputation.smoothers import typical_spacing
+from transst_py.tl._gate import LATTICE_COLUMNS
 
 
 def make_cells(n=400, *, n_genes=5, seed=0, dtype=np.float32):

@@ -13,10 +13,10 @@ from matplotlib.figure import Figure
 from sklearn.metrics import adjusted_rand_score
 
 import transst_py as tst
-from transst_py import choice
-from transst_py.choice import check_candidates, choice_record, choose_n_domains, criterion_values
-from transst_py.graph import spatial_neighbors
+from transst_py.domains import choice
+from transst_py.domains.choice import check_candidates, choice_record, choose_n_domains, criterion_values
 from transst_py.pl._choice import CRITERION_COLOR, STABILITY_COLOR, n_domains
+from transst_py.tissue.graph import spatial_neighbors
 
 COLUMNS = [
     *("n_domains", "log_likelihood", "n_parameters", "bic", "mbic", "hbic", "slope"),

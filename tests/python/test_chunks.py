@@ -11,15 +11,15 @@ import pytest
 import scipy.sparse as sp
 
 import transst_py as tst
-from transst_py import _stores
-from transst_py._validation import as_float_matrix, check_survey
-from transst_py.chunks import open_rows
-from transst_py.class_profiles import SHRINKAGES
-from transst_py.genes import morans_i, n_detected
-from transst_py.graph import spatial_neighbors
-from transst_py.normalize import log_normalize, median_total
-from transst_py.source_model import ClassStatistics
-from transst_py.standardize import StandardizedMatrix, column_moments
+from transst_py.expression import stores as _stores
+from transst_py.expression.chunks import open_rows
+from transst_py.expression.genes import morans_i, n_detected
+from transst_py.expression.normalize import log_normalize, median_total
+from transst_py.expression.standardize import StandardizedMatrix, column_moments
+from transst_py.expression.values import as_float_matrix, check_survey
+from transst_py.source.statistics import ClassStatistics
+from transst_py.tissue.graph import spatial_neighbors
+from transst_py.transfer.class_profiles import SHRINKAGES
 
 OPTIONS = {"source_labels": "label", "n_domains": 3, "n_factors": 4, "n_init": 2}
 # Stored values of a chunk: about 18 rows, about 80, all.

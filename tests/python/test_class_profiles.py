@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
-from transst_py.class_profiles import N_FOLDS, SHRINKAGES, believed_profiles, fold_means, shrunken
-from transst_py.class_transfer import ClassCoordinates
-from transst_py.source_model import SupervisedFactorAnalysis
-from transst_py.standardize import standardize
+from transst_py.expression.standardize import standardize
+from transst_py.source.factor_analysis import SupervisedFactorAnalysis
+from transst_py.transfer.class_coordinates import ClassCoordinates
+from transst_py.transfer.class_profiles import N_FOLDS, SHRINKAGES, believed_profiles, fold_means, shrunken
 
 N_GENES, CLASSES = 300, np.array(["a", "b", "c"])
 
@@ -106,8 +106,8 @@ def test_several_sources_count_together():
 
 def test_many_rows_are_not_read_again(monkeypatch):
     X, y, _ = source(60)
-    monkeypatch.setattr("transst_py.class_profiles._MAX_ROWS", 50)
-    monkeypatch.setattr("transst_py.class_profiles.fold_means", pytest.fail)
+    monkeypatch.setattr("transst_py.transfer.class_profiles._MAX_ROWS", 50)
+    monkeypatch.setattr("transst_py.transfer.class_profiles.fold_means", pytest.fail)
     model = fitted(X, y)
     profiles, c = believed_profiles(model, [(X, y)], 0)
     assert c == 0

@@ -5,18 +5,18 @@ import pytest
 from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 from sklearn.metrics import adjusted_rand_score
 
-from transst_py.class_transfer import ClassCoordinates, solve_low_rank
-from transst_py.graph import spatial_neighbors
+from transst_py.domains.naming import name_domains
+from transst_py.expression.normalize import log_normalize
 from transst_py.model import TransST
-from transst_py.naming import name_domains
-from transst_py.normalize import log_normalize
-from transst_py.source_model import SupervisedFactorAnalysis
+from transst_py.source.factor_analysis import SupervisedFactorAnalysis
+from transst_py.tissue.graph import spatial_neighbors
+from transst_py.transfer.class_coordinates import ClassCoordinates, solve_low_rank
 
 
 @pytest.fixture
 def no_trust(monkeypatch):
     """No source is trusted: the domains are found from scratch, or start from the classes."""
-    monkeypatch.setattr("transst_py.label_transfer.MIN_TRUST", 2.0)
+    monkeypatch.setattr("transst_py.transfer.label_transfer.MIN_TRUST", 2.0)
 
 
 @pytest.fixture

@@ -23,7 +23,7 @@ import pytest
 
 import transst_py as tst
 from transst_py import cli
-from transst_py._atomic import replaced
+from transst_py._core.atomic import replaced
 from transst_py.cli import COMMANDS, _doctor, _fit, main
 from transst_py.cli._options import add_options, documented, given_options
 from transst_py.cli._words import in_words

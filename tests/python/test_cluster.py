@@ -12,8 +12,8 @@ import pytest
 import scipy.sparse as sp
 
 import transst_py as tst
-from transst_py import _stores
-from transst_py.chunks import open_rows
+from transst_py.expression import stores as _stores
+from transst_py.expression.chunks import open_rows
 
 pytest.importorskip("distributed", reason="dask.distributed is not installed")
 da = pytest.importorskip("dask.array", reason="dask is not installed")

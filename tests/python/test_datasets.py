@@ -12,7 +12,7 @@ from sklearn.mixture import GaussianMixture
 
 from transst_py.datasets import DataUnavailableError, _files, _her2st, her2st, simulated_tissue
 from transst_py.datasets._simulated import sample_potts
-from transst_py.normalize import log_normalize
+from transst_py.expression.normalize import log_normalize
 
 real_data = pytest.mark.skipif(
     not os.environ.get("TRANSST_DATA_DIR"), reason="set TRANSST_DATA_DIR to the folder with the her2st files"

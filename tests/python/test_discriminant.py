@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 
-from transst_py import discriminant
-from transst_py.discriminant import Discriminant, Moments
+from transst_py.transfer import discriminant
+from transst_py.transfer.discriminant import Discriminant, Moments
 
 
 @pytest.fixture

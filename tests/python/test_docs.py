@@ -10,7 +10,7 @@ import matplotlib
 import pytest
 
 import transst_py as tst
-from transst_py._validation import layer_names
+from transst_py.tl._gate import layer_names
 
 TUTORIAL = Path(__file__).parents[2] / "docs" / "tutorial.md"
 

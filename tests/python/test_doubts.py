@@ -11,7 +11,7 @@ import pytest
 import scipy.sparse as sp
 
 import transst_py as tst
-from transst_py._validation import check_normalized
+from transst_py.expression.values import check_normalized
 from transst_py.tl._doubts import warn_of_equal_totals, warn_of_own_spots, warn_outside_tissue
 
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy.linalg import eigh, subspace_angles
 
-from transst_py.eigen import leading_eigenvectors, orthonormal_basis, penalized_eigenvectors
+from transst_py._core.eigen import leading_eigenvectors, orthonormal_basis, penalized_eigenvectors
 
 STRENGTHS = np.array([0.0, 0.01, 1.0, 30.0, 1e4])
 

@@ -15,9 +15,9 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.utils import estimator_checks
 
 from transst_py import AdaptiveLoadings, SpatialGaussianMixture, SupervisedFactorAnalysis, TransST
-from transst_py._optional import has_torch
-from transst_py.components import inverse_factors
-from transst_py.spatial_factors import SpatialFactors
+from transst_py._core.optional import has_torch
+from transst_py.domains.components import inverse_factors
+from transst_py.tissue.spatial_factors import SpatialFactors
 
 
 def chain(n):

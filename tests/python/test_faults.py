@@ -12,8 +12,10 @@ import pytest
 import scipy.sparse as sp
 
 import transst_py as tst
-from transst_py import _atomic, _saved, _stores
-from transst_py.chunks import RowChunks, open_rows
+from transst_py._core import atomic as _atomic
+from transst_py.expression import saved as _saved
+from transst_py.expression import stores as _stores
+from transst_py.expression.chunks import RowChunks, open_rows
 
 OPTIONS = {"source_labels": "label", "n_domains": 3, "n_factors": 4, "n_init": 2, "n_top_genes": 40}
 

@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 
 import transst_py as tst
-from transst_py.gene_names import names_of_target
+from transst_py.expression.gene_names import names_of_target
 
 
 def genes(names, **columns):

@@ -5,8 +5,8 @@ import pandas as pd
 import pytest
 import scipy.sparse as sp
 
-from transst_py.genes import excess_dispersion, morans_i, n_detected, select_genes, shared_genes
-from transst_py.graph import spatial_neighbors
+from transst_py.expression.genes import excess_dispersion, morans_i, n_detected, select_genes, shared_genes
+from transst_py.tissue.graph import spatial_neighbors
 
 
 @pytest.fixture
@@ -36,7 +36,7 @@ def test_morans_i_equals_its_definition(lattice):
 def test_blocks_do_not_matter(lattice, monkeypatch):
     X = np.random.default_rng(1).poisson(1.0, (64, 11)).astype(float)
     whole = morans_i(X, lattice[1])
-    monkeypatch.setattr("transst_py.genes._CHUNK_NUMBERS", 300)
+    monkeypatch.setattr("transst_py.expression.genes._CHUNK_NUMBERS", 300)
     np.testing.assert_allclose(morans_i(sp.csr_matrix(X), lattice[1]), whole)
 
 

@@ -6,8 +6,8 @@ import scipy.sparse as sp
 from grids import square_grid, visium_grid, visium_xy
 from scipy.spatial.transform import Rotation
 
-from transst_py import graph as graphs
-from transst_py.graph import (
+from transst_py.tissue import graph as graphs
+from transst_py.tissue.graph import (
     check_connectivities,
     find_radius,
     lattice_neighbors,

@@ -12,8 +12,11 @@ from sklearn.base import clone
 from sklearn.metrics import adjusted_rand_score
 
 import transst_py as tst
-from transst_py.graph import spatial_neighbors
-from transst_py.graph_vae import (
+from transst_py.domains.mixture import SpatialGaussianMixture
+from transst_py.expression.standardize import standardize
+from transst_py.model import TransST
+from transst_py.tissue.graph import spatial_neighbors
+from transst_py.transfer.graph_vae import (
     GraphVariationalEncoder,
     Network,
     batches,
@@ -21,9 +24,6 @@ from transst_py.graph_vae import (
     mean_discrepancy,
     principal_components,
 )
-from transst_py.model import TransST
-from transst_py.spatial_mixture import SpatialGaussianMixture
-from transst_py.standardize import standardize
 
 SMALL = {
     "n_factors": 4,

@@ -11,7 +11,7 @@ from transst_py.imputation.holdout import (
     random_spots,
     site_indices,
 )
-from transst_py.lattice import Lattice, neighboring_sites
+from transst_py.tissue.lattice import Lattice, neighboring_sites
 
 LATTICES = [("square", square_grid(12, 13)), ("hexagonal", visium_grid(14, 9))]
 

@@ -10,11 +10,11 @@ from grids import make_tissue, square_grid, visium_grid, visium_xy
 from scipy.spatial.distance import cdist
 
 import transst_py as tst
-from transst_py._optional import has_torch
-from transst_py._validation import layer_names
+from transst_py._core.optional import has_torch
 from transst_py.imputation.methods import LATTICE_METHODS, METHODS
 from transst_py.imputation.smoothing import Smoother
 from transst_py.tl import _memory
+from transst_py.tl._gate import layer_names
 
 pytestmark = pytest.mark.usefixtures("quick_imputation")
 

@@ -12,9 +12,12 @@ import scipy.sparse as sp
 from scipy.optimize import check_grad
 
 import transst_py as tst
-from transst_py import SupervisedFactorAnalysis, label_noise
-from transst_py.chunks import open_rows
-from transst_py.label_noise import (
+from transst_py import SupervisedFactorAnalysis
+from transst_py.expression.chunks import open_rows
+from transst_py.expression.standardize import standardize
+from transst_py.model import TransST
+from transst_py.source import label_noise
+from transst_py.source.label_noise import (
     LabelNoise,
     estimate_label_noise,
     factor_projection,
@@ -24,9 +27,7 @@ from transst_py.label_noise import (
     prior_confusion,
     rows_to_keep,
 )
-from transst_py.model import TransST
-from transst_py.source_model import class_statistics
-from transst_py.standardize import standardize
+from transst_py.source.statistics import class_statistics
 
 CLASSES = np.array(["a", "b", "c", "d"])
 

@@ -9,10 +9,12 @@ import scipy.sparse as sp
 from sklearn.metrics import adjusted_rand_score
 
 import transst_py as tst
-from transst_py import TransST, label_transfer
-from transst_py.graph import averaged, spatial_neighbors
-from transst_py.label_transfer import LabelledScores, LabelTransfer, hidden_scores, teachers, weighted
-from transst_py.spatial_mixture import Field
+from transst_py import TransST
+from transst_py.tissue.graph import averaged, spatial_neighbors
+from transst_py.tissue.potts import Field
+from transst_py.transfer import hidden_labels, label_transfer
+from transst_py.transfer.hidden_labels import LabelledScores, hidden_scores, teachers, weighted
+from transst_py.transfer.label_transfer import LabelTransfer
 
 SIDE = 24
 PLACES = np.array([(i, j) for i in range(SIDE) for j in range(SIDE)], dtype=float)
@@ -74,7 +76,7 @@ def test_every_spot_gets_its_class(kind):
 def test_hidden_scores_are_those_of_a_plain_implementation():
     S = source("regions", noise=2.0)
     hidden, table = hidden_scores({"s": S}, 4, seed=0)
-    parts = label_transfer._sample(S, False, 0)[1]
+    parts = hidden_labels._sample(S, False, 0)[1]
     assert hidden == "places"
     assert sum(part.sum() for part in parts) == len(PLACES)
     assert len(parts) == 4
@@ -282,12 +284,12 @@ def test_factors_of_all_genes_help_where_the_source_has_few():
 
 
 def test_large_sources_are_scored_on_connected_parts(monkeypatch):
-    monkeypatch.setattr(label_transfer, "_MAX_ROWS", 15)
-    part, places = label_transfer._sample(source("regions"), False, 0)
+    monkeypatch.setattr(hidden_labels, "_MAX_ROWS", 15)
+    part, places = hidden_labels._sample(source("regions"), False, 0)
     assert len(part.codes) == 240
     assert [place.sum() for place in places] == [60] * 4
     assert np.diff(part.graph.indptr).mean() > 3
-    cells, quarters = label_transfer._sample(source("regions", placed=False), False, 0)
+    cells, quarters = hidden_labels._sample(source("regions", placed=False), False, 0)
     assert len(cells.codes) == 240
     assert [quarter.sum() for quarter in quarters] == [60] * 4
 
@@ -333,7 +335,7 @@ def test_averaging_is_a_lazy_walk():
 
 @pytest.fixture
 def problem(tissue):
-    from transst_py.normalize import log_normalize
+    from transst_py.expression.normalize import log_normalize
 
     target, reference = tissue
     X, X_s = (log_normalize(a.X.astype(float), target_sum=100.0) for a in (target, reference))

@@ -10,8 +10,8 @@ import pandas as pd
 import pytest
 
 import transst_py as tst
-from transst_py.labels import class_labels, given_labels, warn_of_classes
 from transst_py.pl._agreement import agreement_table
+from transst_py.source.labels import class_labels, given_labels, warn_of_classes
 
 
 def test_texts_that_mean_missing_are_missing():

@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 from grids import square_grid, visium_grid, visium_xy
 
-from transst_py import lattice
-from transst_py.lattice import Lattice, halve_pitch, infer_square_indices
+from transst_py.tissue import lattice
+from transst_py.tissue.lattice import Lattice, halve_pitch, infer_square_indices
 
 
 class TestLattice:

@@ -9,10 +9,10 @@ from scipy import stats
 from sklearn.exceptions import ConvergenceWarning
 
 import transst_py as tst
-from transst_py import markers
-from transst_py._validation import layer_names
-from transst_py.counts import thin_counts
-from transst_py.markers import Comparisons
+from transst_py.markers import statistics as markers
+from transst_py.markers.splitting import thin_counts
+from transst_py.markers.statistics import Comparisons
+from transst_py.tl._gate import layer_names
 from transst_py.tl._markers import split_counts
 
 COLUMNS = [

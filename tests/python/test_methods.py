@@ -3,7 +3,7 @@ import pytest
 from grids import make_section, square_grid, visium_grid, visium_xy
 
 import transst_py as tst
-from transst_py._optional import has_torch
+from transst_py._core.optional import has_torch
 from transst_py.imputation.domain_means import DomainMeans
 from transst_py.imputation.holdout import dense_index
 from transst_py.imputation.interpolation import Interpolator

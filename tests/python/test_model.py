@@ -8,9 +8,9 @@ from sklearn.metrics import adjusted_rand_score
 from sklearn.model_selection import KFold
 
 from transst_py import AdaptiveLoadings, TransST
-from transst_py.graph import spatial_neighbors
-from transst_py.normalize import log_normalize
-from transst_py.standardize import StandardizedMatrix, column_moments, pooled_moments, standardize
+from transst_py.expression.normalize import log_normalize
+from transst_py.expression.standardize import StandardizedMatrix, column_moments, pooled_moments, standardize
+from transst_py.tissue.graph import spatial_neighbors
 
 
 @pytest.fixture

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 import transst_py as tst
-from transst_py.graph import spatial_neighbors
 from transst_py.model import FORMAT
+from transst_py.tissue.graph import spatial_neighbors
 
 FILES = Path(__file__).parent / "files"
 

@@ -3,9 +3,10 @@
 import numpy as np
 import pytest
 
-from transst_py.naming import MIN_CORRELATION, UNKNOWN, name_domains, relative
-from transst_py.source_model import SupervisedFactorAnalysis
-from transst_py.standardize import standardize
+from transst_py.domains.naming import MIN_CORRELATION, name_domains, relative
+from transst_py.expression.standardize import standardize
+from transst_py.source.factor_analysis import SupervisedFactorAnalysis
+from transst_py.source.labels import UNKNOWN
 
 
 @pytest.fixture

@@ -15,7 +15,7 @@ import pytest
 import scipy.sparse as sp
 
 import transst_py as tst
-from transst_py.graph import spatial_neighbors
+from transst_py.tissue.graph import spatial_neighbors
 
 OPTIONS = {"n_domains": 3, "n_factors": 4, "n_init": 2, "n_folds": 2}
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import scipy.sparse as sp
 
-from transst_py.normalize import log_expression, log_normalize, median_total
+from transst_py.expression.normalize import log_expression, log_normalize, median_total
 
 
 @pytest.fixture
@@ -16,7 +16,7 @@ def counts():
 
 @pytest.mark.parametrize("rows", [16_384, 4])
 def test_totals_become_equal_and_empty_spots_stay_empty(counts, rows, monkeypatch):
-    monkeypatch.setattr("transst_py.normalize._CHUNK_ROWS", rows)
+    monkeypatch.setattr("transst_py.expression.normalize._CHUNK_ROWS", rows)
     X = sp.csr_matrix(counts)
     before = X.copy()
     normalized = log_normalize(X, target_sum=10.0)

@@ -9,6 +9,8 @@ from scipy.special import logsumexp, softmax
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.metrics import adjusted_rand_score
 
+from transst_py.domains.mixture import Components
+from transst_py.expression.standardize import standardize
 from transst_py.reference import (
     PENALTIES,
     ReferenceTransST,
@@ -25,9 +27,8 @@ from transst_py.reference import (
     target_loadings,
     tied_start,
 )
-from transst_py.source_model import ClassStatistics, Parameters, em_update
-from transst_py.spatial_mixture import Components
-from transst_py.standardize import standardize
+from transst_py.source.factor_analysis import Parameters, em_update
+from transst_py.source.statistics import ClassStatistics
 
 
 def same_signs(A, B):

@@ -4,11 +4,11 @@ import pytest
 import scipy.sparse as sp
 from grids import make_tissue, square_grid, visium_grid, visium_xy
 
-from transst_py._samples import rows_of_samples
 from transst_py.imputation.holdout import number_sites
 from transst_py.imputation.spots import Section, Sites
-from transst_py.lattice import halve_pitch
+from transst_py.tissue.lattice import halve_pitch
 from transst_py.tl import _sections
+from transst_py.tl._samples import rows_of_samples
 from transst_py.tl._sections import Places
 
 

@@ -9,8 +9,8 @@ from sklearn.decomposition import FactorAnalysis
 from sklearn.exceptions import ConvergenceWarning
 
 from transst_py import SupervisedFactorAnalysis
-from transst_py.source_model import (
-    ClassStatistics,
+from transst_py.expression.standardize import StandardizedMatrix, standardize
+from transst_py.source.factor_analysis import (
     Parameters,
     em_update,
     fix_gauge,
@@ -18,7 +18,7 @@ from transst_py.source_model import (
     initial_parameters,
     lowest_noise,
 )
-from transst_py.standardize import StandardizedMatrix, standardize
+from transst_py.source.statistics import ClassStatistics
 
 
 def statistics(X, y):
@@ -126,7 +126,7 @@ def test_products_of_many_genes_in_single_precision(monkeypatch):
     scores = rng.normal(size=(600, 3)) + 2 * np.eye(3)[y]
     X = scores @ rng.normal(size=(3, 520)) + rng.normal(size=(600, 520))
     single = SupervisedFactorAnalysis(3).fit(X, y)
-    for module in ("source_model", "standardize"):
+    for module in ("source.factor_analysis", "expression.standardize"):
         monkeypatch.setattr(f"transst_py.{module}._MANY_GENES", 1000)
     double = SupervisedFactorAnalysis(3).fit(X, y)
     np.testing.assert_allclose(single.lower_bounds_[-1], double.lower_bounds_[-1], rtol=1e-7)
@@ -179,7 +179,7 @@ def test_sparse_chunked_and_scaled_equals_dense(labelled_rows, monkeypatch):
     X, y = labelled_rows
     X = np.maximum(X, 0)
     dense = SupervisedFactorAnalysis(2, center=False).fit((X - X.mean(axis=0)) / X.std(axis=0), y)
-    monkeypatch.setattr("transst_py.standardize._CHUNK_ROWS", 7)
+    monkeypatch.setattr("transst_py.expression.standardize._CHUNK_ROWS", 7)
     sparse = SupervisedFactorAnalysis(2, scale=True).fit(sp.csr_matrix(X), y)
     np.testing.assert_allclose(sparse.loadings_, dense.loadings_, rtol=1e-7, atol=1e-9)
     np.testing.assert_allclose(sparse.lower_bounds_, dense.lower_bounds_, rtol=1e-9)
@@ -259,7 +259,7 @@ def test_products_with_rows_equal_gram_matrices(labelled_rows, monkeypatch):
     X, y = labelled_rows
     X = sp.csr_matrix(np.maximum(X, 0))
     grams = SupervisedFactorAnalysis(2, scale=True).fit(X, y)
-    monkeypatch.setattr("transst_py.source_model._MAX_NUMBERS", 3)
+    monkeypatch.setattr("transst_py.source.statistics._MAX_NUMBERS", 3)
     products = SupervisedFactorAnalysis(2, scale=True).fit(X, y)
     np.testing.assert_allclose(products.lower_bounds_, grams.lower_bounds_, rtol=1e-10)
     np.testing.assert_allclose(products.loadings_, grams.loadings_, rtol=1e-6, atol=1e-9)

@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
-from transst_py.eigen import leading_eigenvectors
-from transst_py.source_model import class_statistics
-from transst_py.source_selection import SourceMerits, label_dependence, source_relevance
-from transst_py.standardize import standardize
+from transst_py._core.eigen import leading_eigenvectors
+from transst_py.expression.standardize import standardize
+from transst_py.source.selection import SourceMerits, label_dependence, source_relevance
+from transst_py.source.statistics import class_statistics
 
 
 @pytest.fixture

@@ -5,8 +5,8 @@ import pytest
 import scipy.sparse as sp
 from grids import square_grid
 
-from transst_py.graph import spatial_neighbors
-from transst_py.spatial_factors import (
+from transst_py.tissue.graph import spatial_neighbors
+from transst_py.tissue.spatial_factors import (
     SpatialFactors,
     kriging_weights,
     neighbour_average,

@@ -10,20 +10,19 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.metrics import adjusted_rand_score
 
 from transst_py import SpatialGaussianMixture
-from transst_py.components import Components, NamedComponents
-from transst_py.graph import spatial_neighbors
-from transst_py.spatial_factors import SpatialFactors
-from transst_py.spatial_mixture import (
-    ClassEvidence,
+from transst_py.domains.components import Components, NamedComponents
+from transst_py.domains.mixture import ClassEvidence, n_restarts
+from transst_py.tissue.graph import spatial_neighbors
+from transst_py.tissue.potts import (
     Field,
     colour_classes,
     distinct_rows,
     infer_from_neighbors,
     log_prior,
-    n_restarts,
     newton_smoothness,
     one_hot,
 )
+from transst_py.tissue.spatial_factors import SpatialFactors
 
 
 @pytest.fixture
@@ -137,7 +136,7 @@ def test_distinct_rows_stand_for_all(stripes):
 
 
 def test_energies_and_moments_equal_the_textbook_forms(stripes, monkeypatch):
-    monkeypatch.setattr("transst_py.components._BATCH", 100)
+    monkeypatch.setattr("transst_py.domains.components._BATCH", 100)
     V = stripes[0]
     R = np.random.default_rng(0).dirichlet(np.ones(3), size=len(V))
     components = Components.estimate(V, R, prior=0)
@@ -160,9 +159,9 @@ def test_patches_are_of_neighbours_and_have_the_size_asked_for(stripes):
 
 
 def in_batches_of(monkeypatch, spots):
-    for module in ("spatial_mixture", "spatial_factors"):
-        monkeypatch.setattr(f"transst_py.{module}._ROWS", spots)
-    monkeypatch.setattr("transst_py.components._BATCH", spots)
+    for module in ("potts", "spatial_factors"):
+        monkeypatch.setattr(f"transst_py.tissue.{module}._ROWS", spots)
+    monkeypatch.setattr("transst_py.domains.components._BATCH", spots)
 
 
 @pytest.mark.parametrize("n_domains", [3, 5])
@@ -206,8 +205,8 @@ def test_scores_may_be_overwritten(stripes):
 
 def test_large_tissue_starts_from_its_patches(stripes, monkeypatch):
     V, graph, y = stripes
-    monkeypatch.setattr("transst_py.spatial_mixture._START_SPOTS", 200)
-    monkeypatch.setattr("transst_py.spatial_mixture._PATCH_SPOTS", 20)
+    monkeypatch.setattr("transst_py.domains.mixture._START_SPOTS", 200)
+    monkeypatch.setattr("transst_py.tissue.potts._PATCH_SPOTS", 20)
     one, two = (SpatialGaussianMixture(3, n_init=10).fit(V, graph) for _ in range(2))
     assert adjusted_rand_score(y, one.labels_) > 0.9
     np.testing.assert_array_equal(one.labels_, two.labels_)

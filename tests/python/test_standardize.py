@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import scipy.sparse as sp
 
-from transst_py.standardize import StandardizedMatrix, column_moments, standardize
+from transst_py.expression.standardize import StandardizedMatrix, column_moments, standardize
 
 
 @pytest.fixture(params=["dense", "sparse", "very sparse", "float32"])
@@ -25,8 +25,8 @@ def explicit(X, mean, scale):
 
 @pytest.fixture(params=[2048, 7])
 def _chunks(request, monkeypatch):
-    monkeypatch.setattr("transst_py.standardize._CHUNK_ROWS", request.param)
-    monkeypatch.setattr("transst_py.standardize._CHUNK_VALUES", 3 * request.param)
+    monkeypatch.setattr("transst_py.expression.standardize._CHUNK_ROWS", request.param)
+    monkeypatch.setattr("transst_py.expression.standardize._CHUNK_VALUES", 3 * request.param)
 
 
 @pytest.mark.usefixtures("_chunks")

@@ -6,7 +6,7 @@ import pytest
 from threadpoolctl import threadpool_info
 
 import transst_py as tst
-from transst_py._threads import in_threads
+from transst_py._core.threads import in_threads
 
 
 def blas_threads():

@@ -10,7 +10,7 @@ import scipy.sparse as sp
 from sklearn.metrics import adjusted_rand_score
 
 import transst_py as tst
-from transst_py.graph import lattice_neighbors
+from transst_py.tissue.graph import lattice_neighbors
 
 OPTIONS = {"n_domains": 3, "n_factors": 5, "n_init": 3}
 

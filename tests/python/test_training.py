@@ -5,11 +5,12 @@ import pytest
 import torch
 from sections import comb_task
 
+from transst_py._core.machine import device_of
 from transst_py.imputation import training
 from transst_py.imputation.batches import Batch, ImageSampler
 from transst_py.imputation.maps import GeneMaps
 from transst_py.imputation.network import CDCIN, NetworkConfig
-from transst_py.imputation.training import TRAINING_PRESETS, TrainingConfig, TrainingData, device_of, train
+from transst_py.imputation.training import TRAINING_PRESETS, TrainingConfig, TrainingData, train
 from transst_py.imputation.views import Layout
 
 CPU = torch.device("cpu")

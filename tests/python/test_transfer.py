@@ -7,8 +7,8 @@ from scipy.linalg import orth, subspace_angles
 from sklearn.model_selection import KFold
 
 from transst_py import AdaptiveLoadings
-from transst_py.standardize import standardize
-from transst_py.transfer import (
+from transst_py.expression.standardize import standardize
+from transst_py.transfer.adaptive_loadings import (
     alternating_loadings,
     principal_path,
     projection_errors,
@@ -201,7 +201,7 @@ def test_products_with_rows_equal_gram_matrices(problem, solver, monkeypatch):
     X, W0 = problem
     options = {"solver": solver, "penalties": (0.0, 0.1, 1.0, np.inf), "scale": True}
     grams, alone = AdaptiveLoadings(**options).fit(X, source_loadings=W0), AdaptiveLoadings(3).fit(X)
-    monkeypatch.setattr("transst_py.transfer._MAX_NUMBERS", 100)
+    monkeypatch.setattr("transst_py.transfer.adaptive_loadings._MAX_NUMBERS", 100)
     products = AdaptiveLoadings(**options).fit(sp.csr_matrix(X), source_loadings=W0)
     np.testing.assert_allclose(products.cv_errors_, grams.cv_errors_, rtol=1e-8)
     np.testing.assert_allclose(products.loadings_, grams.loadings_, atol=1e-7)

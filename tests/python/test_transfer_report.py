@@ -45,7 +45,7 @@ def test_a_good_source_in_words_and_tables(tissue):
 
 
 def test_a_source_that_is_not_trusted(tissue, monkeypatch):
-    monkeypatch.setattr("transst_py.label_transfer.MIN_TRUST", 2.0)
+    monkeypatch.setattr("transst_py.transfer.label_transfer.MIN_TRUST", 2.0)
     monkeypatch.setattr("transst_py.tl._transfer_report.MIN_TRUST", 2.0)
     target = fitted(tissue)
     text = str(tst.tl.transfer_report(target))
@@ -56,7 +56,7 @@ def test_a_source_that_is_not_trusted(tissue, monkeypatch):
 
 
 def test_a_source_that_lacks_classes_of_the_target(tissue, monkeypatch):
-    monkeypatch.setattr("transst_py.label_transfer.MIN_COVERAGE", 2.0)
+    monkeypatch.setattr("transst_py.transfer.label_transfer.MIN_COVERAGE", 2.0)
     text = str(tst.tl.transfer_report(fitted(tissue)))
     assert "Coverage: the classes explain" in text
     assert "Classes: not followed, since the target seems to have some that the sources lack." in text

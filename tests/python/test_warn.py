@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import transst_py as tst
-from transst_py._warn import collected, passed_on, warn
+from transst_py._core.warn import collected, passed_on, warn
 
 
 def test_a_warning_points_at_this_file(tissue):

@@ -14,20 +14,20 @@ import pytest
 
 import transst_py as tst
 from transst_py import cli
-from transst_py._machine import machine
-from transst_py._optional import has_torch
-from transst_py.graph import spatial_neighbors
+from transst_py._core.machine import machine
+from transst_py._core.optional import has_torch
 from transst_py.imputation.methods import METHODS
 from transst_py.model import TransST
+from transst_py.tissue.graph import spatial_neighbors
 from transst_py.tl import _impute
 
 PACKAGE = Path(tst.__file__).parent
 # The network and its parts; `_machine.py` asks torch for the device, where it is there.
 IMPORT_TORCH = {
-    "graph_vae.py",
     "imputation/batches.py",
     "imputation/network.py",
     "imputation/training.py",
+    "transfer/graph_vae.py",
 }
 COMMAND = "pip install 'transst-py[s2s]'"
 LEFT_OUT = {"s2s": "torch is not installed"}
@@ -72,7 +72,7 @@ class TestImports:
             elif any(map(imports_torch, ast.walk(tree))):
                 lazily.add(name)
         assert found == IMPORT_TORCH
-        assert lazily == {"_machine.py"}
+        assert lazily == {"_core/machine.py"}
 
     def test_nothing_else_brings_it_along(self):
         code = "import sys, transst_py as tst; tst.tl, tst.pl, tst.bridge, tst.report, tst.TransST;"
@@ -92,7 +92,7 @@ class TestImports:
         assert ("S2SImputer" in names) is ("GraphVariationalEncoder" in names) is not blocked
 
     def test_has_torch_does_not_import_it(self):
-        code = "import sys; from transst_py._optional import has_torch as has;"
+        code = "import sys; from transst_py._core.optional import has_torch as has;"
         code += "print(has(), 'torch' in sys.modules)"
         assert run(code).split() == [str(has_torch()), "False"]
 

@@ -68,7 +68,7 @@ test_that("plotTransfer() shows what averaging suits the labels, and the trust",
 
 test_that("the trust that is needed is Python's", {
     skipWithoutPython()
-    needed <- reticulate::import("transst_py.label_transfer")$MIN_TRUST
+    needed <- reticulate::import("transst_py.transfer.label_transfer")$MIN_TRUST
     expect_identical(TransST:::.neededTrust, needed)
 })
 

@@ -9,10 +9,10 @@ import numpy as np
 import pandas as pd
 
 from transst_py import pl, tl
-from transst_py._record import numbers
 from transst_py._report.page import Picture, Row, Section, Table, draw, number
 from transst_py._report.subject import Subject
 from transst_py.pl._agreement import agreement_table
+from transst_py.tl._record import numbers
 
 __all__ = [
     "agreement",

@@ -12,16 +12,17 @@ import numpy as np
 from anndata import AnnData
 
 import transst_py
-from transst_py._atomic import written_whole
-from transst_py._record import as_written, is_fit_record
+from transst_py._core.atomic import written_whole
+from transst_py._core.typing import SpatialDataLike
+from transst_py._core.validation import check_names, list_some
 from transst_py._report import domain_sections, gene_sections
 from transst_py._report.page import render
 from transst_py._report.subject import Subject
-from transst_py._typing import SpatialDataLike
-from transst_py._validation import check_anndata, check_names, check_obs_column, list_some
 from transst_py.pl._genes import shown_names
 from transst_py.pl._images import find_images
 from transst_py.pl._panels import find_samples
+from transst_py.tl._gate import check_anndata, check_obs_column
+from transst_py.tl._record import as_written, is_fit_record
 
 __all__ = ["ADVICE", "report"]
 

@@ -13,7 +13,7 @@ import pandas as pd
 import scipy.sparse as sp
 from anndata import AnnData
 
-from .._validation import layer_names
+from ..tl._gate import layer_names
 from ._columns import python_column, python_text, r_column, r_items, r_list, r_text
 from ._memory import matrix_view, r_array, r_matrix, stored_matrix
 from ._session import r_session

@@ -18,10 +18,10 @@ import scipy.sparse as sp
 from anndata import AnnData
 
 from .. import datasets, tl
-from .._atomic import replaced
-from .._machine import machine
-from .._messages import DEVELOPERS_ONLY, error_message
-from .._progress import Progress
+from .._core.atomic import replaced
+from .._core.machine import machine
+from .._core.messages import DEVELOPERS_ONLY, error_message
+from .._core.progress import Progress
 from ._convert import from_parts, to_parts
 from ._memory import r_matrix
 from ._report import transfer_report, write_report

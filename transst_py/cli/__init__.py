@@ -19,7 +19,7 @@ from importlib import import_module
 from typing import Any
 
 from transst_py import __version__
-from transst_py._messages import DEVELOPERS_ONLY, error_message
+from transst_py._core.messages import DEVELOPERS_ONLY, error_message
 from transst_py.cli._files import unwritten
 from transst_py.cli._words import UsageError, in_words
 

@@ -13,8 +13,8 @@ from importlib.metadata import PackageNotFoundError, requires, version
 from pathlib import Path
 
 import transst_py
-from transst_py._machine import machine
-from transst_py._optional import CPU_INDEX
+from transst_py._core.machine import machine
+from transst_py._core.optional import CPU_INDEX
 
 __all__ = ["add_arguments", "run"]
 

@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from transst_py._atomic import replaced
-from transst_py._progress import Progress
+from transst_py._core.atomic import replaced
+from transst_py._core.progress import Progress
 from transst_py.cli._words import UsageError
 
 if TYPE_CHECKING:

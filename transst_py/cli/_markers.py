@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 
 from transst_py import tl
-from transst_py._atomic import replaced
+from transst_py._core.atomic import replaced
 from transst_py.cli._files import add_output, check_input, check_output, progress_of, read, write
 from transst_py.cli._options import add_options, given_options
 from transst_py.cli._words import UsageError

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from transst_py import pl
-from transst_py._atomic import replaced
+from transst_py._core.atomic import replaced
 from transst_py.cli._files import add_output, check_input, check_output, progress_of, read
 from transst_py.cli._options import add_options, given_options
 

@@ -9,13 +9,13 @@ import numpy as np
 import scipy.sparse as sp
 from sklearn.exceptions import ConvergenceWarning
 
-from transst_py._validation import check_whole_number
-from transst_py._warn import collected, warn
-from transst_py.graph import spatial_neighbors
+from transst_py._core.validation import check_whole_number
+from transst_py._core.warn import collected, warn
 from transst_py.imputation.kriging import most_variable
 from transst_py.imputation.smoothers import find_neighbours, knn_weights
 from transst_py.imputation.spots import Imputer, Prediction, Section, Sites
 from transst_py.model import TransST
+from transst_py.tissue.graph import spatial_neighbors
 
 __all__ = ["MIN_GENES", "MIN_SPOTS", "DomainMeans", "count_varying"]
 

@@ -19,7 +19,7 @@ from scipy.linalg import cholesky, eigh, solve_triangular
 from scipy.spatial import cKDTree
 from scipy.spatial.distance import cdist
 
-from transst_py._threads import in_threads
+from transst_py._core.threads import in_threads
 
 __all__ = ["CORRELATIONS", "GaussianProcess"]
 

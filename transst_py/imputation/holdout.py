@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 from scipy.spatial import cKDTree
 
-from transst_py._validation import check_choice, check_whole_number
+from transst_py._core.validation import check_choice, check_whole_number
 from transst_py.imputation.smoothers import TIE_TOLERANCE
 
 __all__ = ["comb", "comb_phases", "dense_index", "holes", "number_sites", "random_spots", "site_indices"]
@@ -26,7 +26,7 @@ def comb(index: np.ndarray, kind: str, *, stride: int = 2, phase: tuple[int, int
     Parameters
     ----------
     index
-        (row, col) of each spot, integers (n, 2), as in `transst_py.lattice.Lattice.index`.
+        (row, col) of each spot, integers (n, 2), as in `transst_py.tissue.lattice.Lattice.index`.
     kind
         "square" or "hexagonal".
     stride
@@ -65,7 +65,7 @@ def dense_index(index: np.ndarray, kind: str) -> np.ndarray:
     Parameters
     ----------
     index
-        (row, col) of each spot, integers (n, 2), as in `transst_py.lattice.Lattice.index`.
+        (row, col) of each spot, integers (n, 2), as in `transst_py.tissue.lattice.Lattice.index`.
     kind
         "square" or "hexagonal".
 

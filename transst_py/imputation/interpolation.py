@@ -10,7 +10,7 @@ import numpy as np
 from scipy.interpolate import LinearNDInterpolator, NdBSpline, NearestNDInterpolator, make_interp_spline
 from sklearn.utils import gen_batches
 
-from transst_py._validation import check_choice
+from transst_py._core.validation import check_choice
 from transst_py.imputation.gene_images import Frame, common_step
 from transst_py.imputation.spots import Imputer, Prediction, Section, Sites
 

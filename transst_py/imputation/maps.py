@@ -9,10 +9,10 @@ from typing import Any, Self
 import numpy as np
 import scipy.sparse as sp
 
+from transst_py.expression.standardize import column_moments
 from transst_py.imputation.kriging import BlendedKriging, FactorKriging, GeneKriging
 from transst_py.imputation.smoothing import Smoother
 from transst_py.imputation.spots import Imputer, Section, Sites
-from transst_py.standardize import column_moments
 
 __all__ = ["STARTS", "FactorMaps", "GeneMaps", "Maps"]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from transst_py._optional import INSTALL_TORCH, has_torch, require_torch
+from transst_py._core.optional import INSTALL_TORCH, has_torch, require_torch
 from transst_py.imputation.domain_means import MIN_GENES as MIN_GENES_DOMAINS
 from transst_py.imputation.domain_means import MIN_SPOTS as MIN_SPOTS_DOMAINS
 from transst_py.imputation.domain_means import DomainMeans, count_varying

@@ -11,7 +11,7 @@ from PIL import Image
 from scipy.ndimage import gaussian_filter
 from sklearn.datasets import load_sample_images
 
-from transst_py._validation import check_whole_number
+from transst_py._core.validation import check_whole_number
 
 __all__ = ["ImageCrops", "dead_leaves", "load_natural_images"]
 

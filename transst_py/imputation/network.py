@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from transst_py._validation import check_choice, check_whole_number
+from transst_py._core.validation import check_choice, check_whole_number
 
 __all__ = ["CDCIN", "PRESETS", "NetworkConfig", "data_consistency"]
 

@@ -9,7 +9,8 @@ from typing import Any, Self
 
 import numpy as np
 
-from transst_py._validation import check_choice, check_whole_number
+from transst_py._core.machine import device_of
+from transst_py._core.validation import check_choice, check_whole_number
 from transst_py.imputation.batches import ImageSampler
 from transst_py.imputation.gene_images import common_step
 from transst_py.imputation.kriging import most_variable
@@ -22,7 +23,6 @@ from transst_py.imputation.training import (
     TrainedNetwork,
     TrainingConfig,
     TrainingData,
-    device_of,
     train,
 )
 from transst_py.imputation.views import Layout, View, sparser_masks

@@ -13,10 +13,10 @@ from scipy.special import rel_entr
 from scipy.stats import rankdata, wilcoxon
 from sklearn.utils import gen_batches
 
-from transst_py._validation import check_choice, list_some
-from transst_py.genes import morans_i
-from transst_py.graph import lattice_neighbors
+from transst_py._core.validation import check_choice, list_some
+from transst_py.expression.genes import morans_i
 from transst_py.imputation.holdout import dense_index
+from transst_py.tissue.graph import lattice_neighbors
 
 __all__ = ["METRICS", "compare_methods", "score_genes"]
 
@@ -81,7 +81,7 @@ def score_genes(
     genes
         Names, (p,); numbers if not given.
     index
-        (row, col) of all spots, integers (n, 2), as in `transst_py.lattice.Lattice.index`.
+        (row, col) of all spots, integers (n, 2), as in `transst_py.tissue.lattice.Lattice.index`.
     kind
         "square" or "hexagonal"; to be given with `index`.
 

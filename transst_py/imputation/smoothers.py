@@ -13,7 +13,7 @@ import numpy as np
 import scipy.sparse as sp
 from scipy.spatial import cKDTree
 
-from transst_py._validation import check_whole_number
+from transst_py._core.validation import check_whole_number
 
 __all__ = [
     "Neighbourhood",

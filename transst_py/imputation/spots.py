@@ -10,7 +10,7 @@ from typing import Any, Self
 import numpy as np
 import scipy.sparse as sp
 
-from transst_py.standardize import column_moments
+from transst_py.expression.standardize import column_moments
 
 __all__ = ["Imputer", "Prediction", "Section", "Sites", "smallest_values", "variance_within"]
 

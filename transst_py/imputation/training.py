@@ -13,13 +13,13 @@ import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from transst_py._atomic import written_whole
-from transst_py._validation import check_choice, check_whole_number
+from transst_py._core.atomic import written_whole
+from transst_py._core.validation import check_choice, check_whole_number
 from transst_py.imputation.batches import Batch, ImageSampler, ViewSampler, whole_maps
 from transst_py.imputation.network import CDCIN, PRESETS, NetworkConfig
 from transst_py.imputation.views import View, tiles
 
-__all__ = ["TRAINING_PRESETS", "TrainedNetwork", "TrainingConfig", "TrainingData", "device_of", "train"]
+__all__ = ["TRAINING_PRESETS", "TrainedNetwork", "TrainingConfig", "TrainingData", "train"]
 
 # Channels of which held-out spots are looked at while training, and pixels that pass the network at once.
 MAX_CHECKED = 32
@@ -191,23 +191,6 @@ class TrainedNetwork:
     def complete(self, view: View, channels: np.ndarray) -> np.ndarray:
         """Fill some channels of a view: float32 (channels, h, w) in network units."""
         return np.asarray(view.start[channels] + self.shrinkage * _corrections(self.network, view, channels))
-
-
-def device_of(name: str) -> torch.device:
-    """Return the device of a name; "auto" is CUDA where there is one.
-
-    Raises
-    ------
-    ValueError
-        There is no such device here.
-    """
-    if name not in ("auto", "cpu", "cuda"):
-        raise ValueError(f"`device` must be 'auto', 'cpu' or 'cuda', got {name!r}")
-    if name == "cuda" and not torch.cuda.is_available():
-        raise ValueError("`device`='cuda', but torch finds no CUDA device here; use 'auto' or 'cpu'")
-    if name == "auto":
-        name = "cuda" if torch.cuda.is_available() else "cpu"
-    return torch.device(name)
 
 
 def train(

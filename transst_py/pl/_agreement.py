@@ -12,10 +12,11 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from sklearn.metrics import adjusted_rand_score
 
-from transst_py._typing import SpatialDataLike
-from transst_py._validation import check_anndata, check_names, check_obs_column
-from transst_py.labels import given_labels
+from transst_py._core.typing import SpatialDataLike
+from transst_py._core.validation import check_names
 from transst_py.pl._legend import text_width
+from transst_py.source.labels import given_labels
+from transst_py.tl._gate import check_anndata, check_obs_column
 
 __all__ = ["agreement", "agreement_table"]
 

@@ -9,10 +9,10 @@ from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Normalize
 
-from transst_py._typing import SpatialDataLike
-from transst_py._validation import check_anndata, check_obs_column
+from transst_py._core.typing import SpatialDataLike
 from transst_py.pl._colors import MISSING_COLOR
 from transst_py.pl._panels import draw_panels
+from transst_py.tl._gate import check_anndata, check_obs_column
 
 __all__ = ["confidence"]
 

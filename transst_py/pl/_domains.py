@@ -9,11 +9,11 @@ from anndata import AnnData
 from matplotlib.axes import Axes
 from matplotlib.colors import to_rgba_array
 
-from transst_py._typing import SpatialDataLike
-from transst_py._validation import check_anndata, check_obs_column
+from transst_py._core.typing import SpatialDataLike
 from transst_py.pl._colors import MISSING_COLOR, domain_colors
 from transst_py.pl._legend import dot, legend_beside, legend_width
 from transst_py.pl._panels import draw_panels
+from transst_py.tl._gate import check_anndata, check_obs_column
 
 __all__ = ["domains"]
 

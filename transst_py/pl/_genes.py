@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from anndata import AnnData
 
-from transst_py._validation import list_some
+from transst_py._core.validation import list_some
 
 __all__ = ["find_genes", "shown_names"]
 

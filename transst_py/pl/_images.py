@@ -10,7 +10,7 @@ import numpy as np
 from anndata import AnnData
 from matplotlib.axes import Axes
 
-from transst_py._validation import list_some
+from transst_py._core.validation import list_some
 
 __all__ = ["TissueImage", "draw_image", "find_images"]
 

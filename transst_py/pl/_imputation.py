@@ -11,12 +11,12 @@ from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Normalize
 
-from transst_py._typing import SpatialDataLike
-from transst_py._validation import check_anndata, check_coordinates, check_obs_column
+from transst_py._core.typing import SpatialDataLike
 from transst_py.pl._genes import find_genes, shown_names
 from transst_py.pl._images import draw_image, find_images
 from transst_py.pl._panels import find_samples, shown_diameter
 from transst_py.pl._spots import draw_spots, new_axes
+from transst_py.tl._gate import check_anndata, check_coordinates, check_obs_column
 
 __all__ = ["imputation"]
 

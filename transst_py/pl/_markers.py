@@ -15,21 +15,14 @@ from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
-from transst_py._record import check_same_fit
-from transst_py._typing import SpatialDataLike
-from transst_py._validation import (
-    check_anndata,
-    check_choice,
-    check_matrix,
-    check_names,
-    check_obs_column,
-    check_whole_number,
-    list_some,
-)
-from transst_py.normalize import log_expression
+from transst_py._core.typing import SpatialDataLike
+from transst_py._core.validation import check_choice, check_names, check_whole_number, list_some
+from transst_py.expression.normalize import log_expression
 from transst_py.pl._colors import domain_colors
 from transst_py.pl._genes import find_genes, shown_names
 from transst_py.pl._legend import dot, legend_beside, text_width
+from transst_py.tl._gate import check_anndata, check_matrix, check_obs_column
+from transst_py.tl._record import check_same_fit
 
 __all__ = ["marker_table", "markers", "top_markers"]
 

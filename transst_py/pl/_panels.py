@@ -10,10 +10,10 @@ from anndata import AnnData
 from matplotlib.axes import Axes
 from matplotlib.collections import EllipseCollection
 
-from transst_py._samples import rows_of_samples
-from transst_py._validation import check_coordinates, check_samples
 from transst_py.pl._images import draw_image, find_images
 from transst_py.pl._spots import draw_spots, new_axes, spot_diameter
+from transst_py.tl._gate import check_coordinates, check_samples
+from transst_py.tl._samples import rows_of_samples
 
 __all__ = ["draw_panels", "find_samples", "shown_diameter"]
 

@@ -10,8 +10,8 @@ from anndata import AnnData
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from transst_py._record import fit_record, numbers
-from transst_py._typing import SpatialDataLike
+from transst_py._core.typing import SpatialDataLike
+from transst_py.tl._record import fit_record, numbers
 
 __all__ = ["transfer_path"]
 

@@ -9,11 +9,12 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
-from transst_py._typing import SpatialDataLike
-from transst_py.label_transfer import MIN_TRUST
-from transst_py.naming import MIN_CORRELATION, UNKNOWN
-from transst_py.source_selection import MIN_RELEVANCE
+from transst_py._core.typing import SpatialDataLike
+from transst_py.domains.naming import MIN_CORRELATION
+from transst_py.source.labels import UNKNOWN
+from transst_py.source.selection import MIN_RELEVANCE
 from transst_py.tl._transfer_report import transfer_report as report
+from transst_py.transfer.hidden_labels import MIN_TRUST
 
 __all__ = ["transfer_report"]
 

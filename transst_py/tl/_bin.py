@@ -10,17 +10,12 @@ import pandas as pd
 import scipy.sparse as sp
 from anndata import AnnData
 
-from transst_py._typing import Matrix, SpatialDataLike
-from transst_py._validation import (
-    check_anndata,
-    check_coordinates,
-    check_counts,
-    check_matrix,
-    check_samples,
-    check_whole_number,
-)
-from transst_py._warn import warn
+from transst_py._core.typing import Matrix, SpatialDataLike
+from transst_py._core.validation import check_whole_number
+from transst_py._core.warn import warn
+from transst_py.expression.values import check_counts
 from transst_py.imputation.smoothers import find_neighbours
+from transst_py.tl._gate import check_anndata, check_coordinates, check_matrix, check_samples
 from transst_py.tl._images import with_images
 
 __all__ = ["bin_cells"]

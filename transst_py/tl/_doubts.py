@@ -8,10 +8,11 @@ import pandas as pd
 import scipy.sparse as sp
 from anndata import AnnData
 
-from transst_py._validation import as_float_matrix, list_some
-from transst_py._warn import warn
-from transst_py.chunks import is_stored
-from transst_py.normalize import row_totals
+from transst_py._core.validation import list_some
+from transst_py._core.warn import warn
+from transst_py.expression.chunks import is_stored
+from transst_py.expression.normalize import row_totals
+from transst_py.expression.values import as_float_matrix
 
 __all__ = ["warn_of_equal_totals", "warn_of_own_spots", "warn_outside_tissue"]
 

@@ -14,20 +14,11 @@ import scipy.sparse as sp
 from anndata import AnnData
 from tqdm import tqdm
 
-from transst_py._samples import rows_of_samples
-from transst_py._typing import SpatialDataLike
-from transst_py._validation import (
-    check_anndata,
-    check_choice,
-    check_coordinates,
-    check_counts,
-    check_matrix,
-    check_seed,
-    check_unique_genes,
-    check_whole_number,
-    list_some,
-)
-from transst_py._warn import warn
+from transst_py._core.typing import SpatialDataLike
+from transst_py._core.validation import check_choice, check_seed, check_whole_number, list_some
+from transst_py._core.warn import warn
+from transst_py.expression.normalize import NORMALIZATIONS, log_normalize
+from transst_py.expression.values import check_counts
 from transst_py.imputation.holdout import comb, comb_phases, holes, random_spots, site_indices
 from transst_py.imputation.methods import (
     LATTICE_METHODS,
@@ -42,8 +33,9 @@ from transst_py.imputation.scores import METRICS, score_genes
 from transst_py.imputation.selection import select
 from transst_py.imputation.smoothers import typical_spacing
 from transst_py.imputation.spots import Imputer, Section
-from transst_py.normalize import NORMALIZATIONS, log_normalize
+from transst_py.tl._gate import check_anndata, check_coordinates, check_matrix, check_unique_genes
 from transst_py.tl._memory import check_memory
+from transst_py.tl._samples import rows_of_samples
 from transst_py.tl._sections import (
     Expression,
     Places,

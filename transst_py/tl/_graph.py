@@ -9,15 +9,16 @@ import numpy as np
 import scipy.sparse as sp
 from anndata import AnnData
 
-from transst_py import _validation as check
-from transst_py._warn import warn
-from transst_py.graph import (
+from transst_py._core.validation import list_some
+from transst_py._core.warn import warn
+from transst_py.tissue.graph import (
     check_connectivities,
     find_radius,
     lattice_neighbors,
     radius_neighbors,
     spatial_neighbors,
 )
+from transst_py.tl._gate import check_coordinates, check_lattice_columns
 
 __all__ = ["N_NEIGHBORS", "neighborhood_graph"]
 
@@ -79,14 +80,14 @@ def neighborhood_graph(
         record["obsp"] = squidpys
         built = check_connectivities(adata.obsp[squidpys], adata.n_obs, samples=samples, argument="graph")
     elif kind == "knn":
-        xy = check.check_coordinates(adata, spatial_key)
+        xy = check_coordinates(adata, spatial_key)
         built = spatial_neighbors(xy, n_neighbors=n_neighbors, samples=samples)
     elif kind == "radius":
-        xy = check.check_coordinates(adata, spatial_key)
+        xy = check_coordinates(adata, spatial_key)
         record["radius"] = find_radius(xy, samples=samples) if radius is None else radius
         built = radius_neighbors(xy, radius=record["radius"], samples=samples)
     elif kind == "lattice":
-        built = lattice_neighbors(check.check_lattice_columns(adata), samples=samples)
+        built = lattice_neighbors(check_lattice_columns(adata), samples=samples)
     else:
         matrix = _stored(adata, graph) if isinstance(graph, str) else graph
         built = check_connectivities(matrix, adata.n_obs, samples=samples, argument="graph")
@@ -105,7 +106,7 @@ def _stored(adata: AnnData, name: str) -> Any:
     if name not in adata.obsp:
         raise ValueError(
             f"`graph`: unknown value {name!r}; choose one of {', '.join(KINDS)}, a sparse matrix, or the "
-            f"name of one in adata.obsp, which has {check.list_some(list(adata.obsp)) or 'none'}"
+            f"name of one in adata.obsp, which has {list_some(list(adata.obsp)) or 'none'}"
         )
     return adata.obsp[name]
 

@@ -12,16 +12,10 @@ import pandas as pd
 import scipy.sparse as sp
 from anndata import AnnData
 
-from transst_py._samples import rows_of_samples
-from transst_py._typing import SpatialDataLike
-from transst_py._validation import (
-    check_anndata,
-    check_choice,
-    check_coordinates,
-    check_seed,
-    check_unique_genes,
-)
-from transst_py._warn import warn
+from transst_py._core.typing import SpatialDataLike
+from transst_py._core.validation import check_choice, check_seed
+from transst_py._core.warn import warn
+from transst_py.expression.normalize import NORMALIZATIONS
 from transst_py.imputation.holdout import number_sites
 from transst_py.imputation.methods import (
     LATTICE_METHODS,
@@ -33,10 +27,11 @@ from transst_py.imputation.methods import (
 )
 from transst_py.imputation.selection import Selection, select
 from transst_py.imputation.spots import Prediction, Section, Sites
-from transst_py.lattice import Lattice, halve_pitch
-from transst_py.normalize import NORMALIZATIONS
+from transst_py.tissue.lattice import Lattice, halve_pitch
+from transst_py.tl._gate import check_anndata, check_coordinates, check_unique_genes
 from transst_py.tl._images import with_images
 from transst_py.tl._memory import check_memory
+from transst_py.tl._samples import rows_of_samples
 from transst_py.tl._sections import (
     Expression,
     Places,
@@ -94,7 +89,7 @@ def impute(
         measured; what they hold is not looked at.
     task
         "densify": put sites between the spots of a lattice, with half its pitch (see
-        `transst_py.lattice.halve_pitch` for which sites count as tissue). The lattice is read
+        `transst_py.tissue.lattice.halve_pitch` for which sites count as tissue). The lattice is read
         from `obs["array_row"]` and `obs["array_col"]`, square or hexagonal (Visium: row + column even);
         without these columns, a square lattice is recognised from the coordinates. Cells, or small bins, are
         first put on a lattice with `bin_cells`.

@@ -11,19 +11,14 @@ import scipy.sparse as sp
 from anndata import AnnData
 from scipy import stats
 
-from transst_py._typing import Matrix, SpatialDataLike
-from transst_py._validation import (
-    check_anndata,
-    check_choice,
-    check_matrix,
-    check_obs_column,
-    check_survey,
-    list_some,
-)
-from transst_py._warn import warn
-from transst_py.chunks import RowChunks
-from transst_py.counts import thin_counts
-from transst_py.markers import (
+from transst_py._core.typing import Matrix, SpatialDataLike
+from transst_py._core.validation import check_choice, list_some
+from transst_py._core.warn import warn
+from transst_py.expression.chunks import RowChunks
+from transst_py.expression.normalize import log_expression, log_normalize, typical_total
+from transst_py.expression.values import check_survey
+from transst_py.markers.splitting import thin_counts
+from transst_py.markers.statistics import (
     Comparisons,
     contrast_test,
     detection_fractions,
@@ -31,7 +26,7 @@ from transst_py.markers import (
     rank_sum_test,
     welch_test,
 )
-from transst_py.normalize import log_expression, log_normalize, typical_total
+from transst_py.tl._gate import check_anndata, check_matrix, check_obs_column
 from transst_py.tl._views import own_data
 
 __all__ = ["rank_domain_genes", "split_counts"]
@@ -162,8 +157,8 @@ def rank_domain_genes(
         part of the difference that goes through the factors in `adata.obsm["X_" + key]`, on which the gene is
         regressed anew (the model's loadings are drawn to the source, and would let a gene be a marker on the
         word of the source); more powerful for noisy genes if the model holds, and of all three the most in
-        need of a count split (else it warns). Formulas: `transst_py.markers.rank_sum_test`, `welch_test`,
-        `contrast_test`.
+        need of a count split (else it warns). Formulas: `rank_sum_test`, `welch_test` and `contrast_test` in
+        `transst_py.markers.statistics`.
     reference
         "rest": every domain against all other spots. "pairwise": against every other domain in turn. The
         name of a domain: every other domain against this one.

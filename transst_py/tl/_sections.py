@@ -10,21 +10,15 @@ import pandas as pd
 import scipy.sparse as sp
 from anndata import AnnData
 
-from transst_py._samples import rows_of_samples
-from transst_py._validation import (
-    LATTICE_COLUMNS,
-    check_lattice_columns,
-    check_matrix,
-    check_names,
-    check_samples,
-    list_some,
-)
-from transst_py._warn import warn
+from transst_py._core.validation import check_names, list_some
+from transst_py._core.warn import warn
+from transst_py.expression.normalize import log_expression, median_total
 from transst_py.imputation.holdout import dense_index
 from transst_py.imputation.smoothers import typical_spacing
 from transst_py.imputation.spots import Section, Sites
-from transst_py.lattice import Lattice, infer_square_indices
-from transst_py.normalize import log_expression, median_total
+from transst_py.tissue.lattice import Lattice, infer_square_indices
+from transst_py.tl._gate import LATTICE_COLUMNS, check_lattice_columns, check_matrix, check_samples
+from transst_py.tl._samples import rows_of_samples
 
 __all__ = [
     "Expression",

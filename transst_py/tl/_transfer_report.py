@@ -10,11 +10,12 @@ import numpy as np
 import pandas as pd
 from anndata import AnnData
 
-from transst_py._record import fit_record, numbers
-from transst_py._typing import SpatialDataLike
-from transst_py._validation import check_anndata, check_obs_column
-from transst_py.label_transfer import MIN_COVERAGE, MIN_TRUST, REGION_ROUNDS
-from transst_py.naming import UNKNOWN
+from transst_py._core.typing import SpatialDataLike
+from transst_py.source.labels import UNKNOWN
+from transst_py.tl._gate import check_anndata, check_obs_column
+from transst_py.tl._record import fit_record, numbers
+from transst_py.transfer.hidden_labels import MIN_TRUST
+from transst_py.transfer.label_transfer import MIN_COVERAGE, REGION_ROUNDS
 
 __all__ = ["TransferReport", "transfer_report"]
 

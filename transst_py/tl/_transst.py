@@ -17,28 +17,35 @@ import scipy.sparse as sp
 from anndata import AnnData
 
 import transst_py
-from transst_py import _validation as check
-from transst_py._progress import Progress
-from transst_py._record import fit_identity, is_fit_record
-from transst_py._saved import SavedPasses
-from transst_py._typing import SpatialDataLike
-from transst_py._warn import Said, passed_on, warn
-from transst_py.choice import check_candidates, choice_record
-from transst_py.chunks import RowChunks
-from transst_py.gene_names import names_of_target
-from transst_py.genes import GENE_SELECTIONS, n_detected, select_genes, shared_genes
-from transst_py.label_transfer import LabelTransfer
-from transst_py.labels import class_labels
+from transst_py._core.progress import Progress
+from transst_py._core.typing import SpatialDataLike
+from transst_py._core.validation import check_choice, check_names, check_seed, check_whole_number, list_some
+from transst_py._core.warn import Said, passed_on, warn
+from transst_py.domains.choice import check_candidates, choice_record
+from transst_py.expression.chunks import RowChunks
+from transst_py.expression.gene_names import names_of_target
+from transst_py.expression.genes import GENE_SELECTIONS, n_detected, select_genes, shared_genes
+from transst_py.expression.normalize import NORMALIZATIONS, log_normalize, median_total, row_totals
+from transst_py.expression.saved import SavedPasses
+from transst_py.expression.standardize import chosen_columns
+from transst_py.expression.values import check_counts, check_normalized, check_survey
 from transst_py.model import NumberOfDomainsNeededError, TransST, check_encoder_installed
-from transst_py.naming import UNKNOWN
-from transst_py.normalize import NORMALIZATIONS, log_normalize, median_total, row_totals
-from transst_py.sources import Source
-from transst_py.spatial_mixture import Field, infer_from_neighbors
-from transst_py.standardize import chosen_columns
+from transst_py.source.labels import UNKNOWN, class_labels
+from transst_py.source.rows import Source
+from transst_py.tissue.potts import Field, infer_from_neighbors
 from transst_py.tl._doubts import warn_of_equal_totals, warn_of_own_spots, warn_outside_tissue
+from transst_py.tl._gate import (
+    check_anndata,
+    check_matrix,
+    check_obs_column,
+    check_samples,
+    check_unique_genes,
+)
 from transst_py.tl._graph import N_NEIGHBORS, neighborhood_graph
+from transst_py.tl._record import fit_identity, is_fit_record
 from transst_py.tl._views import own_data
-from transst_py.transfer import DEFAULT_PENALTIES
+from transst_py.transfer.adaptive_loadings import DEFAULT_PENALTIES
+from transst_py.transfer.label_transfer import LabelTransfer
 
 __all__ = ["transst"]
 
@@ -256,7 +263,7 @@ def transst(
     options = {k: v for k, v in locals().items() if k not in ("adata", "source", "copy", "verbose")}
     progress, spent = Progress(verbose), Counter[str]()
     check_encoder_installed(encoder)
-    adata = check.check_anndata(adata, in_memory=False)
+    adata = check_anndata(adata, in_memory=False)
     if copy and adata.isbacked:
         raise ValueError(
             "`copy`: adata is backed by a file, which is not copied; results go to its slots in memory"
@@ -440,8 +447,7 @@ def _named_sources(source: Sources | None) -> dict[str, AnnData]:
     if not named:
         raise ValueError("`source` is empty; pass None for a fit without transfer")
     return {
-        name: check.check_anndata(value, what=f"source {name!r}", in_memory=False)
-        for name, value in named.items()
+        name: check_anndata(value, what=f"source {name!r}", in_memory=False) for name, value in named.items()
     }
 
 
@@ -469,24 +475,24 @@ def _prepare(
     own_genes: bool,
 ) -> _Problem:
     """Check everything that can be checked, then normalise and choose genes."""
-    check.check_choice("normalization", normalization, NORMALIZATIONS)
-    check.check_choice("gene_selection", gene_selection, GENE_SELECTIONS)
+    check_choice("normalization", normalization, NORMALIZATIONS)
+    check_choice("gene_selection", gene_selection, GENE_SELECTIONS)
     places = {
         name: _places(source, spatial_key, source_spatial_key, sample_key, name)
         for name, source in sources.items()
     }
     counts = _expression(adata, layer, normalization, "adata")
-    check.check_whole_number("n_factors", n_factors, at_least=1)
+    check_whole_number("n_factors", n_factors, at_least=1)
     if n_top_genes is not None:
-        check.check_whole_number("n_top_genes", n_top_genes, at_least=1)
-    check.check_seed(random_state)
+        check_whole_number("n_top_genes", n_top_genes, at_least=1)
+    check_seed(random_state)
     several = isinstance(n_domains, Iterable)
     candidates = [1]
     if n_domains is not None:
         wanted: Any = n_domains if several else [n_domains]
         candidates = check_candidates(wanted, adata.n_obs, argument="n_domains")
     warn_outside_tissue(adata)
-    samples = None if sample_key is None else check.check_samples(adata, sample_key).cat.codes.to_numpy()
+    samples = None if sample_key is None else check_samples(adata, sample_key).cat.codes.to_numpy()
     source_counts = {
         name: _expression(source, source_layer, normalization, f"source {name!r}")
         for name, source in sources.items()
@@ -569,7 +575,7 @@ def _looked_at(X: Any, what: str, counts: bool, raw: bool, folder: Path | None) 
     """Check rows that are not in memory, in their first pass; from then on their passes may be kept."""
     if not isinstance(X, RowChunks):
         return X
-    survey = check.check_survey(X, counts=counts, what=what, raw=raw)
+    survey = check_survey(X, counts=counts, what=what, raw=raw)
     if folder is None:
         return X
     return X.keeping(SavedPasses.of(folder, np.concatenate(survey.sketch), survey.detected))
@@ -623,7 +629,7 @@ def _places(
             return None, None
         raise KeyError(
             f"`source_spatial_key`: source {name!r} has no obsm[{key!r}]; it has "
-            f"{check.list_some(list(source.obsm)) or 'no entries'}; leave it out if there are no positions"
+            f"{list_some(list(source.obsm)) or 'no entries'}; leave it out if there are no positions"
         )
     samples = None
     if sample_key is not None and sample_key in source.obs:
@@ -642,21 +648,21 @@ def _places(
 
 
 def _expression(adata: Any, layer: str | None, normalization: str, what: str) -> Any:
-    X = check.check_matrix(adata, layer, what=what, stored=True)
-    check.check_unique_genes(adata, what=what)
+    X = check_matrix(adata, layer, what=what, stored=True)
+    check_unique_genes(adata, what=what)
     if isinstance(X, RowChunks):
         return X
     if normalization == "log":
-        check.check_counts(X, what=what, raw=adata.raw is not None)
+        check_counts(X, what=what, raw=adata.raw is not None)
     else:
-        check.check_normalized(X, what=what)
+        check_normalized(X, what=what)
     return X
 
 
 def _genes_of_source(adata: AnnData, source: AnnData, name: str) -> pd.Index:
     """Genes of a source in the target's names."""
-    check.check_unique_genes(adata)
-    check.check_unique_genes(source, what=f"source {name!r}")
+    check_unique_genes(adata)
+    check_unique_genes(source, what=f"source {name!r}")
     return names_of_target(adata, source, name)
 
 
@@ -664,19 +670,19 @@ def _labels_of_sources(
     sources: dict[str, AnnData], key: str | None, exclude: Sequence[str]
 ) -> dict[str, pd.Series]:
     """Labels of every source, (n_s,), NaN where there is none."""
-    check.check_names("exclude_labels", exclude)
+    check_names("exclude_labels", exclude)
     for argument, value in (("source_labels", key), ("exclude_labels", exclude or None)):
         if value is not None and not sources:
             raise ValueError(f"`{argument}` was given without `source`")
     given = {
-        name: check.check_obs_column(source, key, argument="source_labels", what=f"source {name!r}")
+        name: check_obs_column(source, key, argument="source_labels", what=f"source {name!r}")
         for name, source in sources.items()
     }
     known = {str(label) for column in given.values() for label in column.dropna().unique()}
     if sources and (unknown := [name for name in exclude if str(name) not in known]):
         raise ValueError(
-            f"`exclude_labels`: no source has the label {check.list_some(unknown)} in column {key!r}; it has "
-            f"{check.list_some(sorted(known))}"
+            f"`exclude_labels`: no source has the label {list_some(unknown)} in column {key!r}; it has "
+            f"{list_some(sorted(known))}"
         )
     labels = {}
     for name, column in given.items():

@@ -1,0 +1,1 @@
+"""Plumbing: linear algebra, files, threads, warnings, checks. It knows nothing of the method."""

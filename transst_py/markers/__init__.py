@@ -1,0 +1,1 @@
+"""Marker genes of domains, and counts split in two for honest tests."""

@@ -1,0 +1,452 @@
+"""Stage 1, the source model: supervised factor analysis of labelled spots or cells.
+
+    x_i | z_i ~ N(W z_i, Λ),   z_i | class k ~ N(μ_k, Σ_k),   Λ diagonal.
+
+The EM of section 1.1 of the method document, run on class statistics (section 6.2): after one pass over
+the data every iteration costs O(K p² q), whatever the number of rows. Where the p x p statistics of all
+classes would take more than 1.6 GB, the iterations multiply the sparse rows instead.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Self
+
+import numpy as np
+from scipy.linalg import cho_factor, cho_solve
+from sklearn.base import BaseEstimator
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.utils.validation import check_is_fitted
+
+from transst_py._core.anderson import AndersonMixing
+from transst_py._core.eigen import fix_signs, leading_eigenvectors
+from transst_py._core.threads import in_threads, one_blas_thread
+from transst_py._core.validation import check_choice, list_some
+from transst_py._core.warn import warn
+from transst_py.expression.features import check_iterations, check_n_factors, rows_of_fit, rows_to_predict
+from transst_py.expression.standardize import StandardizedMatrix, standardize
+from transst_py.source.statistics import ClassStatistics, Scatter, check_labels, class_statistics
+
+__all__ = ["SupervisedFactorAnalysis"]
+
+
+# Products with the scatters of more genes are worth a thread each, and read half in single precision.
+_MANY_GENES = 500
+# Angle to which the axes that the EM starts from are known.
+_START_TOLERANCE = 1e-3
+
+
+@dataclass
+class Parameters:
+    """W (p, q), Λ (p,), μ (K, q), Σ (K, q, q)."""
+
+    loadings: np.ndarray
+    noise_variance: np.ndarray
+    class_means: np.ndarray
+    class_covariances: np.ndarray
+
+    def vector(self) -> np.ndarray:
+        """All of them in one array without bounds: Λ by its logarithm, Σ by its Cholesky factor."""
+        factors = np.array([cholesky_with_ridge(sigma) for sigma in self.class_covariances])
+        lower = factors[:, *np.tril_indices(factors.shape[1])]
+        parts = (self.loadings, np.log(self.noise_variance), self.class_means, lower)
+        return np.concatenate([part.ravel() for part in parts])
+
+    def weights(self) -> np.ndarray:
+        """Units in which changes of the entries of `vector` matter about equally."""
+        (p, q), K = self.loadings.shape, len(self.class_means)
+        of_loadings = np.repeat(1 / np.sqrt(self.noise_variance), q)
+        return np.concatenate([of_loadings, np.ones(p + K * q + K * q * (q + 1) // 2)])
+
+    def with_vector(self, x: np.ndarray, noise_floor: np.ndarray) -> Parameters:
+        """Return the parameters that a vector stands for, noise variances at their floor or above."""
+        (p, q), K = self.loadings.shape, len(self.class_means)
+        W, log_noise, mu, lower = np.split(x, np.cumsum([p * q, p, K * q]))
+        factors = np.zeros((K, q, q))
+        factors[:, *np.tril_indices(q)] = lower.reshape(K, -1)
+        noise = np.maximum(np.exp(log_noise), noise_floor)
+        return Parameters(W.reshape(p, q), noise, mu.reshape(K, q), factors @ factors.transpose(0, 2, 1))
+
+
+def cholesky_with_ridge(covariance: np.ndarray) -> np.ndarray:
+    """Lower Cholesky factor; a ridge of 1e-8 of the mean variance only where it fails (5.2-N1)."""
+    try:
+        return np.linalg.cholesky(covariance)
+    except np.linalg.LinAlgError:
+        q = len(covariance)
+        ridge = 1e-8 * max(np.trace(covariance) / q, np.finfo(float).tiny ** 0.5)
+        return np.linalg.cholesky(covariance + ridge * np.eye(q))
+
+
+def em_update(
+    statistics: ClassStatistics,
+    parameters: Parameters,
+    noise_floor: np.ndarray,
+    scatters: Sequence[Scatter] | None = None,
+) -> tuple[Parameters, float]:
+    """One exact EM update, and the log-likelihood of the parameters it started from.
+
+    `scatters` are those of the statistics, in less precision: what is multiplied.
+
+    Works without Σ⁻¹: with M = W'Λ⁻¹W and Σ = LL', the posterior covariance is
+    C = (M + Σ⁻¹)⁻¹ = L (I + L'ML)⁻¹ L' and the posterior mean μ + C W'Λ⁻¹(x - Wμ), so that a class
+    covariance may come close to singular.
+    """
+    W, noise = parameters.loadings, parameters.noise_variance
+    (p, q), n = W.shape, statistics.counts.sum()
+    A = W / noise[:, None]  # Λ⁻¹W
+    M = W.T @ A
+
+    means, covariances = [], []
+    J, H = np.zeros((p, q)), np.zeros((q, q))
+    deviance = n * (p * np.log(2 * np.pi) + np.log(noise).sum())
+    products = in_threads(lambda S: S @ A, scatters or statistics.scatters, large=p > _MANY_GENES)
+    for n_k, x_bar, S, SA, mu, sigma in zip(
+        statistics.counts,
+        statistics.means,
+        statistics.scatters,
+        products,
+        parameters.class_means,
+        parameters.class_covariances,
+        strict=True,
+    ):
+        L = cholesky_with_ridge(sigma)
+        B = np.eye(q) + L.T @ M @ L
+        B_factor = cho_factor(B, lower=True)
+        C = L @ cho_solve(B_factor, L.T)
+
+        ASA = A.T @ SA
+        residual = x_bar - W @ mu
+        shift = A.T @ residual
+        deviance += 2 * n_k * np.log(np.diag(B_factor[0])).sum()
+        deviance += (S.diagonal / noise).sum() + n_k * (residual**2 / noise).sum()
+        deviance -= np.sum(C * ASA) + n_k * shift @ C @ shift
+
+        b = mu + C @ shift  # mean of the posterior means
+        T = C @ ASA @ C  # their scatter
+        means.append(b)
+        covariances.append(C + T / n_k)
+        J += SA @ C + n_k * np.outer(x_bar, b)
+        H += T + n_k * (np.outer(b, b) + C)
+
+    W_new = np.linalg.solve(H, J.T).T
+    noise_new = (statistics.total.diagonal - np.sum(J * W_new, axis=1)) / n
+    updated = Parameters(W_new, np.maximum(noise_new, noise_floor), np.array(means), np.array(covariances))
+    return updated, -0.5 * deviance
+
+
+@dataclass
+class Rescaled:
+    """D⁻¹ S D⁻¹ for a scatter S and a diagonal D, known by its products."""
+
+    scatter: Scatter
+    scale: np.ndarray
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """(p, p)."""
+        return len(self.scale), len(self.scale)
+
+    def __matmul__(self, A: np.ndarray) -> np.ndarray:
+        """Return the (p, r) product."""
+        return np.asarray((self.scatter @ (A / self.scale[:, None])) / self.scale[:, None])
+
+
+def residual_variance(total: Scatter, W: np.ndarray, n: float, noise_floor: np.ndarray) -> np.ndarray:
+    """Variance of every gene that orthonormal axes W leave unexplained, (p,)."""
+    explained = np.einsum("jq,qr,jr->j", W, W.T @ (total @ W), W) / n
+    return np.asarray(np.maximum(total.diagonal / n - explained, noise_floor))
+
+
+def initial_axes(
+    statistics: ClassStatistics, n_factors: int, noise_floor: np.ndarray, start: str
+) -> np.ndarray:
+    """Principal axes of the source, or ("weighted") of genes first divided by their residual spread (1.9)."""
+    total = statistics.total
+    # The EM stops before it has forgotten its start, so that this must not depend on a seed.
+    W = leading_eigenvectors(total, n_factors, 0, _START_TOLERANCE)
+    if start == "principal":
+        return W
+    spread = np.sqrt(residual_variance(total, W, statistics.counts.sum(), noise_floor))
+    weighted = leading_eigenvectors(Rescaled(total, spread), n_factors, 0, _START_TOLERANCE)
+    return np.linalg.qr(spread[:, None] * weighted)[0]
+
+
+def initial_parameters(statistics: ClassStatistics, W: np.ndarray, noise_floor: np.ndarray) -> Parameters:
+    """Start from orthonormal axes and the class moments of the scores along them."""
+    n, n_factors = statistics.counts.sum(), W.shape[1]
+    projected = np.array([W.T @ (S @ W) for S in statistics.scatters])
+    pooled = projected.sum(axis=0) / max(n - len(statistics.counts), 1)
+    # A class of at most q rows has a singular covariance of its own.
+    covariances = np.array(
+        [
+            S / (n_k - 1) if n_k > n_factors + 1 else pooled
+            for S, n_k in zip(projected, statistics.counts, strict=True)
+        ]
+    )
+    noise = residual_variance(statistics.total, W, n, noise_floor)
+    return Parameters(W, noise, statistics.means @ W, covariances)
+
+
+def fix_gauge(parameters: Parameters, counts: np.ndarray) -> Parameters:
+    """Choose among equivalent solutions the one whose factors have unit second moment (5.2-N3).
+
+    (W T⁻¹, Tμ, TΣT') has the same likelihood for every invertible T. T whitens the factors, and then
+    rotates them so that W'Λ⁻¹W is diagonal, decreasing: the transfer penalty then reads as an equivalent
+    number of spots on every data set.
+    """
+    mu, sigma = parameters.class_means, parameters.class_covariances
+    moment = np.einsum("k,kqr->qr", counts, sigma + mu[:, :, None] * mu[:, None, :]) / counts.sum()
+    L = cholesky_with_ridge(moment)
+    W = parameters.loadings @ L
+    precision, rotation = np.linalg.eigh(W.T @ (W / parameters.noise_variance[:, None]))
+    rotation = rotation[:, np.argsort(precision)[::-1]]
+    W = fix_signs(W @ rotation)
+    T = np.linalg.lstsq(W, parameters.loadings, rcond=None)[0]
+    return Parameters(W, parameters.noise_variance, mu @ T.T, T @ sigma @ T.T)
+
+
+def lowest_noise(variance: np.ndarray) -> np.ndarray:
+    """Floor of the noise variances, (p,), from the genes' total variances.
+
+    Without one a factor can shrink onto a single gene whose noise goes to zero (a Heywood case), with no
+    end of the EM and no digits left. 0.005 of the variance is what R's `factanal` takes. A gene that never
+    varies has no loading: any noise variance but a tiny one keeps it out of the way.
+    """
+    mean = variance.mean()
+    return np.where(variance > 1e-12 * mean, 0.005 * variance, mean)
+
+
+class SupervisedFactorAnalysis(BaseEstimator):
+    """Factor analysis whose factors follow one Gaussian per labelled class (stage 1 of TransST).
+
+    Parameters
+    ----------
+    n_factors
+        Number of factors q.
+    center, scale
+        Centre the genes; scale them to unit variance. Ignored for input standardised already.
+    start
+        "principal": the EM starts from principal axes. "weighted": from those of genes weighted by the
+        inverse of their residual spread (Bai & Liao 2013).
+    max_iter
+        Largest number of EM updates.
+    tol
+        Stop when the log-likelihood grows by less than `tol` times its magnitude, twice in turn. Much less
+        than the default converges further and fits the weak factors to noise: no tissue gained by it, tumours
+        lost (docs/method.md).
+
+    Attributes
+    ----------
+    classes_ : ndarray (K,)
+        Class names, sorted.
+    loadings_ : ndarray (p, q)
+        W, in the gauge where the factors have unit second moment.
+    noise_variance_ : ndarray (p,)
+        Diagonal of Λ, at least 0.005 of the gene's variance.
+    class_counts_ : ndarray (K,)
+        Rows of every class.
+    class_profiles_ : ndarray (K, p)
+        Mean of the standardised genes in every class.
+    class_means_, class_covariances_ : ndarray (K, q), (K, q, q)
+        μ and Σ, in the gauge of `loadings_`.
+    mean_, scale_ : ndarray (p,)
+        Standardisation applied to the genes.
+    lower_bounds_ : list of float
+        Log-likelihood of the start and of each better point that was found; never decreases.
+    n_iter_, converged_
+        Passes over the statistics after the first, and whether `tol` was met.
+    n_features_in_ : int
+    feature_names_in_ : ndarray (p,)
+        Names of the genes, where X was a DataFrame; `score` then wants the same in the same order.
+
+    Notes
+    -----
+    Equations of section 1.1 of the method document (pLDR), with the true log-likelihood as the criterion.
+    """
+
+    def __init__(
+        self,
+        n_factors: int = 15,
+        *,
+        center: bool = True,
+        scale: bool = False,
+        start: str = "principal",
+        max_iter: int = 500,
+        tol: float = 1e-5,
+    ) -> None:
+        self.n_factors = n_factors
+        self.center = center
+        self.scale = scale
+        self.start = start
+        self.max_iter = max_iter
+        self.tol = tol
+
+    def fit(self, X: Any, y: Any) -> Self:
+        """Fit the model.
+
+        Parameters
+        ----------
+        X
+            (n, p) array, sparse matrix or `StandardizedMatrix`.
+        y
+            (n,) class labels, none missing.
+
+        Raises
+        ------
+        ValueError
+            Lengths differ, a label is missing, or `n_factors` exceeds what rows and genes allow.
+
+        Warns
+        -----
+        ConvergenceWarning
+            `max_iter` was reached.
+        """
+        X = standardize(rows_of_fit(self, X), center=self.center, scale=self.scale)
+        if y is None:
+            raise ValueError("`y` is missing: the model requires y to be passed, but the target y is None")
+        fitted = self.fit_datasets([(X, y)])
+        self.mean_, self.scale_ = X.mean, X.scale
+        return fitted
+
+    def fit_datasets(self, datasets: Sequence[tuple[StandardizedMatrix, Any]]) -> Self:
+        """Fit one model to several data sets, each standardised in its own way.
+
+        Parameters
+        ----------
+        datasets
+            Pairs of a `StandardizedMatrix` (n_s, p), all of the same p genes, and its (n_s,) labels. `mean_`
+            and `scale_` are not set.
+
+        Raises
+        ------
+        ValueError
+            As `fit`.
+        """
+        return self.fit_statistics(*class_statistics(datasets))
+
+    def fit_statistics(self, classes: np.ndarray, datasets: Sequence[ClassStatistics]) -> Self:
+        """Fit one model to the statistics of several data sets, as `class_statistics` collects them.
+
+        Parameters
+        ----------
+        classes
+            (K,) names of the classes; those without rows in any of the data sets are left out.
+        datasets
+            Statistics of every data set.
+
+        Raises
+        ------
+        ValueError
+            `n_factors` exceeds what rows and genes allow, or `start` is unknown.
+        """
+        check_choice("start", self.start, ("principal", "weighted"))
+        check_iterations(self.max_iter, self.tol, at_least=0)
+        statistics = sum(datasets[1:], start=datasets[0])
+        present = np.flatnonzero(statistics.counts)
+        if len(present) < len(classes):
+            statistics = statistics.of_classes(present)
+        n, p = int(statistics.counts.sum()), statistics.means.shape[1]
+        if n < 2:
+            raise ValueError(f"`y` has {n} labelled row in all; the source model needs more than `n_factors`")
+        check_n_factors(self.n_factors, n, p, "rows")
+        if not statistics.total.diagonal.any():
+            raise ValueError("`X` has no gene that varies: there is nothing to find factors of")
+        self.classes_ = classes[present]
+        self.n_features_in_ = p
+        # As narrow as the products of the eigen solver (see there).
+        with one_blas_thread:
+            parameters = self._run_em(statistics)
+        gauged = fix_gauge(parameters, statistics.counts)
+        self.loadings_ = gauged.loadings
+        self.noise_variance_ = gauged.noise_variance
+        self.class_counts_ = statistics.counts
+        self.class_profiles_ = statistics.means
+        self.class_means_ = gauged.class_means
+        self.class_covariances_ = gauged.class_covariances
+        return self
+
+    def _run_em(self, statistics: ClassStatistics) -> Parameters:
+        """Raise the likelihood by updates of the EM, and by what Anderson acceleration makes of them.
+
+        A point of less likelihood than the last is dropped, and the plain update of the last taken.
+        """
+        variance = statistics.total.diagonal / statistics.counts.sum()
+        noise_floor = lowest_noise(variance)
+        axes = initial_axes(statistics, self.n_factors, noise_floor, self.start)
+        tried = best = initial_parameters(statistics, axes, noise_floor)
+        mixing = AndersonMixing(tried.weights())
+        plain, accelerated = tried, False
+        many = len(variance) > _MANY_GENES
+        scatters = [S.in_single_precision() for S in statistics.scatters] if many else None
+        self.lower_bounds_: list[float] = []
+        self.converged_ = False
+        for n_passes in range(self.max_iter + 1):
+            self.n_iter_ = n_passes
+            updated, bound = em_update(statistics, tried, noise_floor, scatters)
+            if accelerated and bound < self.lower_bounds_[-1]:
+                mixing.forget()
+                tried, accelerated = plain, False
+                continue
+            best, plain = tried, updated
+            self.lower_bounds_.append(bound)
+            # Twice in turn: a single step of the accelerated EM may gain little by chance.
+            if (
+                len(self.lower_bounds_) > 2
+                and (np.diff(self.lower_bounds_[-3:]) < self.tol * abs(bound)).all()
+            ):
+                self.converged_ = True
+                return best
+            image = updated.vector()
+            proposed = mixing.propose(tried.vector(), image)
+            accelerated = proposed is not image
+            tried = updated.with_vector(proposed, noise_floor) if accelerated else updated
+        warn(
+            f"the source model did not converge in {self.max_iter} EM updates; "
+            "increase `max_iter`, or relax `tol`",
+            ConvergenceWarning,
+        )
+        return best
+
+    def score(self, X: Any, y: Any) -> float:
+        """Mean log-likelihood of rows, standardised as those of the fit, given their classes.
+
+        Parameters
+        ----------
+        X
+            (n, p) array, sparse matrix or `StandardizedMatrix`.
+        y
+            (n,) labels, of classes that the fit has seen.
+
+        Raises
+        ------
+        ValueError
+            X has other genes, or a label is missing or unknown.
+        """
+        check_is_fitted(self, "mean_")
+        rows = rows_to_predict(self, X)
+        if not isinstance(rows, StandardizedMatrix):
+            rows = StandardizedMatrix(rows, self.mean_, self.scale_)
+        labels = check_labels(y, rows.shape[0])
+        known = np.isin(labels, self.classes_)
+        if not known.all():
+            raise ValueError(
+                f"`y` has labels that the fit has not seen: {list_some(list(np.unique(labels[~known])))}"
+            )
+        codes = np.searchsorted(self.classes_, labels)
+        present = np.unique(codes)
+        statistics = ClassStatistics.from_rows(rows, codes, len(self.classes_)).of_classes(present)
+        parameters = Parameters(
+            self.loadings_,
+            self.noise_variance_,
+            self.class_means_[present],
+            self.class_covariances_[present],
+        )
+        return float(em_update(statistics, parameters, self.noise_variance_)[1] / rows.shape[0])
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.sparse = True
+        tags.target_tags.required = True
+        return tags

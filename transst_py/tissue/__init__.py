@@ -1,0 +1,1 @@
+"""Who is whose neighbour: lattices of spots, and graphs."""
