@@ -14,6 +14,7 @@ from typing import Any
 import anndata as ad
 import numpy as np
 import scipy.sparse as sp
+from published import PublishedTransST
 from sklearn.decomposition import PCA
 from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 from sklearn.linear_model import LogisticRegression
@@ -25,7 +26,6 @@ from sklearn.preprocessing import StandardScaler
 import transst_py as tst
 from transst_py.expression.genes import n_detected, select_genes, shared_genes
 from transst_py.expression.normalize import log_normalize, median_total
-from transst_py.reference import ReferenceTransST
 from transst_py.tissue.graph import spatial_neighbors
 
 N_FACTORS = 15
@@ -109,7 +109,7 @@ def reference_mode(target: ad.AnnData, sources: Sources, n_domains: int, seed: i
     labels = np.concatenate(y)
     names, counts = np.unique(labels, return_counts=True)
     rows = np.isin(labels, names[counts > 1])  # a class of one row has no covariance
-    model = ReferenceTransST(n_domains, n_factors=min(N_FACTORS, X.shape[1] - 1), random_state=seed)
+    model = PublishedTransST(n_domains, n_factors=min(N_FACTORS, X.shape[1] - 1), random_state=seed)
     model.fit(X, target.obsm["spatial"], (np.vstack(sources_X)[rows], labels[rows]))
     return model.labels_
 

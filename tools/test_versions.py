@@ -28,26 +28,27 @@ QUICKLY = {"UV_HTTP_TIMEOUT": "20", "UV_HTTP_RETRIES": "1"}
 
 # Fits, transfer of labels, markers, imputation, figures, report, files, command line.
 TESTS = [
-    "test_bin",
-    "test_cli",
-    "test_datasets",
-    "test_genes",
-    "test_graph",
-    "test_imputation",
-    "test_label_transfer",
-    "test_lattice",
-    "test_markers",
-    "test_methods",
+    "cli/test_cli",
+    "datasets/test_datasets",
+    "domains/test_mixture",
+    "expression/test_genes",
+    "expression/test_normalize",
+    "imputation/test_methods",
+    "markers/test_markers",
+    "pl/test_plots",
+    "report/test_report",
+    "source/test_factor_analysis",
     "test_model",
-    "test_normalize",
-    "test_plots",
-    "test_report",
-    "test_source_model",
-    "test_tl_transst",
-    "test_transfer",
     "test_without_torch",
+    "tissue/test_graph",
+    "tissue/test_lattice",
+    "tl/test_bin",
+    "tl/test_impute",
+    "tl/test_transst",
+    "transfer/test_adaptive_loadings",
+    "transfer/test_label_transfer",
 ]
-TORCH_TESTS = ["test_graph_vae", "test_network"]
+TORCH_TESTS = ["imputation/test_network", "transfer/test_graph_vae"]
 
 # Warnings that other packages' releases give each other; each may go when the lower bound passes it.
 DEPRECATIONS = {

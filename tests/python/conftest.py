@@ -18,8 +18,8 @@ from transst_py._core.optional import has_torch
 # Without torch, what is about the network cannot be tested, and "auto" says that it does without.
 collect_ignore = []
 if not has_torch():
-    collect_ignore += ["test_batches.py", "test_evaluate_imputation.py", "test_graph_vae.py"]
-    collect_ignore += ["test_network.py", "test_s2s.py", "test_training.py"]
+    collect_ignore += [f"imputation/test_{name}.py" for name in ("batches", "network", "s2s", "training")]
+    collect_ignore += ["tl/test_evaluate_imputation.py", "transfer/test_graph_vae.py"]
 
 
 def pytest_configure(config: pytest.Config) -> None:

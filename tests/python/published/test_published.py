@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import sys
+from pathlib import Path
+
 import numpy as np
 import pytest
 import scipy.sparse as sp
@@ -11,24 +14,25 @@ from sklearn.metrics import adjusted_rand_score
 
 from transst_py.domains.mixture import Components
 from transst_py.expression.standardize import standardize
-from transst_py.reference import (
-    PENALTIES,
-    ReferenceTransST,
-    choose_penalty,
-    directed_graph,
-    em_update_by_rows,
-    jacobi_icm,
-    joint_scaling,
-    label_energies,
-    nearest_neighbors,
-    source_loadings,
-    spatial_mixture,
-    swapped_error,
-    target_loadings,
-    tied_start,
-)
 from transst_py.source.factor_analysis import Parameters, em_update
 from transst_py.source.statistics import ClassStatistics
+
+sys.path.append(str(Path(__file__).parents[3] / "benchmarks"))
+published = pytest.importorskip("published", reason="benchmarks/ is not beside these tests")
+PENALTIES = published.PENALTIES
+PublishedTransST = published.PublishedTransST
+choose_penalty = published.choose_penalty
+directed_graph = published.directed_graph
+em_update_by_rows = published.em_update_by_rows
+jacobi_icm = published.jacobi_icm
+joint_scaling = published.joint_scaling
+label_energies = published.label_energies
+nearest_neighbors = published.nearest_neighbors
+source_loadings = published.source_loadings
+spatial_mixture = published.spatial_mixture
+swapped_error = published.swapped_error
+target_loadings = published.target_loadings
+tied_start = published.tied_start
 
 
 def same_signs(A, B):
@@ -209,17 +213,17 @@ def problem():
 
 def test_whole_class(problem):
     X, xy, y, X_source, y_source = problem
-    model = ReferenceTransST(4, n_factors=5, random_state=1).fit(X, xy, source=(X_source, y_source))
+    model = PublishedTransST(4, n_factors=5, random_state=1).fit(X, xy, source=(X_source, y_source))
     assert adjusted_rand_score(y, model.labels_) > 0.95
     assert model.embedding_.shape == (400, 5)
     assert model.source_loadings_.shape == model.loadings_.shape == (60, 5)
     assert model.noise_variance_.shape == (60,)
     assert model.penalty_ == model.cv_penalties_[model.cv_errors_.argmin()]
 
-    again = ReferenceTransST(4, n_factors=5, random_state=1).fit(X, xy, source=(X_source, y_source))
+    again = PublishedTransST(4, n_factors=5, random_state=1).fit(X, xy, source=(X_source, y_source))
     for name in ("labels_", "embedding_", "cv_errors_", "lower_bounds_"):
         np.testing.assert_array_equal(getattr(model, name), getattr(again, name))
-    other = ReferenceTransST(4, n_factors=5, random_state=2).fit(X, xy, source=(X_source, y_source))
+    other = PublishedTransST(4, n_factors=5, random_state=2).fit(X, xy, source=(X_source, y_source))
     assert (other.cv_errors_ != model.cv_errors_).all()
 
 
@@ -246,10 +250,10 @@ def test_scaling_is_an_option(problem):
     rows = np.vstack([Z, Z_source])
     np.testing.assert_allclose(rows.mean(axis=0), 0.0, atol=1e-12)
     np.testing.assert_allclose(rows.std(axis=0, ddof=1), 1.0)
-    inside = ReferenceTransST(4, n_factors=5).fit(X, xy, source=(X_source, y_source))
-    outside = ReferenceTransST(4, n_factors=5, scale=False).fit(Z, xy, source=(Z_source, y_source))
+    inside = PublishedTransST(4, n_factors=5).fit(X, xy, source=(X_source, y_source))
+    outside = PublishedTransST(4, n_factors=5, scale=False).fit(Z, xy, source=(Z_source, y_source))
     np.testing.assert_array_equal(inside.embedding_, outside.embedding_)
-    raw = ReferenceTransST(4, n_factors=5, scale=False).fit(X, xy, source=(X_source, y_source))
+    raw = PublishedTransST(4, n_factors=5, scale=False).fit(X, xy, source=(X_source, y_source))
     assert np.abs(raw.embedding_.mean(axis=0)).max() > 10  # a factor carries the mean profile (5.2-N4)
 
 
@@ -263,14 +267,14 @@ def test_constant_genes_change_nothing(problem):
     without, _ = source_loadings(Z_source[:, 1:], y_source, 5, np.ones(59))
     np.testing.assert_array_equal(W0[0], 0.0)
     np.testing.assert_allclose(same_signs(W0[1:], without), without, rtol=0, atol=1e-10)
-    model = ReferenceTransST(4, n_factors=5).fit(X, xy, source=(X_source, y_source))
+    model = PublishedTransST(4, n_factors=5).fit(X, xy, source=(X_source, y_source))
     assert np.isfinite(model.embedding_).all()
 
 
 def test_source_class_of_fewer_rows_than_factors(problem):
     X, xy, y, X_source, y_source = problem
     y_source[:3] = "r"
-    model = ReferenceTransST(4, n_factors=5).fit(X, xy, source=(X_source, y_source))
+    model = PublishedTransST(4, n_factors=5).fit(X, xy, source=(X_source, y_source))
     assert adjusted_rand_score(y, model.labels_) > 0.95
 
 
@@ -387,4 +391,4 @@ def test_input_that_does_not_fit_is_refused(problem, change, message):
     X, xy, _, X_source, y_source = problem
     X, xy, X_source, y_source = change(X, xy, X_source, y_source)
     with pytest.raises(ValueError, match=message):
-        ReferenceTransST(4, n_factors=5).fit(X, xy, source=(X_source, y_source))
+        PublishedTransST(4, n_factors=5).fit(X, xy, source=(X_source, y_source))

@@ -18,7 +18,7 @@ import scipy.sparse as sp
 
 import transst_py as tst
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 
 
 def test_importing_the_package_and_the_bridge_starts_no_r():

@@ -46,7 +46,7 @@ from transst_py.source.statistics import check_labels
 from transst_py.tissue.potts import log_prior, one_hot
 from transst_py.tissue.spatial_factors import whiten
 
-__all__ = ["ReferenceTransST"]
+__all__ = ["PublishedTransST"]
 
 PENALTIES = np.arange(21) / 100
 N_EM_UPDATES = 2
@@ -307,7 +307,7 @@ def _warn(what: str) -> None:
     warn(f"the reference's spatial mixture stopped early: {what}", ConvergenceWarning)
 
 
-class ReferenceTransST(BaseEstimator):
+class PublishedTransST(BaseEstimator):
     """Spatial domains by the published implementation's numerical choices; to compare with, not to use.
 
     Parameters

@@ -28,7 +28,7 @@ from transst_py.cli import COMMANDS, _doctor, _fit, main
 from transst_py.cli._options import add_options, documented, given_options
 from transst_py.cli._words import in_words
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 FIT = ["--n-domains", "3", "--n-factors", "4", "--n-init", "2", "--n-folds", "2", "--quiet"]
 
 
