@@ -19,7 +19,7 @@
 #' * `suspicious`: rows whose label is more likely wrong than right, the surest first: `source`, `row`, label
 #'   `given` and `likely`, and the `probability` of the latter.
 #' * `domains`: `domain`, `nSpots`, `name` (a class, or "unknown"), the `likely` class, the `correlation` of
-#'   their profiles and the `lower` end of its 95 % interval.
+#'   their profiles, the `lower` end of its 95 % interval, and the correlation with the `second` class.
 #' * `smoothing`: how well hidden labels of the sources are predicted (`score`) after so many rounds of
 #'   averaging over neighbours, of the expression (`featureRounds`) and of the probabilities (`labelRounds`),
 #'   and the `weight` that this way has for the target.

@@ -342,6 +342,15 @@ def found_wrong_labels() -> str:
     return markdown(["labels wrong", "rate found", "rows suspected", "precision", "recall"], body)
 
 
+def naming() -> str:
+    table = results("naming_rates")
+    shares = ("right", "wrong", "unknown")
+    return markdown(
+        ("tissue", "case", *shares, "domains"),
+        ((row.tissue, row.case, *(written(row[share]) for share in shares), str(row.domains)) for _, row in table.iterrows()),
+    )
+
+
 TABLES: dict[str, Callable[[], str]] = {
     made.__name__: made
     for made in (
@@ -357,6 +366,7 @@ TABLES: dict[str, Callable[[], str]] = {
         thin_references,
         few_genes,
         found_wrong_labels,
+        naming,
     )
 }
 

@@ -17,11 +17,15 @@ from transst_py.expression.standardize import StandardizedMatrix
 from transst_py.source.factor_analysis import SupervisedFactorAnalysis
 from transst_py.source.labels import UNKNOWN
 
-__all__ = ["name_domains"]
+__all__ = ["name_domains", "resembling"]
 
-# Lower end of the interval of the correlation from which on a name is given: where the source's labels are
-# permuted or its genes few it stays below (benchmarks/transfer.py).
-MIN_CORRELATION = 0.4
+# Lower end of the interval of the correlation from which on a domain resembles a class: where the source's
+# labels are permuted or its genes few it stays below (benchmarks/transfer.py).
+MIN_RESEMBLANCE = 0.4
+# And from which on it is named, since the class that fits best need not fit: where a class was taken out of the
+# sources of a tumour, one domain in seven of that class bore the name of another at 0.4, none at 0.6
+# (benchmarks/naming.py).
+MIN_CORRELATION = 0.6
 _QUANTILE = norm.ppf(0.975)
 
 
@@ -77,6 +81,11 @@ def name_domains(
             "second": np.sort(correlations, axis=1)[:, -2] if len(classes) > 1 else np.full(K, np.nan),
         }
     )
+
+
+def resembling(table: pd.DataFrame) -> np.ndarray:
+    """Domains of a table of names that resemble a class, (K,) bool: fewer of them are named."""
+    return np.asarray((table["likely"] != UNKNOWN) & (table["lower"] >= MIN_RESEMBLANCE))
 
 
 def relative(profiles: np.ndarray, counted: np.ndarray) -> np.ndarray:

@@ -12,7 +12,7 @@ import pandas as pd
 from transst_py._core.warn import Said, collected, warn
 from transst_py.domains.embedding import Coordinates
 from transst_py.domains.mixture import ClassEvidence, SpatialGaussianMixture
-from transst_py.source.labels import UNKNOWN
+from transst_py.domains.naming import resembling
 from transst_py.tissue.potts import Field
 
 __all__ = ["CLASS_TRANSFER", "DomainSearch", "View"]
@@ -154,7 +154,7 @@ class DomainSearch:
         labels = scratch[0].labels_
         table = self.names(labels)
         assert table is not None  # classes come with names
-        self.class_support = float(np.mean(table["name"].to_numpy()[labels] != UNKNOWN))
+        self.class_support = float(np.mean(resembling(table)[labels]))
         if self.class_support < MIN_CLASS_SUPPORT:
             view.evidence = None
             return {"loadings": scratch}

@@ -129,7 +129,7 @@ def by_source(values: Mapping[str, Any], names: np.ndarray) -> np.ndarray:
 
 def _domains(record: Mapping[str, Any], labels: pd.Series) -> pd.DataFrame:
     if "names" not in record:
-        return pd.DataFrame(columns=["domain", "n_spots", "name", "likely", "correlation", "lower"])
+        return pd.DataFrame(columns=["domain", "n_spots", "name", "likely", "correlation", "lower", "second"])
     table = pd.DataFrame({column: np.atleast_1d(values) for column, values in record["names"].items()})
     sizes = labels.value_counts().reindex([str(k + 1) for k in range(len(table))], fill_value=0)
     table.insert(0, "domain", sizes.index.astype(str))

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from transst_py.domains.naming import MIN_CORRELATION, name_domains, relative
+from transst_py.domains.naming import MIN_CORRELATION, name_domains, relative, resembling
 from transst_py.expression.standardize import standardize
 from transst_py.source.factor_analysis import SupervisedFactorAnalysis
 from transst_py.source.labels import UNKNOWN
@@ -53,6 +53,19 @@ def test_what_resembles_no_class_is_unknown(classes):
     assert table["name"][3] == UNKNOWN
     assert table["lower"][3] < MIN_CORRELATION
     assert table["likely"][3] in {"a", "b", "c"}
+
+
+def test_a_domain_may_resemble_a_class_and_have_no_name(classes):
+    """The class that fits best is not always one that fits: the source may lack the domain's own."""
+    X, y, model = classes
+    rng = np.random.default_rng(3)
+    other = X[y == "a"] + 1.4 * rng.normal(size=60)  # half the class, half something else
+    labels = np.r_[np.searchsorted(["b", "c"], y[y != "a"]), np.full(len(other), 2)]
+    table = name_domains(rows_like(np.vstack([X[y != "a"], other])), model, labels)
+    assert table["likely"].tolist() == ["b", "c", "a"]
+    assert table["name"].tolist() == ["b", "c", UNKNOWN]
+    assert resembling(table).tolist() == [True, True, True]
+    assert (table["second"] < table["correlation"]).all()
 
 
 def test_with_nothing_to_compare_all_are_unknown(classes):
