@@ -41,7 +41,7 @@ from sklearn.utils import check_array
 
 from transst_py._core.warn import warn
 from transst_py.domains.components import Components
-from transst_py.source.factor_analysis import Parameters, cholesky_with_ridge
+from transst_py.source.em import Parameters, cholesky_with_ridge
 from transst_py.source.statistics import check_labels
 from transst_py.tissue.potts import log_prior, one_hot
 from transst_py.tissue.spatial_factors import whiten

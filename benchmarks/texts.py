@@ -347,7 +347,10 @@ def naming() -> str:
     shares = ("right", "wrong", "unknown")
     return markdown(
         ("tissue", "case", *shares, "domains"),
-        ((row.tissue, row.case, *(written(row[share]) for share in shares), str(row.domains)) for _, row in table.iterrows()),
+        (
+            (row.tissue, row.case, *(written(row[share]) for share in shares), str(row.domains))
+            for _, row in table.iterrows()
+        ),
     )
 
 

@@ -141,7 +141,7 @@ class TestRefused:
             tst.tl.evaluate_imputation(tissue[0], **options)
 
     def test_encoder(self, tissue, monkeypatch):
-        monkeypatch.setattr("transst_py.tl._transst._prepare", lambda *_, **__: pytest.fail("work has begun"))
+        monkeypatch.setattr("transst_py.tl._problem._prepare", lambda *_, **__: pytest.fail("work has begun"))
         with needs_torch("`encoder`='graph-vae'"):
             tst.tl.transst(tissue[0], n_domains=3, encoder="graph-vae")
         X = np.random.default_rng(0).random((30, 10))

@@ -22,7 +22,7 @@ __all__ = ["name_domains", "resembling"]
 # Lower end of the interval of the correlation from which on a domain resembles a class: where the source's
 # labels are permuted or its genes few it stays below (benchmarks/transfer.py).
 MIN_RESEMBLANCE = 0.4
-# And from which on it is named, since the class that fits best need not fit: where a class was taken out of the
+# And from which on it is named, since the class that fits best need not fit: with a class taken out of the
 # sources of a tumour, one domain in seven of that class bore the name of another at 0.4, none at 0.6
 # (benchmarks/naming.py).
 MIN_CORRELATION = 0.6

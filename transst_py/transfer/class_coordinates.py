@@ -19,7 +19,8 @@ import scipy.sparse as sp
 from scipy.linalg import eigh
 from sklearn.metrics import pairwise_distances_argmin
 
-from transst_py.source.factor_analysis import SupervisedFactorAnalysis, cholesky_with_ridge
+from transst_py.source.em import cholesky_with_ridge
+from transst_py.source.factor_analysis import SupervisedFactorAnalysis
 from transst_py.tissue.spatial_factors import SpatialFactors
 
 __all__ = ["ClassCoordinates"]

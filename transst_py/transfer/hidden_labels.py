@@ -113,7 +113,7 @@ def hidden_scores(
     found = pd.DataFrame(0.0, index=index, columns=range(len(tests)))
     features, done = [S.scores for S, _ in sampled], 0
     for r in dict.fromkeys(r for r, _ in pairs):
-        features = [_averaged(S, F, r - done) for (S, _), F in zip(sampled, features, strict=True)]
+        features = [averaged_scores(S, F, r - done) for (S, _), F in zip(sampled, features, strict=True)]
         done = r
         everything = [
             Moments.of(F[S.believed], S.codes[S.believed], n_classes)
@@ -125,7 +125,7 @@ def hidden_scores(
             others = total - Moments.of(F[rows], S.codes[rows], n_classes)
             P, done_labels = Discriminant.fit(others, SHRINKAGE).posteriors(F), 0
             for v in [v for of_r, v in pairs if of_r == r]:
-                P = _averaged(S, P, v - done_labels)
+                P = averaged_scores(S, P, v - done_labels)
                 done_labels = v
                 found.loc[(r, v), t] = adjusted_rand_score(S.codes[rows], P[rows].argmax(axis=1))
     by_source = found.T.groupby(np.array([s for s, _ in tests])).mean().T
@@ -141,7 +141,7 @@ def weighted(scores: pd.DataFrame) -> pd.DataFrame:
     return table.assign(weight=weight / weight.sum()).set_index(scores.index, drop=False)
 
 
-def _averaged(S: LabelledScores, F: np.ndarray, rounds: int) -> np.ndarray:
+def averaged_scores(S: LabelledScores, F: np.ndarray, rounds: int) -> np.ndarray:
     return F if S.graph is None else averaged(S.graph, F, rounds)
 
 

@@ -18,7 +18,6 @@ that the sources lack (a single one may go unnoticed).
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
 from typing import Any, Self
 
 import numpy as np
@@ -34,12 +33,22 @@ from transst_py.source.labels import UNKNOWN
 from transst_py.source.statistics import Scatter
 from transst_py.tissue.graph import averaged
 from transst_py.tissue.potts import Field, posterior, smoothness_of
+from transst_py.transfer.adaptation import (
+    ADAPTATIONS,
+    FittedSetting,
+    energies_of,
+    explained_share,
+    found_classes,
+    normalized,
+    unlike_any,
+    with_free_classes,
+)
 from transst_py.transfer.discriminant import Discriminant, Moments
 from transst_py.transfer.hidden_labels import (
     MIN_TRUST,
     SHRINKAGE,
     LabelledScores,
-    _averaged,
+    averaged_scores,
     hidden_scores,
     teachers,
     weighted,
@@ -57,7 +66,6 @@ _COVERAGE_SPOTS = 10_000
 REGION_ROUNDS = 1
 # Adaptation to the target: a mean of the source is worth so many times the spots of an average class.
 _PRIOR_WORTH = 2.0
-_ADAPTATIONS = 3
 _FREE_ADAPTATIONS = 10
 _OWN_ROUNDS = 3
 _DISCRIMINANT = ("means", "covariance", "log_priors")
@@ -81,26 +89,6 @@ def label_components(of_target: Scatter, scatters: Sequence[Scatter], seed: int)
 def scatter_of_sample(sample: StandardizedMatrix, n_spots: int) -> Scatter:
     """Sum of x x' over the `n_spots` of a target, as some of them (m, p) tell."""
     return Scatter.from_rows(sample, np.zeros(sample.shape[1])).times(n_spots / sample.shape[0])
-
-
-@dataclass
-class FittedSetting:
-    """One way from components to labels: rounds of averaging before and after, its say, its discriminant."""
-
-    feature_rounds: int
-    label_rounds: int
-    weight: float
-    discriminant: Discriminant
-
-    def posteriors(self, F: np.ndarray, graph: sp.csr_matrix) -> np.ndarray:
-        """Probabilities of the classes, (n, L), for averaged components F (n, c)."""
-        return averaged(graph, self.discriminant.posteriors(F), self.label_rounds)
-
-    def adapt(self, F: np.ndarray, graph: sp.csr_matrix, prior_rows: Any, n_times: int) -> None:
-        """Move the class means to the target's spots."""
-        start = self.discriminant
-        for _ in range(n_times):
-            self.discriminant = start.adapted(F, self.posteriors(F, graph), prior_rows)
 
 
 class LabelTransfer:
@@ -239,7 +227,7 @@ class LabelTransfer:
             if n_free:
                 setting.discriminant = with_free_classes(setting.discriminant, F, free)
             prior = np.concatenate([prior_rows, np.zeros(n_free)])
-            setting.adapt(F, graph, prior, _FREE_ADAPTATIONS if n_free else _ADAPTATIONS)
+            setting.adapt(F, graph, prior, _FREE_ADAPTATIONS if n_free else ADAPTATIONS)
             P += setting.weight * setting.posteriors(F, graph)
         if factors is not None:
             P = self._learn_own(P, factors, graph)
@@ -348,7 +336,7 @@ class LabelTransfer:
         features = [S.scores for S in sources]
         done = 0
         for r in sorted(set(chosen["feature_rounds"])):
-            features = [_averaged(S, F, r - done) for S, F in zip(sources, features, strict=True)]
+            features = [averaged_scores(S, F, r - done) for S, F in zip(sources, features, strict=True)]
             done = r
             moments = [
                 Moments.of(F[S.believed], S.codes[S.believed], len(self.classes))
@@ -363,8 +351,8 @@ class LabelTransfer:
     def _score(self, S: LabelledScores) -> float:
         """Score of the best setting on a source that has not taught."""
         best = self.settings[0]
-        P = best.discriminant.posteriors(_averaged(S, S.scores, best.feature_rounds))
-        found = _averaged(S, P, best.label_rounds).argmax(axis=1)
+        P = best.discriminant.posteriors(averaged_scores(S, S.scores, best.feature_rounds))
+        found = averaged_scores(S, P, best.label_rounds).argmax(axis=1)
         return float(adjusted_rand_score(S.codes[S.believed], found[S.believed]))
 
     def _smoothed(self, P: np.ndarray, field: Field) -> np.ndarray:
@@ -435,51 +423,3 @@ class LabelTransfer:
         if arrays["labels.own"]:
             read.own = read.settings.pop()
         return read
-
-
-def unlike_any(
-    setting: FittedSetting, F: np.ndarray, graph: sp.csr_matrix, prior_rows: np.ndarray, n_free: int
-) -> np.ndarray:
-    """Spots that are least like any class of the source, in groups: indicator (n, n_free)."""
-    known = replace(setting)
-    known.adapt(F, graph, prior_rows, _ADAPTATIONS)
-    distance = averaged(graph, known.discriminant.distances(F)[:, None], 2).ravel()
-    n_spots = max(len(F) * n_free // (2 * (len(prior_rows) + n_free)), n_free)
-    far = np.argsort(-distance, kind="stable")[:n_spots]
-    groups = np.zeros(n_spots, dtype=int)
-    if n_free > 1:
-        groups = KMeans(n_free, n_init=5, random_state=0).fit_predict(F[far])
-    indicator = np.zeros((len(F), n_free))
-    indicator[far, groups] = 1.0
-    return indicator
-
-
-def with_free_classes(discriminant: Discriminant, F: np.ndarray, members: np.ndarray) -> Discriminant:
-    """Add a class for each group of spots, indicator (n, e), at its mean."""
-    means = (members.T @ F) / np.maximum(members.sum(axis=0), 1.0)[:, None]
-    return discriminant.with_classes(means, float(members.sum() / len(F)))
-
-
-def explained_share(X: np.ndarray, labels: np.ndarray) -> float:
-    """Share of the variance of X (n, c) between the groups of its rows."""
-    X = X - X.mean(axis=0)
-    moments = Moments.of(X, labels, int(labels.max()) + 1)
-    means = moments.sums / np.maximum(moments.counts, 1.0)[:, None]
-    return float(np.sum(means * moments.sums) / np.trace(moments.products))
-
-
-def found_classes(P: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Probabilities (n, k) of the classes that are the likeliest of some spot, and which they are (k,)."""
-    kept = np.unique(P.argmax(axis=1))
-    return normalized(P[:, kept]), kept
-
-
-def normalized(P: np.ndarray) -> np.ndarray:
-    """Rows of sum 1; a row of zeros becomes uniform."""
-    total = P.sum(axis=1, keepdims=True)
-    return np.asarray(np.where(total > 0, P / np.where(total > 0, total, 1.0), 1.0 / P.shape[1]))
-
-
-def energies_of(P: np.ndarray) -> np.ndarray:
-    """Negative log probabilities, (n, k)."""
-    return np.asarray(-np.log(np.maximum(P, np.finfo(P.dtype).tiny)))

@@ -14,7 +14,7 @@ from sklearn.metrics import adjusted_rand_score
 
 from transst_py.domains.mixture import Components
 from transst_py.expression.standardize import standardize
-from transst_py.source.factor_analysis import Parameters, em_update
+from transst_py.source.em import Parameters, em_update
 from transst_py.source.statistics import ClassStatistics
 
 sys.path.append(str(Path(__file__).parents[3] / "benchmarks"))

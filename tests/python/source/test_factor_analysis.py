@@ -10,7 +10,7 @@ from sklearn.exceptions import ConvergenceWarning
 
 from transst_py import SupervisedFactorAnalysis
 from transst_py.expression.standardize import StandardizedMatrix, standardize
-from transst_py.source.factor_analysis import (
+from transst_py.source.em import (
     Parameters,
     em_update,
     fix_gauge,
@@ -126,8 +126,12 @@ def test_products_of_many_genes_in_single_precision(monkeypatch):
     scores = rng.normal(size=(600, 3)) + 2 * np.eye(3)[y]
     X = scores @ rng.normal(size=(3, 520)) + rng.normal(size=(600, 520))
     single = SupervisedFactorAnalysis(3).fit(X, y)
-    for module in ("source.factor_analysis", "expression.standardize"):
-        monkeypatch.setattr(f"transst_py.{module}._MANY_GENES", 1000)
+    for name in (
+        "source.factor_analysis.MANY_GENES",
+        "source.em.MANY_GENES",
+        "expression.standardize._MANY_GENES",
+    ):
+        monkeypatch.setattr(f"transst_py.{name}", 1000)
     double = SupervisedFactorAnalysis(3).fit(X, y)
     np.testing.assert_allclose(single.lower_bounds_[-1], double.lower_bounds_[-1], rtol=1e-7)
     np.testing.assert_allclose(single.loadings_, double.loadings_, atol=1e-3)

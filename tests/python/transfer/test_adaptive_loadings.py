@@ -8,7 +8,7 @@ from sklearn.model_selection import KFold
 
 from transst_py import AdaptiveLoadings
 from transst_py.expression.standardize import standardize
-from transst_py.transfer.adaptive_loadings import (
+from transst_py.transfer.penalized import (
     alternating_loadings,
     principal_path,
     projection_errors,

@@ -16,14 +16,8 @@ from transst_py.domains.mixture import SpatialGaussianMixture
 from transst_py.expression.standardize import standardize
 from transst_py.model import TransST
 from transst_py.tissue.graph import spatial_neighbors
-from transst_py.transfer.graph_vae import (
-    GraphVariationalEncoder,
-    Network,
-    batches,
-    datasets,
-    mean_discrepancy,
-    principal_components,
-)
+from transst_py.transfer.graph_vae import GraphVariationalEncoder
+from transst_py.transfer.vae_network import Network, batches, datasets, mean_discrepancy, principal_components
 
 SMALL = {
     "n_factors": 4,
