@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 import numpy as np
 import pandas as pd
@@ -18,6 +18,20 @@ from sklearn.utils.validation import check_is_fitted
 import transst_py
 from transst_py._core.atomic import written_whole
 from transst_py._core.optional import require_torch
+from transst_py._core.options import (
+    DEFAULTS,
+    ClassTransfer,
+    CovarianceType,
+    Criterion,
+    EncoderName,
+    LabelNoiseAction,
+    PenaltyRule,
+    Scaling,
+    Solver,
+    SourceSelection,
+    SourceStart,
+    choices,
+)
 from transst_py._core.progress import Progress
 from transst_py._core.threads import blas_as_before
 from transst_py._core.typing import Matrix
@@ -27,16 +41,16 @@ from transst_py.domains.choice import Choice, check_candidates, check_choice_opt
 from transst_py.domains.embedding import Coordinates
 from transst_py.domains.mixture import ClassEvidence, SpatialGaussianMixture
 from transst_py.domains.naming import name_domains
-from transst_py.domains.search import CLASS_TRANSFER, DomainSearch, View
+from transst_py.domains.search import DomainSearch, View
 from transst_py.expression.features import graph_given, names_of_columns, rows_of_fit, rows_to_predict
 from transst_py.expression.standardize import StandardizedMatrix
-from transst_py.source.label_noise import LABEL_NOISE, among_all, chosen_rows
+from transst_py.source.label_noise import among_all, chosen_rows
 from transst_py.source.labels import warn_of_classes
 from transst_py.source.rows import Source, as_source, check_source
 from transst_py.source.selection import SourceMerits
 from transst_py.tissue.potts import Field, smoothness_of
 from transst_py.tissue.spatial_factors import SpatialFactors, check_min_autocorrelation
-from transst_py.transfer.adaptive_loadings import DEFAULT_PENALTIES, AdaptiveLoadings
+from transst_py.transfer.adaptive_loadings import AdaptiveLoadings
 from transst_py.transfer.class_coordinates import ClassCoordinates
 from transst_py.transfer.class_profiles import believed_profiles
 from transst_py.transfer.hidden_labels import MIN_TRUST, LabelledScores
@@ -52,8 +66,6 @@ if TYPE_CHECKING:
     from transst_py.transfer.graph_vae import GraphVariationalEncoder
 
 __all__ = ["TransST", "check_encoder_installed"]
-
-ENCODERS = ("linear", "graph-vae")
 
 
 class NumberOfDomainsNeededError(ValueError):
@@ -176,26 +188,26 @@ class TransST(ClusterMixin, BaseEstimator):
         self,
         n_components: int | Sequence[int] | None = None,
         *,
-        n_factors: int = 15,
-        encoder: str = "linear",
+        n_factors: int = DEFAULTS.n_factors,
+        encoder: EncoderName = DEFAULTS.encoder,
         encoder_options: Mapping[str, Any] | None = None,
-        scaling: str = "per_dataset",
-        penalties: tuple[float, ...] = DEFAULT_PENALTIES,
-        n_folds: int = 5,
-        penalty_rule: str = "best",
-        solver: str = "eigen",
-        source_start: str = "principal",
-        source_selection: str = "auto",
-        label_noise: str = "remove",
-        class_transfer: str = "auto",
-        min_autocorrelation: float | None = 0.15,
-        smoothness: float | str = "auto",
-        covariance_prior: float = 20.0,
-        covariance_type: str = "full",
-        n_init: int | str = "auto",
-        criterion: str = "auto",
-        n_subsamples: int = 5,
-        random_state: int = 0,
+        scaling: Scaling = DEFAULTS.scaling,
+        penalties: tuple[float, ...] = DEFAULTS.penalties,
+        n_folds: int = DEFAULTS.n_folds,
+        penalty_rule: PenaltyRule = DEFAULTS.penalty_rule,
+        solver: Solver = DEFAULTS.solver,
+        source_start: SourceStart = DEFAULTS.source_start,
+        source_selection: SourceSelection = DEFAULTS.source_selection,
+        label_noise: LabelNoiseAction = DEFAULTS.label_noise,
+        class_transfer: ClassTransfer = DEFAULTS.class_transfer,
+        min_autocorrelation: float | None = DEFAULTS.min_autocorrelation,
+        smoothness: float | Literal["auto"] = DEFAULTS.smoothness,
+        covariance_prior: float = DEFAULTS.covariance_prior,
+        covariance_type: CovarianceType = DEFAULTS.covariance_type,
+        n_init: int | Literal["auto"] = DEFAULTS.n_init,
+        criterion: Criterion = DEFAULTS.criterion,
+        n_subsamples: int = DEFAULTS.n_subsamples,
+        random_state: int = DEFAULTS.random_state,
         verbose: bool = False,
     ) -> None:
         self.n_components = n_components
@@ -447,10 +459,10 @@ class TransST(ClusterMixin, BaseEstimator):
 
     def _check(self, n: int, labels: list[np.ndarray]) -> list[int]:
         """Refuse bad options before any work; the candidates for the number of domains."""
-        check_choice("class_transfer", self.class_transfer, CLASS_TRANSFER)
-        check_choice("source_selection", self.source_selection, ("auto", "all"))
-        check_choice("label_noise", self.label_noise, LABEL_NOISE)
-        check_choice("scaling", self.scaling, ("per_dataset", "joint", "auto"))
+        check_choice("class_transfer", self.class_transfer, choices(ClassTransfer))
+        check_choice("source_selection", self.source_selection, choices(SourceSelection))
+        check_choice("label_noise", self.label_noise, choices(LabelNoiseAction))
+        check_choice("scaling", self.scaling, choices(Scaling))
         self._check_encoder()
         if self.class_transfer in ("always", "follow") and len(set().union(*labels)) < 2:
             raise ValueError(
@@ -476,7 +488,7 @@ class TransST(ClusterMixin, BaseEstimator):
 
     def _check_encoder(self) -> None:
         """Refuse what the encoder cannot do."""
-        check_choice("encoder", self.encoder, ENCODERS)
+        check_choice("encoder", self.encoder, choices(EncoderName))
         if self.encoder == "linear":
             if self.encoder_options:
                 raise ValueError("`encoder_options` are for `encoder`='graph-vae'; leave them out")

@@ -11,7 +11,7 @@ from collections import defaultdict
 from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from types import NoneType, UnionType
-from typing import Any, Union, get_args, get_origin, get_type_hints
+from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from transst_py.cli._words import flag, in_words
 
@@ -109,15 +109,19 @@ def _form(hint: Any, default: Any) -> dict[str, Any] | None:
     if hint is bool:
         return {"action": argparse.BooleanOptionalAction}
     parts = get_args(hint) if get_origin(hint) in (Union, UnionType) else (hint,)
+    words = [word for part in parts if get_origin(part) is Literal for word in get_args(part)]
+    parts = (*parts, str) if words else parts
     scalars = [kind for kind in _UNITS if kind in parts or (kind is str and Path in parts)]
     several = [get_args(part)[0] for part in parts if get_origin(part) is Sequence]
     kinds = scalars + [kind for kind in several if kind in _UNITS and kind not in scalars]
     if not kinds:
         return None
     none = NoneType in parts and default is not None
+    # What may be chosen is said in place of "TEXT".
+    shown = [_UNITS[kind] for kind in kinds if not (words and kind is str)]
     form = {
         "type": _reader(kinds, none),
-        "metavar": "|".join([_UNITS[kind] for kind in kinds] + ["none"] * none),
+        "metavar": "|".join([*shown, *words, *["none"] * none]),
     }
     return form | ({"nargs": "+", "one_will_do": bool(scalars)} if several else {})
 

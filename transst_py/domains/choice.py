@@ -33,6 +33,7 @@ import scipy.sparse as sp
 from sklearn.metrics import adjusted_rand_score
 from sklearn.utils import check_array
 
+from transst_py._core.options import DEFAULTS, Criterion, choices
 from transst_py._core.progress import Progress
 from transst_py._core.validation import check_choice
 from transst_py._core.warn import collected, warn
@@ -41,7 +42,7 @@ from transst_py.tissue.potts import Field
 
 __all__ = ["CRITERIA", "Choice", "check_candidates", "choice_record", "choose_n_domains", "criterion_values"]
 
-CRITERIA = ("bic", "mbic", "hbic", "slope")
+CRITERIA = tuple(name for name in choices(Criterion) if name != "auto")
 MIN_SLOPE_CANDIDATES = 4
 SUBSAMPLE_SHARE = 0.8
 # Repeated fits compare labellings, not likelihoods: few starts do, and show how much depends on them.
@@ -83,10 +84,10 @@ def choose_n_domains(
     candidates: Iterable[int],
     *,
     start: np.ndarray | None = None,
-    criterion: str = "hbic",
+    criterion: Criterion = DEFAULTS.criterion,
     penalty_weight: float | None = None,
-    n_subsamples: int = 5,
-    random_state: int = 0,
+    n_subsamples: int = DEFAULTS.n_subsamples,
+    random_state: int = DEFAULTS.random_state,
     verbose: bool = False,
     **mixture_options: Any,
 ) -> Choice:
@@ -194,7 +195,7 @@ def check_choice_options(
     ValueError
         An option is out of range, or there are too few candidates for the criterion.
     """
-    check_choice("criterion", criterion, ("auto", *CRITERIA))
+    check_choice("criterion", criterion, choices(Criterion))
     if criterion == "slope" and n_candidates < MIN_SLOPE_CANDIDATES:
         raise ValueError(
             f"`criterion`: 'slope' needs at least {MIN_SLOPE_CANDIDATES} candidates, got {n_candidates}"
@@ -212,7 +213,7 @@ def published_weight(n: int) -> float:
     return 0.5 if n < 1000 else 2.0
 
 
-def n_parameters(n_domains: int, n_factors: int, covariance_type: str = "full") -> int:
+def n_parameters(n_domains: int, n_factors: int, covariance_type: str = DEFAULTS.covariance_type) -> int:
     """P: a mean for every class, the covariances, and the smoothness."""
     K, q = n_domains, n_factors
     covariances = {"full": K * q * (q + 1) // 2, "tied": q * (q + 1) // 2, "diag": K * q}
@@ -225,7 +226,7 @@ def criterion_values(
     n: int,
     n_factors: int,
     weight: float,
-    covariance_type: str = "full",
+    covariance_type: str = DEFAULTS.covariance_type,
 ) -> dict[str, float]:
     """BIC, MBIC and HBIC of one fit; smaller is better.
 

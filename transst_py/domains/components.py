@@ -9,8 +9,9 @@ import numpy as np
 from sklearn.metrics import pairwise_distances_argmin
 from sklearn.utils import gen_batches
 
+from transst_py._core.options import DEFAULTS
+
 __all__ = [
-    "DEFAULT_COVARIANCE_PRIOR",
     "Components",
     "NamedComponents",
     "Spots",
@@ -18,7 +19,6 @@ __all__ = [
     "scores_of",
 ]
 
-DEFAULT_COVARIANCE_PRIOR = 20.0
 # Spots whose products with all classes are formed at a time: they stay in the processor's cache.
 _BATCH = 1024
 # Spots whose energies in the second description are added at a time.
@@ -67,8 +67,8 @@ class Components:
         cls,
         Z: Spots,
         R: np.ndarray,
-        prior: float = DEFAULT_COVARIANCE_PRIOR,
-        covariance_type: str = "full",
+        prior: float = DEFAULTS.covariance_prior,
+        covariance_type: str = DEFAULTS.covariance_type,
     ) -> Self:
         """Moments of centred scores of unit variance, weighted by the responsibilities R (n, K)."""
         Z = scores_of(Z)

@@ -17,7 +17,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from numbers import Integral, Real
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 import numpy as np
 import scipy.sparse as sp
@@ -28,11 +28,11 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils.validation import check_is_fitted
 from threadpoolctl import threadpool_limits
 
+from transst_py._core.options import DEFAULTS, CovarianceType, choices
 from transst_py._core.threads import one_blas_thread
 from transst_py._core.validation import check_choice, check_seed
 from transst_py._core.warn import warn
 from transst_py.domains.components import (
-    DEFAULT_COVARIANCE_PRIOR,
     Components,
     NamedComponents,
     Spots,
@@ -63,7 +63,6 @@ __all__ = ["SpatialGaussianMixture"]
 _START_SPOTS = 30_000
 # Of labels: there are several for every spot.
 _LABEL = np.int32
-COVARIANCE_TYPES = ("full", "tied", "diag")
 
 
 def n_restarts(n: int) -> int:
@@ -154,13 +153,13 @@ class SpatialGaussianMixture(ClusterMixin, BaseEstimator):
         self,
         n_components: int,
         *,
-        smoothness: float | str = "auto",
-        covariance_prior: float = DEFAULT_COVARIANCE_PRIOR,
-        covariance_type: str = "full",
-        n_init: int | str = "auto",
+        smoothness: float | Literal["auto"] = DEFAULTS.smoothness,
+        covariance_prior: float = DEFAULTS.covariance_prior,
+        covariance_type: CovarianceType = DEFAULTS.covariance_type,
+        n_init: int | Literal["auto"] = DEFAULTS.n_init,
         max_iter: int = 100,
         tol: float = 1e-4,
-        random_state: int = 0,
+        random_state: int = DEFAULTS.random_state,
     ) -> None:
         self.n_components = n_components
         self.smoothness = smoothness
@@ -342,7 +341,7 @@ class SpatialGaussianMixture(ClusterMixin, BaseEstimator):
         prior: Any = self.covariance_prior
         if not (isinstance(prior, NUMBER) and 0 <= prior < np.inf):
             raise ValueError(f"`covariance_prior` must be >= 0, got {self.covariance_prior!r}")
-        check_choice("covariance_type", self.covariance_type, COVARIANCE_TYPES)
+        check_choice("covariance_type", self.covariance_type, choices(CovarianceType))
         if self.n_init != "auto" and not (isinstance(self.n_init, Integral) and self.n_init >= 1):
             raise ValueError(f"`n_init` must be 'auto' or a whole number >= 1, got {self.n_init!r}")
         check_iterations(self.max_iter, self.tol, at_least=1)

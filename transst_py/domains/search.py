@@ -15,9 +15,8 @@ from transst_py.domains.mixture import ClassEvidence, SpatialGaussianMixture
 from transst_py.domains.naming import resembling
 from transst_py.tissue.potts import Field
 
-__all__ = ["CLASS_TRANSFER", "DomainSearch", "View"]
+__all__ = ["DomainSearch", "View"]
 
-CLASS_TRANSFER = ("auto", "follow", "always", "never")
 # Share of the spots whose domain, found from scratch, must resemble a class of the source before the classes
 # have a say. Sources of the same tissue: 1; of other patients: 0 to 0.7; permuted labels: at most 0.2.
 MIN_CLASS_SUPPORT = 0.5

@@ -10,6 +10,7 @@ import pandas as pd
 import scipy.sparse as sp
 from sklearn.utils import gen_batches
 
+from transst_py._core.options import GeneSelection, choices
 from transst_py._core.typing import Matrix
 from transst_py._core.warn import warn
 from transst_py.expression.chunks import RowChunks
@@ -17,7 +18,7 @@ from transst_py.expression.standardize import column_moments
 
 __all__ = ["morans_i", "n_detected", "select_genes", "shared_genes"]
 
-GENE_SELECTIONS = ("spatial", "variable")
+GENE_SELECTIONS = choices(GeneSelection)
 _CHUNK_NUMBERS = 1 << 22  # numbers held densely at a time
 
 

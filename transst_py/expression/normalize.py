@@ -8,6 +8,7 @@ import numpy as np
 import scipy.sparse as sp
 from sklearn.utils import gen_batches
 
+from transst_py._core.options import Normalization, choices
 from transst_py._core.typing import Matrix
 from transst_py.expression.chunks import RowChunks
 from transst_py.expression.values import check_counts
@@ -15,7 +16,7 @@ from transst_py.expression.values import check_counts
 __all__ = ["NORMALIZATIONS", "log_expression", "log_normalize", "median_total", "row_totals", "typical_total"]
 
 _CHUNK_ROWS = 16_384
-NORMALIZATIONS = ("log", "none")
+NORMALIZATIONS = choices(Normalization)
 
 
 def log_normalize(X: Matrix, *, target_sum: float) -> Matrix:

@@ -18,6 +18,7 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils.validation import check_is_fitted
 
 from transst_py._core.anderson import AndersonMixing
+from transst_py._core.options import DEFAULTS, SourceStart, choices
 from transst_py._core.threads import one_blas_thread
 from transst_py._core.validation import check_choice, list_some
 from transst_py._core.warn import warn
@@ -87,11 +88,11 @@ class SupervisedFactorAnalysis(BaseEstimator):
 
     def __init__(
         self,
-        n_factors: int = 15,
+        n_factors: int = DEFAULTS.n_factors,
         *,
         center: bool = True,
         scale: bool = False,
-        start: str = "principal",
+        start: SourceStart = DEFAULTS.source_start,
         max_iter: int = 500,
         tol: float = 1e-5,
     ) -> None:
@@ -160,7 +161,7 @@ class SupervisedFactorAnalysis(BaseEstimator):
         ValueError
             `n_factors` exceeds what rows and genes allow, or `start` is unknown.
         """
-        check_choice("start", self.start, ("principal", "weighted"))
+        check_choice("start", self.start, choices(SourceStart))
         check_iterations(self.max_iter, self.tol, at_least=0)
         statistics = sum(datasets[1:], start=datasets[0])
         present = np.flatnonzero(statistics.counts)

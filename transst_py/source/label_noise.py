@@ -28,9 +28,8 @@ from transst_py.expression.standardize import StandardizedMatrix
 from transst_py.source.factor_analysis import SupervisedFactorAnalysis
 from transst_py.source.statistics import ClassStatistics
 
-__all__ = ["LABEL_NOISE", "LabelNoise", "estimate_label_noise", "fit_source_model"]
+__all__ = ["LabelNoise", "estimate_label_noise", "fit_source_model"]
 
-LABEL_NOISE = ("remove", "report", "ignore")
 # Prior of the labels of every true class: as if this many rows had been seen, this share of them wrong.
 _PRIOR_ROWS, _PRIOR_RATE = 5.0, 0.1
 # Precision of the Gaussian prior of the slopes, on factors of unit variance.

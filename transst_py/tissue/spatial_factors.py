@@ -24,6 +24,7 @@ from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, Transfo
 from sklearn.utils import gen_batches
 from sklearn.utils.validation import check_is_fitted
 
+from transst_py._core.options import DEFAULTS
 from transst_py.expression.features import graph_given, rows_of_fit, rows_to_predict
 
 __all__ = ["SpatialFactors"]
@@ -59,7 +60,7 @@ class SpatialFactors(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEsti
         Names of the scores, where V was a DataFrame.
     """
 
-    def __init__(self, min_autocorrelation: float = 0.15) -> None:
+    def __init__(self, min_autocorrelation: float = DEFAULTS.min_autocorrelation) -> None:
         self.min_autocorrelation = min_autocorrelation
 
     def fit(self, X: Any, y: Any = None, *, connectivities: sp.csr_matrix | None = None) -> Self:

@@ -9,6 +9,7 @@ import numpy as np
 import scipy.sparse as sp
 from anndata import AnnData
 
+from transst_py._core.options import DEFAULTS
 from transst_py._core.validation import list_some
 from transst_py._core.warn import warn
 from transst_py.tissue.graph import (
@@ -20,10 +21,9 @@ from transst_py.tissue.graph import (
 )
 from transst_py.tl._gate import check_coordinates, check_lattice_columns
 
-__all__ = ["N_NEIGHBORS", "neighborhood_graph"]
+__all__ = ["neighborhood_graph"]
 
 KINDS = ("auto", "knn", "radius", "lattice")
-N_NEIGHBORS = 6
 # Where squidpy.gr.spatial_neighbors says which entry of obsp it has written.
 SQUIDPY = "spatial_neighbors"
 
@@ -71,7 +71,7 @@ def neighborhood_graph(
     if radius is not None and kind != "radius":
         found = repr(graph) if isinstance(graph, str) else "a matrix"
         raise ValueError(f"`radius` was given, but `graph` is {found}; it belongs to graph='radius'")
-    if squidpys is not None and n_neighbors != N_NEIGHBORS:
+    if squidpys is not None and n_neighbors != DEFAULTS.n_neighbors:
         raise ValueError(
             f"`n_neighbors`={n_neighbors} was given, but graph='auto' uses squidpy's graph, "
             f"adata.obsp[{squidpys!r}]; set graph='knn' for the nearest {n_neighbors}, or leave it out"

@@ -4,11 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import scipy.sparse as sp
 from anndata import AnnData
 
+from transst_py._core.options import (
+    DEFAULTS,
+    ClassTransfer,
+    CovarianceType,
+    Criterion,
+    EncoderName,
+    GeneSelection,
+    LabelNoiseAction,
+    Normalization,
+    PenaltyRule,
+    Scaling,
+    Solver,
+    SourceSelection,
+    SourceStart,
+)
 from transst_py._core.progress import Progress
 from transst_py._core.typing import SpatialDataLike
 from transst_py._core.warn import passed_on
@@ -17,13 +32,11 @@ from transst_py.tl._fit import fit_with_sources
 from transst_py.tl._gate import (
     check_anndata,
 )
-from transst_py.tl._graph import N_NEIGHBORS
 from transst_py.tl._problem import (
     Sources,
 )
 from transst_py.tl._slots import check_key, fit_slots_record, write_slots
 from transst_py.tl._views import own_data
-from transst_py.transfer.adaptive_loadings import DEFAULT_PENALTIES
 
 __all__ = ["transst"]
 
@@ -35,37 +48,37 @@ def transst(
     source_labels: str | None = None,
     exclude_labels: Sequence[str] = (),
     n_domains: int | Sequence[int] | None = None,
-    n_factors: int = 15,
-    encoder: str = "linear",
+    n_factors: int = DEFAULTS.n_factors,
+    encoder: EncoderName = DEFAULTS.encoder,
     encoder_options: Mapping[str, Any] | None = None,
-    n_top_genes: int | None = 2000,
-    gene_selection: str = "spatial",
+    n_top_genes: int | None = DEFAULTS.n_top_genes,
+    gene_selection: GeneSelection = DEFAULTS.gene_selection,
     layer: str | None = None,
     source_layer: str | None = None,
-    normalization: str = "log",
-    scaling: str = "per_dataset",
-    spatial_key: str = "spatial",
+    normalization: Normalization = DEFAULTS.normalization,
+    scaling: Scaling = DEFAULTS.scaling,
+    spatial_key: str = DEFAULTS.spatial_key,
     source_spatial_key: str | None = None,
     sample_key: str | None = None,
     graph: str | sp.spmatrix | sp.sparray = "auto",
-    n_neighbors: int = N_NEIGHBORS,
+    n_neighbors: int = DEFAULTS.n_neighbors,
     radius: float | None = None,
-    smoothness: float | str = "auto",
-    covariance_prior: float = 20.0,
-    covariance_type: str = "full",
-    class_transfer: str = "auto",
-    min_autocorrelation: float | None = 0.15,
-    penalties: Sequence[float] = DEFAULT_PENALTIES,
-    n_folds: int = 5,
-    penalty_rule: str = "best",
-    solver: str = "eigen",
-    source_start: str = "principal",
-    source_selection: str = "auto",
-    label_noise: str = "remove",
-    n_init: int | str = "auto",
-    criterion: str = "auto",
-    n_subsamples: int = 5,
-    random_state: int = 0,
+    smoothness: float | Literal["auto"] = DEFAULTS.smoothness,
+    covariance_prior: float = DEFAULTS.covariance_prior,
+    covariance_type: CovarianceType = DEFAULTS.covariance_type,
+    class_transfer: ClassTransfer = DEFAULTS.class_transfer,
+    min_autocorrelation: float | None = DEFAULTS.min_autocorrelation,
+    penalties: Sequence[float] = DEFAULTS.penalties,
+    n_folds: int = DEFAULTS.n_folds,
+    penalty_rule: PenaltyRule = DEFAULTS.penalty_rule,
+    solver: Solver = DEFAULTS.solver,
+    source_start: SourceStart = DEFAULTS.source_start,
+    source_selection: SourceSelection = DEFAULTS.source_selection,
+    label_noise: LabelNoiseAction = DEFAULTS.label_noise,
+    n_init: int | Literal["auto"] = DEFAULTS.n_init,
+    criterion: Criterion = DEFAULTS.criterion,
+    n_subsamples: int = DEFAULTS.n_subsamples,
+    random_state: int = DEFAULTS.random_state,
     statistics: str | Path | None = None,
     key_added: str = "transst",
     verbose: bool = False,

@@ -23,6 +23,7 @@ from sklearn.model_selection import KFold
 from sklearn.utils.validation import check_is_fitted
 
 from transst_py._core.eigen import fix_signs, leading_eigenvectors, orthonormal_basis
+from transst_py._core.options import DEFAULTS, PenaltyRule, Solver, choices
 from transst_py._core.threads import in_threads
 from transst_py._core.validation import check_choice, check_seed
 from transst_py.expression.features import (
@@ -48,12 +49,6 @@ __all__ = ["AdaptiveLoadings"]
 _MAX_NUMBERS = 300_000_000
 # Angle to which the loadings of a fold are known: held-out errors are then exact to 1e-6.
 _CV_TOLERANCE = 1e-3
-# fmt: off
-DEFAULT_PENALTIES = (
-    0.0, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0,
-    2.0, 5.0, 10.0, 20.0, 50.0, 100.0, 200.0, 500.0, 1000.0, np.inf,
-)
-# fmt: on
 
 
 class AdaptiveLoadings(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
@@ -99,15 +94,15 @@ class AdaptiveLoadings(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEs
 
     def __init__(
         self,
-        n_factors: int = 15,
+        n_factors: int = DEFAULTS.n_factors,
         *,
-        penalties: tuple[float, ...] = DEFAULT_PENALTIES,
-        n_folds: int = 5,
-        penalty_rule: str = "best",
-        solver: str = "eigen",
+        penalties: tuple[float, ...] = DEFAULTS.penalties,
+        n_folds: int = DEFAULTS.n_folds,
+        penalty_rule: PenaltyRule = DEFAULTS.penalty_rule,
+        solver: Solver = DEFAULTS.solver,
         center: bool = True,
         scale: bool = False,
-        random_state: int = 0,
+        random_state: int = DEFAULTS.random_state,
     ) -> None:
         self.n_factors = n_factors
         self.penalties = penalties
@@ -228,8 +223,8 @@ class AdaptiveLoadings(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEs
         n, p = X.shape
         check_seed(self.random_state)
         check_n_factors(q, n, p)
-        check_choice("solver", self.solver, ("eigen", "alternating"))
-        check_choice("penalty_rule", self.penalty_rule, ("best", "1se"))
+        check_choice("solver", self.solver, choices(Solver))
+        check_choice("penalty_rule", self.penalty_rule, choices(PenaltyRule))
         n_folds: Any = self.n_folds
         if not (isinstance(n_folds, WHOLE) and 2 <= n_folds <= n):
             raise ValueError(f"`n_folds` must lie between 2 and the {n} spots, got {self.n_folds}")

@@ -31,6 +31,7 @@ from sklearn.utils.validation import check_is_fitted
 from torch import Tensor, nn
 
 from transst_py._core.machine import device_of
+from transst_py._core.options import DEFAULTS
 from transst_py._core.validation import check_seed, check_whole_number
 from transst_py.expression.features import graph_given, rows_of_fit, rows_to_predict
 from transst_py.expression.standardize import StandardizedMatrix, standardize
@@ -100,7 +101,7 @@ class GraphVariationalEncoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin,
 
     def __init__(
         self,
-        n_factors: int = 15,
+        n_factors: int = DEFAULTS.n_factors,
         *,
         n_inputs: int = 50,
         hidden: int = 128,

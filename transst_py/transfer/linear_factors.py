@@ -11,6 +11,15 @@ from sklearn.base import BaseEstimator
 from sklearn.model_selection import KFold
 
 from transst_py._core.eigen import orthonormal_basis
+from transst_py._core.options import (
+    DEFAULTS,
+    LabelNoiseAction,
+    PenaltyRule,
+    Scaling,
+    Solver,
+    SourceSelection,
+    SourceStart,
+)
 from transst_py._core.progress import Progress
 from transst_py._core.typing import Matrix
 from transst_py._core.warn import warn
@@ -19,7 +28,7 @@ from transst_py.source.factor_analysis import SupervisedFactorAnalysis
 from transst_py.source.label_noise import LabelNoise, fit_source_model, warn_of_label_noise
 from transst_py.source.selection import SourceMerits, sampled
 from transst_py.source.statistics import Scatter, class_statistics
-from transst_py.transfer.adaptive_loadings import DEFAULT_PENALTIES, AdaptiveLoadings
+from transst_py.transfer.adaptive_loadings import AdaptiveLoadings
 
 __all__ = ["LinearFactors", "standardized"]
 
@@ -90,15 +99,15 @@ class LinearFactors(BaseEstimator):
         self,
         n_factors: int,
         *,
-        scaling: str = "per_dataset",
-        penalties: tuple[float, ...] = DEFAULT_PENALTIES,
-        n_folds: int = 5,
-        penalty_rule: str = "best",
-        solver: str = "eigen",
-        source_start: str = "principal",
-        source_selection: str = "auto",
-        label_noise: str = "remove",
-        random_state: int = 0,
+        scaling: Scaling = DEFAULTS.scaling,
+        penalties: tuple[float, ...] = DEFAULTS.penalties,
+        n_folds: int = DEFAULTS.n_folds,
+        penalty_rule: PenaltyRule = DEFAULTS.penalty_rule,
+        solver: Solver = DEFAULTS.solver,
+        source_start: SourceStart = DEFAULTS.source_start,
+        source_selection: SourceSelection = DEFAULTS.source_selection,
+        label_noise: LabelNoiseAction = DEFAULTS.label_noise,
+        random_state: int = DEFAULTS.random_state,
     ) -> None:
         self.n_factors = n_factors
         self.scaling = scaling
