@@ -35,7 +35,12 @@ from transst_py.normalize import NORMALIZATIONS, log_normalize, median_total, ro
 from transst_py.sources import Source
 from transst_py.spatial_mixture import Field, infer_from_neighbors
 from transst_py.standardize import chosen_columns
-from transst_py.tl._doubts import warn_of_equal_totals, warn_of_own_spots, warn_outside_tissue
+from transst_py.tl._doubts import (
+    warn_of_equal_totals,
+    warn_of_own_spots,
+    warn_of_unmeasured_genes,
+    warn_outside_tissue,
+)
 from transst_py.tl._graph import N_NEIGHBORS, neighborhood_graph
 from transst_py.tl._views import own_data
 from transst_py.transfer import DEFAULT_PENALTIES
@@ -249,9 +254,9 @@ def transst(
     Warns
     -----
     UserWarning
-        Fractional values where counts are expected, few shared genes, empty spots, unlabelled source rows,
-        sources that are not used, or of whose labels a tenth or more seem wrong, spots without neighbours,
-        fewer domains than asked for.
+        Fractional values where counts are expected, few shared genes, genes that a sample seems not to have
+        measured, empty spots, unlabelled source rows, sources that are not used, or of whose labels a tenth
+        or more seem wrong, spots without neighbours, fewer domains than asked for.
     """
     options = {k: v for k, v in locals().items() if k not in ("adata", "source", "copy", "verbose")}
     progress, spent = Progress(verbose), Counter[str]()
@@ -501,10 +506,12 @@ def _prepare(
     folder = _statistics_folder(statistics, [counts, *source_counts.values()])
     counts_expected = normalization == "log"
     X = chosen_columns(counts, adata.var_names.get_indexer(genes))
+    warn_of_unmeasured_genes(X, genes, adata, sample_key, "adata")
     X = _looked_at(X, "adata", counts_expected, adata.raw is not None, folder)
     labelled = {}
     for name, C in source_counts.items():
         M = chosen_columns(C, genes_of[name].get_indexer(shared))
+        warn_of_unmeasured_genes(M, shared, sources[name], sample_key, f"source {name!r}")
         raw = sources[name].raw is not None
         rows = _looked_at(M, f"source {name!r}", counts_expected, raw, folder)
         labelled[name] = Source(rows, labels[name], *places[name])
