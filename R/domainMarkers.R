@@ -51,7 +51,8 @@ setMethod("domainMarkers", "Seurat", function(
     # Factor scores, where there are any: method = "contrast" tests along them.
     reduced <- .reductions(x)[.embeddingName(domains)]
     names(reduced) <- "X_domain"
-    target <- .flattenTarget(x, choice, cells, reduced = Filter(Negate(is.null), reduced))
+    genes <- .sharedGenes(x, choice)
+    target <- .flattenTarget(x, choice, cells, reduced = Filter(Negate(is.null), reduced), genes = genes)
     options <- c(options, list(key = "domain", recorded = !is.null(.runRecord(x, domains))))
     answer <- .callPython("markers", options, target, words = c(.markerWords(domains), .layerWords(x)))
     table <- answer$table

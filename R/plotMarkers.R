@@ -138,7 +138,7 @@ NULL
 # Every gene in every domain: `scaled`, its mean from 0 to 1, and `fraction`, the share of spots that have it.
 .domainProfile <- function(x, genes, domains, choice, normalization) {
     with <- !is.na(domains)
-    m <- .expression(x, choice)[, with, drop = FALSE]
+    m <- .expression(x, choice, genes = .genesBeside(x, choice, genes))[, with, drop = FALSE]
     values <- m[genes, , drop = FALSE]
     if (normalization == "log") values <- .logNormalised(values, Matrix::colSums(m))
     members <- stats::model.matrix(~ 0 + domain, data.frame(domain = domains[with]))

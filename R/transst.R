@@ -37,7 +37,8 @@
 #'   symmetric; its weights do not count. `"lattice"` and a matrix need no positions.
 #' @param assay Name of the assay that holds the counts; for Seurat objects `NULL` means the default
 #'   assay.
-#' @param layer Name of the layer of a Seurat assay; layers split by sample are joined on a copy.
+#' @param layer Name of the layer of a Seurat assay; layers split by sample are joined on a copy. If these
+#'   have not the same genes, those that all of them have are used, with a warning.
 #' @param sourceAssay,sourceLayer The same for the sources; `NULL` means as in `x` where the source is
 #'   of the same family, else the counts.
 #' @param coords Positions of the spots, where `x` has none of its own: a matrix of 2 or 3 columns, or
@@ -132,7 +133,8 @@ setMethod(
         options$sampleId <- "sample"
     }
     xy <- if (is.character(options$graph) && options$graph != "lattice") .coordinates(x, coords)
-    target <- .flattenTarget(x, choice, cells, xy, onDisk = TRUE)
+    genes <- .sharedGenes(x, choice)
+    target <- .flattenTarget(x, choice, cells, xy, onDisk = TRUE, genes = genes)
     .checkSharedGenes(target, sources)
     if (!is.null(nDomains)) options$nDomains <- nDomains
     if (is.null(options$verbose)) options$verbose <- interactive()

@@ -47,7 +47,8 @@ NULL
     if (!is.null(fit) && is.null(samples)) fit$params$sample_key <- NULL
     cells <- .reportedCells(x, name, labels, samples, fit)
     xy <- if (is.null(coords)) .coordinatesIfAny(x) else .coordinates(x, coords)
-    target <- .flattenTarget(x, choice, cells, xy)
+    beside <- .genesBeside(x, choice, as.character(markers$gene))
+    target <- .flattenTarget(x, choice, cells, xy, genes = beside)
     sources <- if (!is.null(imputed)) list(imputed = .flattenImputed(imputed, x, coords))
     options <- list(
         # Python may run in another folder
@@ -56,7 +57,7 @@ NULL
         imputation = if (!is.null(imputed)) .records(imputed)$imputation,
         sampleId = if (!is.null(samples)) .SAMPLE,
         labels = labels, genes = genes, title = title,
-        geneNames = if (!is.null(geneNames)) unname(.shownNames(x, geneNames))
+        geneNames = if (!is.null(geneNames)) unname(.shownNames(x, geneNames)[.geneNames(target)])
     )
     options <- c(options, .reportedMarkers(markers, x, name, choice))
     words <- c("`path`" = "`file`", "`key`" = "`name`", .layerWords(x))

@@ -2,7 +2,6 @@ fittedTissue <- function() {
     if (is.null(.cache$fitted)) .cache$fitted <- quick(smallTissue()$target)
     .cache$fitted
 }
-htmlOf <- function(file) paste(readLines(file, warn = FALSE, encoding = "UTF-8"), collapse = "\n")
 reportOf <- function(x, ...) {
     file <- tempfile(fileext = ".html")
     on.exit(unlink(file))
