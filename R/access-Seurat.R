@@ -75,6 +75,25 @@ setMethod(".unequalLayers", "Seurat", function(x, choice, what) {
     list(all = all, shared = shared, text = text)
 })
 
+# SCTransform() makes its assay the default, with counts of its own.
+setMethod(".checkMeasured", "Seurat", function(x, choice, what, argument) {
+    there <- SeuratObject::Assays(x)
+    if (!choice$assay %in% there || !inherits(x[[choice$assay]], "SCTAssay") || choice$layer != "counts") {
+        return(invisible())
+    }
+    others <- Filter(function(name) {
+        !inherits(x[[name]], "SCTAssay") && any(startsWith(SeuratObject::Layers(x[[name]]), "counts"))
+    }, there)
+    instead <- if (length(others)) paste0(argument, " = \"", others[[1L]], "\"") else "their assay"
+    .warn(
+        paste0(
+            "`", argument, "`: '", choice$assay, "' of `", what, "` holds counts that SCTransform() ",
+            "corrected, not the measured ones; give ", instead
+        ),
+        "transst_corrected_counts"
+    )
+})
+
 setMethod(".cellData", "Seurat", function(x) x[[]])
 
 setMethod(".geneData", "Seurat", function(x) NULL)

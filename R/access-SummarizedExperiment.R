@@ -19,6 +19,8 @@ setMethod(".expression", "SummarizedExperiment", function(x, choice, what = "x",
 
 setMethod(".unequalLayers", "SummarizedExperiment", function(x, choice, what) NULL)
 
+setMethod(".checkMeasured", "SummarizedExperiment", function(x, choice, what, argument) invisible())
+
 setMethod(".cellData", "SummarizedExperiment", function(x) colData(x))
 
 setMethod(".geneData", "SummarizedExperiment", function(x) SummarizedExperiment::rowData(x))

@@ -51,6 +51,7 @@ setMethod("domainMarkers", "Seurat", function(
     # Factor scores, where there are any: method = "contrast" tests along them.
     reduced <- .reductions(x)[.embeddingName(domains)]
     names(reduced) <- "X_domain"
+    .checkMeasured(x, choice, "x", "assay")
     genes <- .sharedGenes(x, choice)
     target <- .flattenTarget(x, choice, cells, reduced = Filter(Negate(is.null), reduced), genes = genes)
     options <- c(options, list(key = "domain", recorded = !is.null(.runRecord(x, domains))))

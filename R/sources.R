@@ -26,6 +26,7 @@
     if (all(is.na(label))) {
         .stop("`sourceLabels`: all labels in column '", labels, "' of `", what, "` are NA")
     }
+    .checkMeasured(source, choice, what, "sourceAssay")
     genes <- .sharedGenes(source, choice, what)
     m <- .storedAssay(source, choice) %||% .expression(source, choice, what, genes)
     .checkGenes(m, what)

@@ -133,6 +133,7 @@ setMethod(
         options$sampleId <- "sample"
     }
     xy <- if (is.character(options$graph) && options$graph != "lattice") .coordinates(x, coords)
+    .checkMeasured(x, choice, "x", "assay")
     genes <- .sharedGenes(x, choice)
     target <- .flattenTarget(x, choice, cells, xy, onDisk = TRUE, genes = genes)
     .checkSharedGenes(target, sources)

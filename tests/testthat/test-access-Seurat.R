@@ -83,3 +83,38 @@ test_that("genes that joined samples lack are said where the samples are known",
     said <- "`sampleId`: some genes seem not to have been measured.*sample 'slice' lacks 10 of"
     expect_match(caught(quick(joined), "transst_python_warning")$text, said)
 })
+
+# An assay as SCTransform() leaves it.
+withSct <- function(spe = smallTissue()$target) {
+    seurat <- asSeurat(spe)
+    counts <- SeuratObject::LayerData(seurat, layer = "counts")
+    seurat[["SCT"]] <- Seurat::CreateSCTAssayObject(counts = counts)
+    SeuratObject::DefaultAssay(seurat) <- "SCT"
+    seurat
+}
+
+test_that("counts that SCTransform() corrected are said wherever counts are taken", {
+    skip_if_not_installed("Seurat")
+    skipWithoutPython()
+    x <- suppressWarnings(withSct())
+    x$measured <- seq_len(ncol(x)) %% 9L != 0L
+    calls <- list(
+        quick = function(...) quick(x, NULL, ...),
+        domainMarkers = function(...) domainMarkers(x, "label", ...),
+        imputeSpots = function(...) imputeSpots(x, "densify", "nearest", genes = "gene20", ...),
+        evaluateImputation = function(...) evaluateImputation(x, "nearest", phases = list(c(0, 0)), ...),
+        binCells = function(...) binCells(x, 250, ...)
+    )
+    for (name in names(calls)) {
+        said <- caught(calls[[name]](), "transst_corrected_counts")
+        expect_identical(said$text, paste0(
+            "`assay`: 'SCT' of `x` holds counts that SCTransform() corrected, not the measured ones; give ",
+            "assay = \"RNA\""
+        ), info = name)
+        expect_null(caught(calls[[name]](assay = "RNA"), "transst_corrected_counts")$text, info = name)
+        expect_null(caught(calls[[name]](layer = "data"), "transst_corrected_counts")$text, info = name)
+    }
+    source <- suppressWarnings(withSct(smallTissue()$source))
+    said <- caught(quick(smallTissue()$target, source), "transst_corrected_counts")
+    expect_match(said$text, "^`sourceAssay`: 'SCT' of `source` holds counts .*; give sourceAssay = \"RNA\"$")
+})
