@@ -32,12 +32,6 @@
     }
 }
 
-# What an earlier run of transst() recorded under this name, or NULL.
-.runRecord <- function(x, name) {
-    record <- .records(x)[[name]]
-    if (is.list(record) && is.list(record$params)) record
-}
-
 .records <- function(x) if (is(x, "Seurat")) slot(x, "misc") else metadata(x)
 
 # A column of the cell data, or an error that lists the columns there are.

@@ -46,6 +46,7 @@ setMethod("domainMarkers", "Seurat", function(
 
 .domainMarkers <- function(x, domains, choice, allowImputed, options) {
     found <- .cellColumn(x, domains, "domains")
+    .warnOfMerged(x, domains)
     if (.isImputed(x, choice)) .warnOfImputed(choice, allowImputed)
     cells <- DataFrame(domain = droplevels(factor(found)))
     # Factor scores, where there are any: method = "contrast" tests along them.

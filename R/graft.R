@@ -9,7 +9,7 @@ setMethod(".graftDomains", "SingleCellExperiment", function(x, result, choice, n
     embedding <- structure(result$embedding, rotation = result$rotation)
     rownames(embedding) <- colnames(x)
     reducedDim(x, .embeddingName(name), withDimnames = FALSE) <- embedding
-    metadata(x)[[name]] <- result$record
+    metadata(x) <- .replaceRecord(metadata(x), name, result$record)
     x
 })
 
@@ -23,14 +23,13 @@ setMethod(".graftDomains", "SpatialExperiment", function(x, result, choice, name
 
 setMethod(".graftDomains", "Seurat", function(x, result, choice, name) {
     columns <- list(result$domains, result$confidence, result$class)
-    names(columns) <- paste0(name, c("", "_confidence", "_class"))
+    names(columns) <- .resultColumns(name)
     columns <- columns[lengths(columns) > 0L]
     # the classes of an earlier run
     stale <- setdiff(intersect(paste0(name, "_class"), names(x[[]])), names(columns))
     if (length(stale)) x[[stale]] <- NULL
     x <- SeuratObject::AddMetaData(x, data.frame(columns, row.names = colnames(x), check.names = FALSE))
-    # The key, which starts the columns' names, may hold letters and digits only.
-    key <- paste0(gsub("[^[:alnum:]]", "", name), "_")
+    key <- paste0(.seuratKey(name), "_")
     dimensions <- paste0(key, seq_len(ncol(result$embedding)))
     dimnames(result$embedding) <- list(colnames(x), dimensions)
     colnames(result$rotation) <- dimensions
@@ -40,13 +39,16 @@ setMethod(".graftDomains", "Seurat", function(x, result, choice, name) {
     .setMisc(x, name, result$record)
 })
 
+# The key, which starts the names of a reduction's columns, may hold letters and digits only.
+.seuratKey <- function(name) gsub("[^[:alnum:]]", "", name)
+
 # Not the name of the domains: in a Seurat object `x$transst` would return the reduction of that name
 # instead of the column.
 .embeddingName <- function(name) if (name == "transst") "TransST" else paste0("TransST.", name)
 
 # `Misc<-` warns when it overwrites the record of an earlier run.
 .setMisc <- function(x, name, value) {
-    slot(x, "misc")[[name]] <- value
+    slot(x, "misc") <- .replaceRecord(slot(x, "misc"), name, value)
     x
 }
 
