@@ -107,3 +107,27 @@
         )
     }
 }
+
+# Markers of another fit than the one whose domains are in this column now, or of other domains, are refused.
+.checkSameFit <- function(markers, x, domains) {
+    .checkMarkers(markers)
+    again <- paste0(
+        "; run domainMarkers(x", if (domains != "transst") paste0(", ", deparse1(domains)), ") again"
+    )
+    made <- if (is(markers, "DataFrame")) metadata(markers)$parameters
+    there <- levels(.asFactor(.cellColumn(x, domains, "domains")))
+    now <- .runRecord(x, domains)$id
+    if (!is.null(made$fit) && !is.null(now) && made$fit != now) {
+        .stop(
+            "`markers` belong to another fit than the domains in column '", domains, "', which were found ",
+            "later or by other options", again
+        )
+    }
+    unknown <- setdiff(as.character(markers$domain), there)
+    if (length(unknown)) {
+        .stop("`markers` are of domains that `x` does not have: ", .listSome(unknown), again)
+    }
+    if (!is.null(made$key) && made$key != domains) {
+        .stop("`markers` are of the domains in column '", made$key, "', not in column '", domains, "'", again)
+    }
+}

@@ -3,7 +3,7 @@
 #' Draws the best marker genes of every domain in all domains, as a dot plot or a heat map.
 #'
 #' @param x An object with domains, as [transst()] returns it.
-#' @param markers Table of [domainMarkers()].
+#' @param markers Table of [domainMarkers()], of the domains that are drawn.
 #' @param nGenes How many genes of every domain. A gene that is a marker of several is shown for the domain
 #'   where its score is highest; where a test was against several domains, the smallest of its scores
 #'   counts.
@@ -36,6 +36,7 @@ NULL
     # levels that no spot has keep their colours, but get no row
     found <- .asFactor(.cellColumn(x, domains, "domains"))
     colours <- .domainColours(levels(found))
+    if (is.null(genes)) .checkSameFit(markers, x, domains)
     groups <- if (is.null(genes)) .topMarkers(markers, nGenes) else list(genes)
     chosen <- .findGenes(x, unlist(groups, use.names = FALSE), geneNames)
     shown <- unname(.shownNames(x, geneNames)[chosen])

@@ -42,6 +42,7 @@ NULL
             "first"
         )
     }
+    marked <- .reportedMarkers(markers, x, name, choice)
     samples <- .samples(x, sampleId)
     # results of several samples, of which one is left
     if (!is.null(fit) && is.null(samples)) fit$params$sample_key <- NULL
@@ -59,7 +60,7 @@ NULL
         labels = labels, genes = genes, title = title,
         geneNames = if (!is.null(geneNames)) unname(.shownNames(x, geneNames)[.geneNames(target)])
     )
-    options <- c(options, .reportedMarkers(markers, x, name, choice))
+    options <- c(options, marked)
     words <- c("`path`" = "`file`", "`key`" = "`name`", .layerWords(x))
     .callPython("report", Filter(Negate(is.null), options), target, sources, words = words)
     invisible(file)
@@ -143,10 +144,7 @@ NULL
             if (is.null(choice$layer)) "assay" else "layer", "` is '", choice$name, "'; give the same"
         )
     }
-    unknown <- setdiff(as.character(markers$domain), levels(.asFactor(.cellColumn(x, name, "name"))))
-    if (length(unknown)) {
-        .stop("`markers` are of domains that `x` does not have: ", .listSome(unknown))
-    }
+    .checkSameFit(markers, x, name)
     table <- as.data.frame(markers)
     names(table) <- .toSnake(names(table))
     list(markers = table, markerParameters = parameters)

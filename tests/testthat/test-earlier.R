@@ -145,3 +145,60 @@ test_that("columns and reductions of the user's are never replaced", {
     S4Vectors::metadata(both) <- list(transst = list(params = list()), transst = "mine")
     expect_error(TransST:::.checkName("transst", both), "metadata of `x` has another element 'transst'")
 })
+
+test_that("markers know the fit whose domains they are of", {
+    skipWithoutPython()
+    spe <- fittedPair()[[1L]]
+    parameters <- function(...) S4Vectors::metadata(domainMarkers(...))$parameters
+    id <- S4Vectors::metadata(spe)$transst$id
+    expect_match(id, "^[0-9a-f]{24}$")
+    expect_identical(parameters(spe)$fit, id)
+    expect_identical(parameters(spe)$key, "transst")
+    expect_null(parameters(spe, "label")$fit)
+    expect_identical(parameters(spe, "label")$key, "label")
+    expect_identical(S4Vectors::metadata(quick(smallTissue()$target))$transst$id, id)
+    seurat <- quick(asSeurat(smallTissue()$target))
+    expect_identical(parameters(seurat)$fit, SeuratObject::Misc(seurat, "transst")$id)
+})
+
+test_that("markers of another fit, or of other domains, are refused", {
+    skipWithoutPython()
+    first <- fittedPair()[[1L]]
+    markers <- domainMarkers(first)
+    file <- tempfile(fileext = ".html")
+    second <- transst(first, nDomains = 3, nFactors = 4)
+    other <- "`markers` belong to another fit than .* in column 'transst'.*domainMarkers\\(x\\) again"
+    expect_error(plotMarkers(second, markers), other)
+    expect_error(transstReport(second, file, markers = markers), other)
+    found <- transst(first, nDomains = 3, nFactors = 4, name = "found")
+    message <- "another fit than the domains in column 'found'.*domainMarkers\\(x, \"found\"\\) again"
+    expect_error(plotMarkers(found, markers, domains = "found"), message)
+    expect_error(transstReport(found, file, name = "found", markers = markers), message)
+    expect_s3_class(plotMarkers(second, genes = "gene1"), "ggplot") # whatever the markers
+    # the same domain names in a column that is nobody's fit
+    first$mine <- factor(rep(1:3, length.out = ncol(first)))
+    message <- "`markers` are of the domains in column 'mine', not in column 'transst'"
+    expect_error(plotMarkers(first, domainMarkers(first, "mine")), message)
+    expect_error(transstReport(first, file, markers = domainMarkers(first, "mine")), message)
+    first$transst <- factor(first$transst, labels = c("tumour", "stroma", "fat"))
+    message <- "`markers` are of domains that `x` does not have: '1', '2', '3'.*domainMarkers\\(x\\) again"
+    expect_error(plotMarkers(first, markers), message)
+    expect_error(transstReport(first, file, markers = markers), message)
+    expect_false(file.exists(file))
+})
+
+test_that("markers of the same fit are shown, also of some spots and from a file", {
+    skipWithoutPython()
+    spe <- fittedPair()[[1L]]
+    saved <- tempfile(fileext = ".rds")
+    saveRDS(list(spe, domainMarkers(spe)), saved)
+    read <- readRDS(saved)
+    expect_s3_class(plotMarkers(read[[1L]], read[[2L]]), "ggplot")
+    expect_s3_class(plotMarkers(read[[1L]][, 1:150], read[[2L]][1:60, ]), "ggplot")
+    file <- tempfile(fileext = ".html")
+    transstReport(read[[1L]][, 1:150], file, markers = read[[2L]])
+    expect_match(htmlOf(file), read[[2L]]$gene[[1L]], fixed = TRUE)
+    # fits before there were identities, and tables of other origin
+    plain <- as.data.frame(read[[2L]])
+    expect_s3_class(plotMarkers(spe, plain), "ggplot")
+})
