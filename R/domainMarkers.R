@@ -52,14 +52,14 @@ setMethod("domainMarkers", "Seurat", function(
     if (.isImputed(x, choice)) .warnOfImputed(choice, allowImputed)
     cells <- DataFrame(domain = droplevels(factor(found)))
     # Factor scores, where there are any: method = "contrast" tests along them.
-    reduced <- .reductions(x)[.embeddingName(domains)]
+    reduced <- .reductions(x)[.embeddingName(domains, x)]
     names(reduced) <- "X_domain"
     .checkMeasured(x, choice, "x", "assay")
     genes <- .sharedGenes(x, choice)
     target <- .flattenTarget(x, choice, cells, reduced = Filter(Negate(is.null), reduced), genes = genes)
     fit <- .runRecord(x, domains)
     options <- c(options, list(key = "domain", recorded = !is.null(fit)))
-    answer <- .callPython("markers", options, target, words = c(.markerWords(domains), .layerWords(x)))
+    answer <- .callPython("markers", options, target, words = c(.markerWords(domains, x), .layerWords(x)))
     table <- answer$table
     names(table) <- .toCamel(names(table))
     table$domain <- factor(table$domain, levels = levels(cells$domain))
@@ -94,11 +94,11 @@ setMethod("domainMarkers", "Seurat", function(
 }
 
 # The bridge calls the user's column "domain".
-.markerWords <- function(domains) {
+.markerWords <- function(domains, x) {
     stats::setNames(
         c(
             sprintf("column '%s'", domains),
-            sprintf("the reduced dimension '%s'; `x` has none.", .embeddingName(domains)),
+            sprintf("the reduced dimension '%s'; `x` has none.", .embeddingName(domains, x)),
             sprintf("key_added='%s'", domains)
         ),
         c("adata.obs['domain']", "adata.obsm['X_domain']; it has none.", "key_added='domain'")

@@ -37,6 +37,7 @@
             "`name`: `x` has an assay, image or reduction named '", name, "'; choose another name"
         )
     }
+    .checkReductionName(name, x)
     there <- .recordsNamed(x, name)
     if (!all(vapply(there, .isRecord, logical(1L)))) {
         .stop("`name`: the metadata of `x` has another element '", name, "'; choose another name")
@@ -44,10 +45,22 @@
     if (!length(there)) .checkUnrecorded(name, x)
 }
 
+# Seurat may make one name of the reductions of two.
+.checkReductionName <- function(name, x) {
+    others <- setdiff(names(Filter(.isRecord, as.list(.records(x)))), name)
+    same <- Filter(function(other) .embeddingName(other, x) == .embeddingName(name, x), others)
+    if (length(same)) {
+        .stop(
+            "`name`: the reduction of '", name, "' would replace that of the results '", same[[1L]],
+            "'; choose another name"
+        )
+    }
+}
+
 # Results without a record: merge() of Seurat objects loses it, and makes text of factors.
 .checkUnrecorded <- function(name, x) {
     columns <- intersect(.resultColumns(name), names(.cellData(x)))
-    reduction <- intersect(.embeddingName(name), names(.reductions(x)))
+    reduction <- intersect(.embeddingName(name, x), names(.reductions(x)))
     if (!length(columns) && !length(reduction)) {
         return(invisible())
     }
@@ -73,7 +86,7 @@
 # Whether columns and reduction of this name can only be ours, though nothing says so.
 .areResults <- function(x, name) {
     cells <- .cellData(x)
-    embedding <- .reductions(x)[[.embeddingName(name)]]
+    embedding <- .reductions(x)[[.embeddingName(name, x)]]
     key <- unique(sub("_[1-9][0-9]*$", "", colnames(embedding)))
     known <- is.null(embedding) || (length(key) == 1L && key %in% c("TransST", .seuratKey(name)))
     if (!any(.resultColumns(name) %in% names(cells))) {
