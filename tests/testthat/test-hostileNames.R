@@ -1,8 +1,8 @@
 # Names that break formats, pages, pictures and files: the result is right, or an error says what to do.
 
 hostile <- c(
-    "<script>alert('x')</script>", "a \"b\" & 'c'", "100% %s %d \\1\\", "\u03b2-Gr\u00f6\u00dfe", "new\nline\ttab",
-    strrep("long ", 2000), "NA", "NULL", "$x_1^2$ {{7*7}}", " ", "`layer` of None, adata.obs['x']"
+    "<script>alert('x')</script>", "a \"b\" & 'c'", "100% %s %d \\1\\", "\u03b2-Gr\u00f6\u00dfe",
+    "new\nline\ttab", strrep("long ", 2000), "NA", "NULL", "$x_1^2$ {{7*7}}", " ", "`layer` of None, adata.obs['x']"
 )
 
 # Genes, labels, samples, sources, columns and the results themselves have such names.
