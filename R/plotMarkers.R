@@ -39,14 +39,14 @@ NULL
     if (is.null(genes)) .checkSameFit(markers, x, domains)
     groups <- if (is.null(genes)) .topMarkers(markers, nGenes) else list(genes)
     chosen <- .findGenes(x, unlist(groups, use.names = FALSE), geneNames)
-    shown <- unname(.shownNames(x, geneNames)[chosen])
+    shown <- .inPicture(.shownNames(x, geneNames)[chosen])
     frame <- .domainProfile(x, chosen, droplevels(found), choice, normalization)
     rows <- levels(frame$domain)
     ggplot2::ggplot(frame, ggplot2::aes(.data$column, .data$row)) +
         (if (kind == "dot") .dots() else .tiles()) +
         .groupBars(groups, colours) +
         ggplot2::scale_x_continuous(breaks = seq_along(shown), labels = shown, expand = c(0, 0.2)) +
-        ggplot2::scale_y_reverse(breaks = seq_along(rows), labels = rows, expand = c(0, 0.1)) +
+        ggplot2::scale_y_reverse(breaks = seq_along(rows), labels = .inPicture(rows), expand = c(0, 0.1)) +
         ggplot2::coord_cartesian(clip = "off") +
         ggplot2::labs(x = NULL, y = "domain") +
         ggplot2::theme_minimal(base_size = 11) +
@@ -97,7 +97,8 @@ NULL
             fill = unname(colours[bars$name])
         ),
         ggplot2::annotate(
-            "text", x = (bars$first + bars$last) / 2, y = 0.2, label = bars$name, vjust = 0, size = 3
+            "text", x = (bars$first + bars$last) / 2, y = 0.2, label = .inPicture(bars$name),
+            vjust = 0, size = 3
         )
     )
 }
@@ -142,7 +143,7 @@ NULL
     m <- .expression(x, choice, genes = .genesBeside(x, choice, genes))[, with, drop = FALSE]
     values <- m[genes, , drop = FALSE]
     if (normalization == "log") values <- .logNormalised(values, Matrix::colSums(m))
-    members <- stats::model.matrix(~ 0 + domain, data.frame(domain = domains[with]))
+    members <- outer(as.integer(domains[with]), seq_len(nlevels(domains)), `==`) * 1
     weights <- sweep(members, 2L, colSums(members), "/")
     mean <- as.matrix(values %*% weights)
     low <- apply(mean, 1L, min)

@@ -2,7 +2,8 @@
 
 hostile <- c(
     "<script>alert('x')</script>", "a \"b\" & 'c'", "100% %s %d \\1\\", "\u03b2-Gr\u00f6\u00dfe",
-    "new\nline\ttab", strrep("long ", 2000), "NA", "NULL", "$x_1^2$ {{7*7}}", " ", "`layer` of None, adata.obs['x']"
+    "new\nline\ttab", strrep("long ", 2000), "NA", "NULL", "$x_1^2$ {{7*7}}", " ",
+    "`layer` of None, adata.obs['x']"
 )
 
 # Genes, labels, samples, sources, columns and the results themselves have such names.
@@ -49,4 +50,55 @@ test_that("results of Seurat objects are found under any name, and replace no ot
     )
     both <- quick(found, NULL, name = "ab")
     expect_length(unique(SeuratObject::Key(both)), length(SeuratObject::Key(both)))
+})
+
+# All texts in a picture, as they are drawn.
+textsOf <- function(plot) {
+    found <- character()
+    collect <- function(grob) {
+        found <<- c(found, as.character(grob$label))
+        for (part in c(grob$grobs, grob$children)) collect(part)
+    }
+    file <- tempfile(fileext = ".png")
+    grDevices::png(file, 900, 700)
+    on.exit({
+        grDevices::dev.off()
+        unlink(file)
+    })
+    grob <- if (inherits(plot, "patchwork")) patchwork::patchworkGrob(plot) else ggplot2::ggplotGrob(plot)
+    grid::grid.draw(grob)
+    collect(grid::grid.force(grob))
+    found
+}
+
+test_that("pictures have such names on one line, and short ones if they are long", {
+    skipWithoutPython()
+    spe <- fitHostile()
+    levels(spe[[RESULT]]) <- hostile[c(2, 5, 6)]
+    SummarizedExperiment::rowData(spe)[["sym <b>"]] <- rownames(spe)
+    spe$measured <- seq_len(ncol(spe)) %% 5L != 0L
+    genes <- hostile[-10L]
+    truth <- SingleCellExperiment::counts(spe)
+    filled <- imputeSpots(spe, "fill", "nearest", genes = genes)
+    pictures <- list(
+        plotDomains(spe, RESULT), plotDomains(spe, "my <label>\n%s"), plotConfidence(spe, RESULT),
+        plotMarkers(spe, domainMarkers(spe, RESULT), domains = RESULT),
+        plotMarkers(spe, genes = genes, kind = "heatmap", domains = RESULT, geneNames = "sym <b>"),
+        plotAgreement(spe, "my <label>\n%s", RESULT), plotTransfer(spe, "trust", RESULT),
+        plotTransfer(spe, "penalty", RESULT), plotConvergence(spe, RESULT),
+        plotImputation(filled, genes[1:6]), plotImputation(filled, genes[[6L]], truth = truth)
+    )
+    texts <- unlist(lapply(pictures, textsOf)) # and no warning
+    expect_lte(max(nchar(unlist(strsplit(texts, "\n")))), 75L)
+    expect_no_match(texts, "\t")
+    for (name in c(hostile[1:4], "new line tab", hostile[7:9])) {
+        expect_true(any(grepl(name, texts, fixed = TRUE)), info = name)
+    }
+    expect_true(any(startsWith(texts, "long long") & endsWith(texts, "...")))
+})
+
+test_that("markers of a single domain are drawn", {
+    spe <- tinySpe()
+    spe$transst <- "only"
+    expect_identical(levels(plotMarkers(spe, genes = "gene3")$data$domain), "only")
 })
