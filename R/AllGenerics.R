@@ -73,6 +73,8 @@ setGeneric("transstReport", function(x, file, ...) standardGeneric("transstRepor
 
 setGeneric(".assayChoice", function(x, assay, layer) standardGeneric(".assayChoice"))
 setGeneric(".expression", function(x, choice, what = "x", genes = NULL) standardGeneric(".expression"))
+setGeneric(".unequalLayers", function(x, choice, what) standardGeneric(".unequalLayers"))
+setGeneric(".checkMeasured", function(x, choice, what, argument) standardGeneric(".checkMeasured"))
 setGeneric(".cellData", function(x) standardGeneric(".cellData"))
 setGeneric(".geneData", function(x) standardGeneric(".geneData"))
 setGeneric(".otherAssays", function(x) standardGeneric(".otherAssays"))

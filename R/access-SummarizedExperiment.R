@@ -17,6 +17,10 @@ setMethod(".expression", "SummarizedExperiment", function(x, choice, what = "x",
     .plainMatrix(.rowsOf(assay(x, name), genes), paste0("`", what, "`: ", .quoteAssay(name)))
 })
 
+setMethod(".unequalLayers", "SummarizedExperiment", function(x, choice, what) NULL)
+
+setMethod(".checkMeasured", "SummarizedExperiment", function(x, choice, what, argument) invisible())
+
 setMethod(".cellData", "SummarizedExperiment", function(x) colData(x))
 
 setMethod(".geneData", "SummarizedExperiment", function(x) SummarizedExperiment::rowData(x))

@@ -3,6 +3,24 @@
 # Genes that imputeSpots() was not asked for have missing values, so the wanted ones are taken first.
 .rowsOf <- function(m, genes) if (is.null(genes)) m else m[genes, , drop = FALSE]
 
+# The genes that every sample measured, where layers tell, with a warning of the others; NULL for all.
+.sharedGenes <- function(x, choice, what = "x") {
+    unequal <- .unequalLayers(x, choice, what)
+    if (!is.null(unequal)) {
+        .warn(
+            paste0(unequal$text, "; only the ", length(unequal$shared), " that all layers have are used"),
+            "transst_unequal_layers"
+        )
+    }
+    unequal$shared
+}
+
+# The same without a word where it is about these genes only, as those of domainMarkers().
+.genesBeside <- function(x, choice, genes) {
+    shared <- .unequalLayers(x, choice, "x")$shared
+    if (all(genes %in% shared)) shared
+}
+
 .quoteAssay <- function(name) paste0("assay '", name, "'")
 
 .checkClass <- function(x) {
@@ -12,12 +30,6 @@
             "object, got ", class(x)[1L]
         )
     }
-}
-
-# What an earlier run of transst() recorded under this name, or NULL.
-.runRecord <- function(x, name) {
-    record <- .records(x)[[name]]
-    if (is.list(record) && is.list(record$params)) record
 }
 
 .records <- function(x) if (is(x, "Seurat")) slot(x, "misc") else metadata(x)

@@ -59,6 +59,7 @@ setMethod("binCells", "Seurat", function(
     options <- c(options, list(binSize = binSize))
     cells <- .withSamples(S4Vectors::make_zero_col_DFrame(ncol(x)), x, sampleId)
     if (!is.null(cells$sample_id)) options$sampleId <- "sample_id"
+    .checkMeasured(x, choice, "x", "assay")
     target <- .flattenTarget(x, choice, cells, .coordinates(x, coords))
     .callPython("bin", options, target, words = .layerWords(x), collect = function(value) {
         .makeLike(x, list(binning = value$record), choice, coords, layers = "counts")

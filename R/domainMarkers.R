@@ -14,7 +14,9 @@
 #' @return A [S4Vectors::DataFrame] with one row per domain and gene and columns `domain`, `gene`,
 #'   `score`, `logFoldChange`, `pValue`, `pAdjusted` (Benjamini-Hochberg), `fractionIn` and
 #'   `fractionOut` (of spots with the gene detected), best genes of a domain first. A `reference` other
-#'   than the rest is a column of its own. `metadata()` of the table holds the `parameters` of the test.
+#'   than the rest is a column of its own. `metadata()` of the table holds the `parameters` of the test, and
+#'   the identity of the fit whose domains they are: [plotMarkers()] and [transstReport()] refuse markers of
+#'   another fit.
 #'
 #' @details The domains were found in the same data, so the p-values rank genes; they are no test of
 #'   whether a domain exists. `method = "contrast"` warns about it for domains that [transst()] found in `x`.
@@ -46,20 +48,26 @@ setMethod("domainMarkers", "Seurat", function(
 
 .domainMarkers <- function(x, domains, choice, allowImputed, options) {
     found <- .cellColumn(x, domains, "domains")
+    .warnOfMerged(x, domains)
     if (.isImputed(x, choice)) .warnOfImputed(choice, allowImputed)
     cells <- DataFrame(domain = droplevels(factor(found)))
     # Factor scores, where there are any: method = "contrast" tests along them.
-    reduced <- .reductions(x)[.embeddingName(domains)]
+    reduced <- .reductions(x)[.embeddingName(domains, x)]
     names(reduced) <- "X_domain"
-    target <- .flattenTarget(x, choice, cells, reduced = Filter(Negate(is.null), reduced))
-    options <- c(options, list(key = "domain", recorded = !is.null(.runRecord(x, domains))))
-    answer <- .callPython("markers", options, target, words = c(.markerWords(domains), .layerWords(x)))
+    .checkMeasured(x, choice, "x", "assay")
+    genes <- .sharedGenes(x, choice)
+    target <- .flattenTarget(x, choice, cells, reduced = Filter(Negate(is.null), reduced), genes = genes)
+    fit <- .runRecord(x, domains)
+    options <- c(options, list(key = "domain", recorded = !is.null(fit)))
+    answer <- .callPython("markers", options, target, words = c(.markerWords(domains, x), .layerWords(x)))
     table <- answer$table
     names(table) <- .toCamel(names(table))
     table$domain <- factor(table$domain, levels = levels(cells$domain))
     table$gene <- as.character(table$gene)
     table <- DataFrame(table, row.names = NULL)
-    answer$parameters$layer <- choice$name # as R's users know it
+    answer$parameters$layer <- choice$name # as R's users know them
+    answer$parameters$key <- domains
+    answer$parameters$fit <- fit$id
     metadata(table)$parameters <- answer$parameters
     table
 }
@@ -86,11 +94,11 @@ setMethod("domainMarkers", "Seurat", function(
 }
 
 # The bridge calls the user's column "domain".
-.markerWords <- function(domains) {
+.markerWords <- function(domains, x) {
     stats::setNames(
         c(
             sprintf("column '%s'", domains),
-            sprintf("the reduced dimension '%s'; `x` has none.", .embeddingName(domains)),
+            sprintf("the reduced dimension '%s'; `x` has none.", .embeddingName(domains, x)),
             sprintf("key_added='%s'", domains)
         ),
         c("adata.obs['domain']", "adata.obsm['X_domain']; it has none.", "key_added='domain'")

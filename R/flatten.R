@@ -161,12 +161,13 @@
     .flatten(assays, .cellData(x), .geneData(x), coords, .reductions(x))
 }
 
-# What the model needs of the target: one assay, the named columns, the coordinates.
+# What the model needs of the target: one assay, all genes or some, the named columns, the coordinates.
 .flattenTarget <- function(
-    x, choice, cells = .cellData(x)[character()], coords = NULL, reduced = list(), onDisk = FALSE
+    x, choice, cells = .cellData(x)[character()], coords = NULL, reduced = list(), onDisk = FALSE,
+    genes = NULL
 ) {
     m <- if (onDisk) .storedAssay(x, choice)
-    m <- m %||% .expression(x, choice)
+    m <- m %||% .expression(x, choice, genes = genes)
     .checkGenes(m, "x")
     .flatten(stats::setNames(list(m), choice$name), cells, coords = coords, reduced = reduced)
 }

@@ -8,8 +8,8 @@ setMethod(".graftDomains", "SingleCellExperiment", function(x, result, choice, n
     if (!is.null(result$class) || class %in% names(colData(x))) x[[class]] <- result$class
     embedding <- structure(result$embedding, rotation = result$rotation)
     rownames(embedding) <- colnames(x)
-    reducedDim(x, .embeddingName(name), withDimnames = FALSE) <- embedding
-    metadata(x)[[name]] <- result$record
+    reducedDim(x, .embeddingName(name, x), withDimnames = FALSE) <- embedding
+    metadata(x) <- .replaceRecord(metadata(x), name, result$record)
     x
 })
 
@@ -23,30 +23,47 @@ setMethod(".graftDomains", "SpatialExperiment", function(x, result, choice, name
 
 setMethod(".graftDomains", "Seurat", function(x, result, choice, name) {
     columns <- list(result$domains, result$confidence, result$class)
-    names(columns) <- paste0(name, c("", "_confidence", "_class"))
+    names(columns) <- .resultColumns(name)
     columns <- columns[lengths(columns) > 0L]
     # the classes of an earlier run
     stale <- setdiff(intersect(paste0(name, "_class"), names(x[[]])), names(columns))
     if (length(stale)) x[[stale]] <- NULL
     x <- SeuratObject::AddMetaData(x, data.frame(columns, row.names = colnames(x), check.names = FALSE))
-    # The key, which starts the columns' names, may hold letters and digits only.
-    key <- paste0(gsub("[^[:alnum:]]", "", name), "_")
+    key <- .freeKey(name, x)
     dimensions <- paste0(key, seq_len(ncol(result$embedding)))
     dimnames(result$embedding) <- list(colnames(x), dimensions)
     colnames(result$rotation) <- dimensions
-    x[[.embeddingName(name)]] <- SeuratObject::CreateDimReducObject(
+    x[[.embeddingName(name, x)]] <- SeuratObject::CreateDimReducObject(
         embeddings = result$embedding, loadings = result$rotation, assay = choice$assay, key = key
     )
     .setMisc(x, name, result$record)
 })
 
+# The key, which starts the names of a reduction's columns, holds letters and digits only. Another's would be
+# changed by Seurat.
+.seuratKey <- function(name) {
+    key <- gsub("[^A-Za-z0-9]", "", name, perl = TRUE)
+    if (grepl("^[A-Za-z]", key, perl = TRUE)) key else paste0("transst", key)
+}
+
+.freeKey <- function(name, x) {
+    keys <- SeuratObject::Key(x)
+    taken <- keys[names(keys) != .embeddingName(name, x)]
+    key <- .seuratKey(name)
+    while (paste0(key, "_") %in% taken) key <- paste0(key, "x")
+    paste0(key, "_")
+}
+
 # Not the name of the domains: in a Seurat object `x$transst` would return the reduction of that name
-# instead of the column.
-.embeddingName <- function(name) if (name == "transst") "TransST" else paste0("TransST.", name)
+# instead of the column. Seurat makes syntactic names of others.
+.embeddingName <- function(name, x) {
+    embedding <- if (name == "transst") "TransST" else paste0("TransST.", name)
+    if (is(x, "Seurat")) make.names(embedding) else embedding
+}
 
 # `Misc<-` warns when it overwrites the record of an earlier run.
 .setMisc <- function(x, name, value) {
-    slot(x, "misc")[[name]] <- value
+    slot(x, "misc") <- .replaceRecord(slot(x, "misc"), name, value)
     x
 }
 

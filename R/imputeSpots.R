@@ -129,6 +129,7 @@ setMethod("imputeSpots", "Seurat", function(
 .imputationTarget <- function(x, choice, genes, coords, sampleId) {
     .checkImputedGenes(genes, x)
     cells <- .withSamples(.cellData(x), x, sampleId)
+    .checkMeasured(x, choice, "x", "assay")
     .flattenTarget(x, choice, cells, .coordinates(x, coords))
 }
 

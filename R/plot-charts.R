@@ -1,4 +1,4 @@
-# What the pictures share that are no maps.
+# What the pictures share that are no maps; names in all of them.
 
 .chartTheme <- function() {
     ggplot2::theme_classic(base_size = 11) +
@@ -7,6 +7,12 @@
             plot.caption = ggplot2::element_text(colour = "grey40"),
             strip.background = ggplot2::element_blank()
         )
+}
+
+# Names from the data on one line, and cut where they are too long.
+.inPicture <- function(names, most = 60L) {
+    names <- gsub("[[:cntrl:]]", " ", as.character(names))
+    ifelse(nchar(names) > most, paste0(substr(names, 1L, most - 3L), "..."), names)
 }
 
 .wholeBreaks <- function(limits) {

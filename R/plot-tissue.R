@@ -69,13 +69,13 @@
     list(
         if (!is.null(tissue$images)) .imageLayer(tissue$images),
         .spotLayer(nrow(tissue$spots), alpha = alpha),
-        if (is.null(rows)) ggplot2::ggtitle(title),
+        if (is.null(rows) && !is.null(title)) ggplot2::ggtitle(.inPicture(title)),
         ggplot2::coord_fixed(),
         if (flipY) ggplot2::scale_y_reverse(),
         if (!is.null(rows) && !is.null(facets)) {
-            ggplot2::facet_grid(rows = rows, cols = facets)
+            ggplot2::facet_grid(rows = rows, cols = facets, labeller = .labeller)
         } else if (!is.null(rows) || !is.null(facets)) {
-            ggplot2::facet_wrap(rows %||% facets)
+            ggplot2::facet_wrap(rows %||% facets, labeller = .labeller)
         },
         ggplot2::theme_void(base_size = 11),
         ggplot2::theme(
@@ -86,6 +86,9 @@
         )
     )
 }
+
+# Names of panels.
+.labeller <- function(labels) lapply(labels, .inPicture)
 
 # ---- Spots at their true size ------------------------------------------------------------------------
 

@@ -24,11 +24,12 @@ NULL
 .MAXLABELS <- 60L
 
 .plotAgreement <- function(x, labels, domains = "transst", excludeLabels = character()) {
-    title <- if (.isColumnName(labels, x)) labels else "labels"
+    title <- if (.isColumnName(labels, x)) .inPicture(labels) else "labels"
     counts <- .agreementTable(x, labels, domains, excludeLabels)
     frame <- as.data.frame(counts, responseName = "spots", stringsAsFactors = TRUE)
     frame$share <- as.vector(100 * counts / rowSums(counts))
-    levels(frame$label) <- sprintf("%s (%d)", rownames(counts), rowSums(counts))
+    rows <- sprintf("%s (%d)", .inPicture(rownames(counts)), rowSums(counts))
+    names(rows) <- levels(frame$label) <- sprintf("%s (%d)", rownames(counts), rowSums(counts))
     shown <- frame[frame$spots > 0, ]
     shown$text <- ifelse(shown$share < 0.5, "<1", sprintf("%.0f", shown$share))
     ggplot2::ggplot(frame, ggplot2::aes(.data$domain, .data$label, fill = .data$share)) +
@@ -38,10 +39,11 @@ NULL
             colour = ifelse(shown$share > 55, "white", "black")
         ) +
         ggplot2::scale_fill_distiller(palette = "Blues", direction = 1, limits = c(0, 100), guide = "none") +
-        ggplot2::scale_y_discrete(limits = rev) +
+        ggplot2::scale_y_discrete(limits = rev, labels = rows) +
+        ggplot2::scale_x_discrete(labels = .inPicture) +
         ggplot2::coord_cartesian(expand = FALSE) +
         ggplot2::labs(
-            x = sprintf("domain (%s)", domains), y = sprintf("%s (spots)", title),
+            x = sprintf("domain (%s)", .inPicture(domains)), y = sprintf("%s (spots)", title),
             title = sprintf(
                 "%s in the domains, %% of each row\nadjusted Rand index %.2f", title, attr(counts, "index")
             )

@@ -41,7 +41,7 @@ NULL
         .map(tissue, flipY, alpha, domains) +
         ggplot2::scale_colour_manual(
             values = colours, na.value = .MISSING, name = NULL,
-            labels = function(names) ifelse(is.na(names), "no domain", names)
+            labels = function(names) ifelse(is.na(names), "no domain", .inPicture(names))
         )
 }
 

@@ -96,7 +96,7 @@ NULL
         panel(wrong, errors, sprintf("error, %d hidden spots", nrow(hidden)))
     )
     patchwork::wrap_plots(panels, ncol = 2L, guides = "collect") +
-        patchwork::plot_annotation(title = levels(spots$gene))
+        patchwork::plot_annotation(title = .inPicture(levels(spots$gene)))
 }
 
 # The values `m` of one gene with those of the imputed spots replaced by the truth, on the same scale.

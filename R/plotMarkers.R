@@ -3,7 +3,7 @@
 #' Draws the best marker genes of every domain in all domains, as a dot plot or a heat map.
 #'
 #' @param x An object with domains, as [transst()] returns it.
-#' @param markers Table of [domainMarkers()].
+#' @param markers Table of [domainMarkers()], of the domains that are drawn.
 #' @param nGenes How many genes of every domain. A gene that is a marker of several is shown for the domain
 #'   where its score is highest; where a test was against several domains, the smallest of its scores
 #'   counts.
@@ -36,16 +36,17 @@ NULL
     # levels that no spot has keep their colours, but get no row
     found <- .asFactor(.cellColumn(x, domains, "domains"))
     colours <- .domainColours(levels(found))
+    if (is.null(genes)) .checkSameFit(markers, x, domains)
     groups <- if (is.null(genes)) .topMarkers(markers, nGenes) else list(genes)
     chosen <- .findGenes(x, unlist(groups, use.names = FALSE), geneNames)
-    shown <- unname(.shownNames(x, geneNames)[chosen])
+    shown <- .inPicture(.shownNames(x, geneNames)[chosen])
     frame <- .domainProfile(x, chosen, droplevels(found), choice, normalization)
     rows <- levels(frame$domain)
     ggplot2::ggplot(frame, ggplot2::aes(.data$column, .data$row)) +
         (if (kind == "dot") .dots() else .tiles()) +
         .groupBars(groups, colours) +
         ggplot2::scale_x_continuous(breaks = seq_along(shown), labels = shown, expand = c(0, 0.2)) +
-        ggplot2::scale_y_reverse(breaks = seq_along(rows), labels = rows, expand = c(0, 0.1)) +
+        ggplot2::scale_y_reverse(breaks = seq_along(rows), labels = .inPicture(rows), expand = c(0, 0.1)) +
         ggplot2::coord_cartesian(clip = "off") +
         ggplot2::labs(x = NULL, y = "domain") +
         ggplot2::theme_minimal(base_size = 11) +
@@ -96,7 +97,8 @@ NULL
             fill = unname(colours[bars$name])
         ),
         ggplot2::annotate(
-            "text", x = (bars$first + bars$last) / 2, y = 0.2, label = bars$name, vjust = 0, size = 3
+            "text", x = (bars$first + bars$last) / 2, y = 0.2, label = .inPicture(bars$name),
+            vjust = 0, size = 3
         )
     )
 }
@@ -138,10 +140,10 @@ NULL
 # Every gene in every domain: `scaled`, its mean from 0 to 1, and `fraction`, the share of spots that have it.
 .domainProfile <- function(x, genes, domains, choice, normalization) {
     with <- !is.na(domains)
-    m <- .expression(x, choice)[, with, drop = FALSE]
+    m <- .expression(x, choice, genes = .genesBeside(x, choice, genes))[, with, drop = FALSE]
     values <- m[genes, , drop = FALSE]
     if (normalization == "log") values <- .logNormalised(values, Matrix::colSums(m))
-    members <- stats::model.matrix(~ 0 + domain, data.frame(domain = domains[with]))
+    members <- outer(as.integer(domains[with]), seq_len(nlevels(domains)), `==`) * 1
     weights <- sweep(members, 2L, colSums(members), "/")
     mean <- as.matrix(values %*% weights)
     low <- apply(mean, 1L, min)

@@ -85,6 +85,7 @@ NULL
         ggplot2::scale_fill_manual(
             values = stats::setNames(c("#9FC9E5", .BLUE), kinds), breaks = kinds, name = NULL
         ) +
+        ggplot2::scale_y_discrete(labels = .inPicture) +
         ggplot2::labs(
             x = NULL, y = NULL, title = "sources",
             caption = sprintf("dashed: trust needed for the spots to follow the labels, %g", .neededTrust)

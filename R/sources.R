@@ -26,7 +26,9 @@
     if (all(is.na(label))) {
         .stop("`sourceLabels`: all labels in column '", labels, "' of `", what, "` are NA")
     }
-    m <- .storedAssay(source, choice) %||% .expression(source, choice, what)
+    .checkMeasured(source, choice, what, "sourceAssay")
+    genes <- .sharedGenes(source, choice, what)
+    m <- .storedAssay(source, choice) %||% .expression(source, choice, what, genes)
     .checkGenes(m, what)
     cells <- DataFrame(label = factor(as.character(label)))
     places <- .sourcePlaces(source, what)

@@ -37,7 +37,8 @@
 #'   symmetric; its weights do not count. `"lattice"` and a matrix need no positions.
 #' @param assay Name of the assay that holds the counts; for Seurat objects `NULL` means the default
 #'   assay.
-#' @param layer Name of the layer of a Seurat assay; layers split by sample are joined on a copy.
+#' @param layer Name of the layer of a Seurat assay; layers split by sample are joined on a copy. If these
+#'   have not the same genes, those that all of them have are used, with a warning.
 #' @param sourceAssay,sourceLayer The same for the sources; `NULL` means as in `x` where the source is
 #'   of the same family, else the counts.
 #' @param coords Positions of the spots, where `x` has none of its own: a matrix of 2 or 3 columns, or
@@ -46,8 +47,9 @@
 #' @param sampleId Name of a column that says which sample a spot belongs to; spots of different samples
 #'   are never neighbours. `NULL` means `sample_id` of a SpatialExperiment or the images of a Seurat
 #'   object.
-#' @param name Name of the results in the object. Results of an earlier run of that name are replaced;
-#'   anything else of that name is an error.
+#' @param name Name of the results in the object. Results of an earlier run of that name are replaced, also
+#'   those of objects that were fitted and then put together by `merge()` or `cbind()`; anything else of that
+#'   name is an error.
 #'
 #' @return `x` with the results added and nothing else changed:
 #' \describe{
@@ -132,7 +134,9 @@ setMethod(
         options$sampleId <- "sample"
     }
     xy <- if (is.character(options$graph) && options$graph != "lattice") .coordinates(x, coords)
-    target <- .flattenTarget(x, choice, cells, xy, onDisk = TRUE)
+    .checkMeasured(x, choice, "x", "assay")
+    genes <- .sharedGenes(x, choice)
+    target <- .flattenTarget(x, choice, cells, xy, onDisk = TRUE, genes = genes)
     .checkSharedGenes(target, sources)
     if (!is.null(nDomains)) options$nDomains <- nDomains
     if (is.null(options$verbose)) options$verbose <- interactive()
@@ -180,28 +184,6 @@ setMethod(
 }
 
 .GRAPHS <- c("knn", "radius", "lattice")
-
-# Only the results of an earlier run may be replaced.
-.checkName <- function(name, x) {
-    if (!is.character(name) || length(name) != 1L || is.na(name) || !nzchar(name)) {
-        .stop("`name` must be one text that is not empty, got ", deparse1(name))
-    }
-    if (is(x, "Seurat") && name %in% names(x)) {
-        .stop(
-            "`name`: `x` has an assay, image or reduction named '", name, "'; choose another name"
-        )
-    }
-    taken <- intersect(paste0(name, c("", "_confidence", "_class")), names(.cellData(x)))
-    if (is.null(.runRecord(x, name)) && length(taken)) {
-        .stop(
-            "`name`: `x` has a column ", .listSome(taken), " that is not from an earlier run; choose ",
-            "another name, or remove the column"
-        )
-    }
-    if (is.null(.runRecord(x, name)) && name %in% names(.records(x))) {
-        .stop("`name`: the metadata of `x` has another element '", name, "'; choose another name")
-    }
-}
 
 # Python's answer in R's terms.
 .readDomains <- function(result, genes) {

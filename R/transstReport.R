@@ -42,23 +42,31 @@ NULL
             "first"
         )
     }
+    marked <- .reportedMarkers(markers, x, name, choice)
     samples <- .samples(x, sampleId)
     # results of several samples, of which one is left
     if (!is.null(fit) && is.null(samples)) fit$params$sample_key <- NULL
     cells <- .reportedCells(x, name, labels, samples, fit)
     xy <- if (is.null(coords)) .coordinatesIfAny(x) else .coordinates(x, coords)
-    target <- .flattenTarget(x, choice, cells, xy)
-    sources <- if (!is.null(imputed)) list(imputed = .flattenImputed(imputed, x, coords))
+    beside <- .genesBeside(x, choice, as.character(markers$gene))
+    target <- .flattenTarget(x, choice, cells, xy, genes = beside)
+    imputation <- sources <- NULL
+    if (!is.null(imputed)) {
+        imputedSamples <- .imputedSamples(imputed, sampleId)
+        sources <- list(imputed = .flattenImputed(imputed, x, coords, imputedSamples))
+        imputation <- .records(imputed)$imputation
+        imputation$sample_key <- if (!is.null(imputedSamples)) .SAMPLE
+    }
     options <- list(
         # Python may run in another folder
         path = file.path(normalizePath(dirname(path.expand(file))), basename(file)),
         name = name, advice = .ADVICE, fit = fit,
-        imputation = if (!is.null(imputed)) .records(imputed)$imputation,
+        imputation = imputation,
         sampleId = if (!is.null(samples)) .SAMPLE,
         labels = labels, genes = genes, title = title,
-        geneNames = if (!is.null(geneNames)) unname(.shownNames(x, geneNames))
+        geneNames = if (!is.null(geneNames)) unname(.shownNames(x, geneNames)[.geneNames(target)])
     )
-    options <- c(options, .reportedMarkers(markers, x, name, choice))
+    options <- c(options, marked)
     words <- c("`path`" = "`file`", "`key`" = "`name`", .layerWords(x))
     .callPython("report", Filter(Negate(is.null), options), target, sources, words = words)
     invisible(file)
@@ -100,7 +108,7 @@ NULL
 }
 
 # The genes that were imputed, at the spots of the tissue.
-.flattenImputed <- function(imputed, x, coords) {
+.flattenImputed <- function(imputed, x, coords, samples) {
     record <- .records(imputed)$imputation
     if (is.null(record)) {
         .stop("`imputed` has no record of imputeSpots(); give what that returned")
@@ -111,7 +119,14 @@ NULL
     xy <- .coordinates(imputed, if (is.character(coords) || ncol(imputed) == ncol(x)) coords)
     cells <- .cellData(imputed)["measured"][keep, , drop = FALSE]
     cells$measured <- as.logical(cells$measured)
+    cells[[.SAMPLE]] <- samples[keep]
     .flatten(list(imputed = m[, keep, drop = FALSE]), cells, coords = xy[keep, , drop = FALSE])
+}
+
+# The samples that the spots were imputed in, NULL for one: of a finer lattice in a column of its own.
+.imputedSamples <- function(imputed, sampleId) {
+    column <- intersect(c(sampleId, "sample_id"), names(.cellData(imputed)))
+    .samples(imputed, if (length(column)) column[[1L]])
 }
 
 # Where imputeSpots() puts values, which in Seurat objects depends on the task and on the class of the assay.
@@ -142,10 +157,7 @@ NULL
             if (is.null(choice$layer)) "assay" else "layer", "` is '", choice$name, "'; give the same"
         )
     }
-    unknown <- setdiff(as.character(markers$domain), levels(.asFactor(.cellColumn(x, name, "name"))))
-    if (length(unknown)) {
-        .stop("`markers` are of domains that `x` does not have: ", .listSome(unknown))
-    }
+    .checkSameFit(markers, x, name)
     table <- as.data.frame(markers)
     names(table) <- .toSnake(names(table))
     list(markers = table, markerParameters = parameters)

@@ -55,3 +55,5 @@ asAnnData <- function(x, ...) {
     exchange$target <- TransST:::.flattenAll(x, ...)
     reticulate::import("transst_py.bridge._serve", convert = FALSE)$target()
 }
+
+htmlOf <- function(file) paste(readLines(file, warn = FALSE, encoding = "UTF-8"), collapse = "\n")

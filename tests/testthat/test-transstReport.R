@@ -2,7 +2,6 @@ fittedTissue <- function() {
     if (is.null(.cache$fitted)) .cache$fitted <- quick(smallTissue()$target)
     .cache$fitted
 }
-htmlOf <- function(file) paste(readLines(file, warn = FALSE, encoding = "UTF-8"), collapse = "\n")
 reportOf <- function(x, ...) {
     file <- tempfile(fileext = ".html")
     on.exit(unlink(file))
@@ -94,4 +93,34 @@ test_that("a report calls genes by a column of the object", {
     expect_match(html, ">SYM\\d+<")
     expect_no_match(html, ">gene\\d+<")
     expect_error(reportOf(spe, geneNames = "nope"), "`geneNames` must be the name of a column")
+})
+
+test_that("a report of imputed values has the samples that they were imputed in", {
+    skipWithoutPython()
+    spe <- smallTissue()$target
+    spe$half <- ifelse(seq_len(ncol(spe)) %% 2 == 0, "<left>", "right")
+    spe$measured <- seq_len(ncol(spe)) %% 5 != 0
+    parts <- lapply(c("<left>", "right"), function(half) {
+        part <- spe[, spe$half == half]
+        part$sample_id <- half
+        part
+    })
+    two <- SummarizedExperiment::cbind(parts[[1L]], parts[[2L]])
+    images <- lapply(1:2, function(i) suppressMessages(asSeurat(parts[[i]])))
+    seurat <- suppressWarnings(merge(images[[1L]], images[[2L]]))
+    height <- function(x, ..., sampleId = NULL) {
+        filled <- suppressMessages(imputeSpots(x, ..., "nearest", genes = "gene7", sampleId = sampleId))
+        html <- suppressMessages(reportOf(x, imputed = filled, genes = "gene7", sampleId = sampleId))
+        picture <- regmatches(html, regexpr("<img[^>]*Two maps of gene7 for each sample[^>]*>", html))
+        as.integer(sub(".*height=\"(\\d+)\".*", "\\1", picture))
+    }
+    filled <- imputeSpots(spe, "fill", "nearest", genes = "gene7", sampleId = "half")
+    # of samples that are no longer known, one map
+    html <- reportOf(filled, genes = "gene7")
+    one <- as.integer(sub(".*<img[^>]*height=\"(\\d+)\"[^>]*Two maps of gene7:.*", "\\1", html))
+    for (task in c("fill", "densify")) {
+        expect_gt(height(two, task), 1.3 * one)
+        expect_gt(height(seurat, task), 1.3 * one)
+        expect_gt(height(spe, task, sampleId = "half"), 1.3 * one)
+    }
 })

@@ -21,7 +21,7 @@ from transst_py.expression import cluster as _cluster
 from transst_py.expression.saved import SavedPasses
 from transst_py.expression.stores import Store, find_store, is_stored
 
-__all__ = ["RowChunks", "Survey", "is_stored", "open_rows"]
+__all__ = ["RowChunks", "Survey", "detected_by_group", "is_stored", "open_rows"]
 
 
 @dataclass
@@ -43,6 +43,8 @@ class Survey:
         Values that are missing or infinite.
     n_positive, n_fractional
         Values above zero, and those that are no whole numbers.
+    detected_by
+        Rows of every group in which each column is not zero, (groups, p), if there are groups.
     """
 
     totals: list[np.ndarray]
@@ -53,10 +55,11 @@ class Survey:
     n_lost: int = 0
     n_positive: int = 0
     n_fractional: int = 0
+    detected_by: np.ndarray | None = None
 
     @classmethod
-    def of(cls, X: Matrix) -> Self:
-        """Look at a matrix in memory."""
+    def of(cls, X: Matrix, groups: np.ndarray | None = None, *, n_groups: int = 0) -> Self:
+        """Look at a matrix in memory; `groups` are the numbers of its rows' groups."""
         values = X.data if sp.issparse(X) else X.ravel()
         positive = values[values > 0]
         with np.errstate(invalid="ignore", over="ignore"):  # infinite values are counted below
@@ -70,6 +73,7 @@ class Survey:
             int(values.size - np.isfinite(values).sum()),
             int(positive.size),
             int(np.sum(positive != np.round(positive))),
+            None if groups is None else detected_by_group(X, groups, n_groups),
         )
 
     def __add__(self, other: Self) -> Self:
@@ -83,6 +87,9 @@ class Survey:
             self.n_lost + other.n_lost,
             self.n_positive + other.n_positive,
             self.n_fractional + other.n_fractional,
+            None
+            if self.detected_by is None or other.detected_by is None
+            else self.detected_by + other.detected_by,
         )
 
 
@@ -90,6 +97,11 @@ def _n_detected(X: Matrix) -> np.ndarray:
     if not sp.issparse(X):
         return np.asarray(np.count_nonzero(X, axis=0))
     return np.bincount(X.indices[X.data != 0], minlength=X.shape[1])
+
+
+def detected_by_group(X: Matrix, groups: np.ndarray, n_groups: int) -> np.ndarray:
+    """Rows of every group in which each column is not zero, (n_groups, p)."""
+    return np.stack([_n_detected(X[groups == group]) for group in range(n_groups)])
 
 
 @dataclass(eq=False)
@@ -164,12 +176,15 @@ class RowChunks:
         """Keep the results of passes from now on."""
         return self._changed(saved=saved, _survey=self._survey)
 
-    def survey(self) -> Survey:
-        """Look at all values once; later calls remember."""
-        if self._survey is None:
-            self._survey = self.reduce(Survey.of, save=False)
-            self.known["detected"] = self._survey.detected
-        return self._survey
+    def survey(self, groups: np.ndarray | None = None) -> Survey:
+        """Look at all values once; later calls remember. `groups`: the number of every row's group, (n,)."""
+        survey = self._survey
+        if survey is None or (groups is not None and survey.detected_by is None):
+            n_groups = 0 if groups is None else int(groups.max()) + 1
+            aligned = () if groups is None else (groups,)
+            survey = self.reduce(partial(Survey.of, n_groups=n_groups), *aligned, save=False)
+            self._survey, self.known["detected"] = survey, survey.detected
+        return survey
 
     def totals(self) -> np.ndarray:
         """Sum of every row, float64 (n,)."""

@@ -13,10 +13,10 @@ from sklearn.utils import gen_batches
 from transst_py._core.options import GeneSelection, choices
 from transst_py._core.typing import Matrix
 from transst_py._core.warn import warn
-from transst_py.expression.chunks import RowChunks
+from transst_py.expression.chunks import RowChunks, detected_by_group
 from transst_py.expression.standardize import column_moments
 
-__all__ = ["morans_i", "n_detected", "select_genes", "shared_genes"]
+__all__ = ["morans_i", "n_detected", "n_detected_by", "select_genes", "shared_genes"]
 
 GENE_SELECTIONS = choices(GeneSelection)
 _CHUNK_NUMBERS = 1 << 22  # numbers held densely at a time
@@ -137,6 +137,23 @@ def n_detected(X: Matrix) -> np.ndarray:
     found = np.zeros(X.shape[1], dtype=np.intp)
     for batch in gen_batches(X.nnz, _CHUNK_NUMBERS) if X.nnz else []:
         found += np.bincount(X.indices[batch][X.data[batch] != 0], minlength=len(found))
+    return found
+
+
+def n_detected_by(X: Matrix, groups: np.ndarray) -> np.ndarray:
+    """The same within groups of rows, (groups, p); `groups` has the number of every row's group, (n,).
+
+    Rows that are not in memory are looked at in one pass with everything else that is asked of them first.
+    """
+    if isinstance(X, RowChunks):
+        by_group = X.survey(groups).detected_by
+        assert by_group is not None
+        return by_group
+    n, n_groups = X.shape[0], int(groups.max()) + 1
+    found = np.zeros((n_groups, X.shape[1]), dtype=np.intp)
+    stored = X.nnz if sp.issparse(X) else X.size
+    for batch in gen_batches(n, max(_CHUNK_NUMBERS * n // max(stored, 1), 1)):
+        found += detected_by_group(X[batch], groups[batch], n_groups)
     return found
 
 

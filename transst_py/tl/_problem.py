@@ -25,7 +25,7 @@ from transst_py.expression.standardize import chosen_columns
 from transst_py.expression.values import check_counts, check_normalized, check_survey
 from transst_py.source.labels import class_labels
 from transst_py.source.rows import Source
-from transst_py.tl._doubts import warn_of_equal_totals, warn_outside_tissue
+from transst_py.tl._doubts import warn_of_equal_totals, warn_of_unmeasured_genes, warn_outside_tissue
 from transst_py.tl._gate import (
     check_anndata,
     check_matrix,
@@ -155,10 +155,12 @@ def prepare_problem(
     folder = _statistics_folder(statistics, [counts, *source_counts.values()])
     counts_expected = normalization == "log"
     X = chosen_columns(counts, adata.var_names.get_indexer(genes))
+    warn_of_unmeasured_genes(X, genes, adata, sample_key, "adata")
     X = _looked_at(X, "adata", counts_expected, adata.raw is not None, folder)
     labelled = {}
     for name, C in source_counts.items():
         M = chosen_columns(C, genes_of[name].get_indexer(shared))
+        warn_of_unmeasured_genes(M, shared, sources[name], sample_key, f"source {name!r}")
         raw = sources[name].raw is not None
         rows = _looked_at(M, f"source {name!r}", counts_expected, raw, folder)
         labelled[name] = Source(rows, labels[name], *places[name])

@@ -235,9 +235,9 @@ def transst(
     Warns
     -----
     UserWarning
-        Fractional values where counts are expected, few shared genes, empty spots, unlabelled source rows,
-        sources that are not used, or of whose labels a tenth or more seem wrong, spots without neighbours,
-        fewer domains than asked for.
+        Fractional values where counts are expected, few shared genes, genes that a sample seems not to have
+        measured, empty spots, unlabelled source rows, sources that are not used, or of whose labels a tenth
+        or more seem wrong, spots without neighbours, fewer domains than asked for.
     """
     options = {k: v for k, v in locals().items() if k not in ("adata", "source", "copy", "verbose")}
     progress = Progress(verbose)

@@ -5,7 +5,14 @@ import pandas as pd
 import pytest
 import scipy.sparse as sp
 
-from transst_py.expression.genes import excess_dispersion, morans_i, n_detected, select_genes, shared_genes
+from transst_py.expression.genes import (
+    excess_dispersion,
+    morans_i,
+    n_detected,
+    n_detected_by,
+    select_genes,
+    shared_genes,
+)
 from transst_py.tissue.graph import spatial_neighbors
 
 
@@ -49,6 +56,16 @@ def test_selection(lattice):
     np.testing.assert_array_equal(select_genes(X, graph, everything, 2), [1, 4])
     np.testing.assert_array_equal(select_genes(X, graph, np.arange(6) != 4, None), [0, 1, 2, 3, 5])
     np.testing.assert_array_equal(n_detected(sp.csr_matrix(X)), (X != 0).sum(axis=0))
+
+
+def test_genes_are_counted_in_groups_of_rows(monkeypatch):
+    rng = np.random.default_rng(0)
+    X, groups = rng.poisson(0.4, size=(50, 6)) * 1.0, np.repeat([2, 0, 1, 2, 0], 10)
+    expected = [(X[groups == group] != 0).sum(axis=0) for group in range(3)]
+    for numbers in (1 << 22, 7):
+        monkeypatch.setattr("transst_py.genes._CHUNK_NUMBERS", numbers)
+        for one in (X, sp.csr_matrix(X)):
+            np.testing.assert_array_equal(n_detected_by(one, groups), expected)
 
 
 def test_shared_genes_keep_the_order_of_the_target():
