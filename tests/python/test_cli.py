@@ -305,6 +305,12 @@ def test_impute_densify_and_fill(fitted, tissue, capsys):
     assert "imputed" in ad.read_h5ad("gaps.h5ad").layers
 
 
+def test_impute_refuses_options_of_another_method(fitted, capsys):
+    message = "--channels is an option of 's2s' and would change nothing here, as --method is 'gp'"
+    options = ["--method", "gp", "--channels", "genes", "-o", "x.h5ad", "--quiet"]
+    refused(capsys, "impute", "fit.h5ad", *options, code=1, message=message)
+
+
 @pytest.mark.parametrize("suffix", ["png", "pdf", "svg"])
 def test_plot(suffix, fitted):
     name = f"domains.{suffix}"
