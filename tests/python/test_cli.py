@@ -97,7 +97,7 @@ def test_fit_tells_its_stages_and_warnings_on_standard_error(folder, capsys):
     assert stages[0] == "[transst] reading: target.h5ad"
     assert stages[-1].startswith("[transst] writing: ")
     assert "[transst] spatial mixture: [2, 3] domains" in stages
-    assert "transst: warning: the largest of the candidates, 3 domains" in err
+    assert "transst: warning: the best of the numbers of domains that were tried, 3, is the largest" in err
     record = ad.read_h5ad("out.h5ad").uns["d"]
     assert list(record["n_domains"]["table"]["n_domains"]) == [2, 3]
     assert "n_top_genes" not in record["params"]  # None
