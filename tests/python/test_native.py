@@ -214,7 +214,7 @@ PLOTS = {
 def finished(simulated):
     """Tissue with everything that there is to draw."""
     target, source = (adata.copy() for adata in simulated)
-    fit(target, source, source_labels="label", n_domains=[2, 3, 4, 5], n_subsamples=0)
+    fit(target, source, source_labels="label", n_domains=[1, 2, 3, 4, 5], n_subsamples=0)
     tst.tl.rank_domain_genes(target)
     target.obs["measured"] = np.arange(196) % 5 != 0
     tst.tl.impute(target, task="fill", method="nearest")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-import tempfile
+import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -25,14 +25,14 @@ def replaced(path: str | Path) -> Iterator[Path]:
         It cannot be written; the message names it.
     """
     path = Path(path)
-    part = ""
+    # Its name is known before it is made, since an interrupt may come between any two steps.
+    part = path.with_name(f".{path.stem}.{secrets.token_hex(8)}{path.suffix}")
     try:
-        handle, part = tempfile.mkstemp(dir=path.parent, prefix=f".{path.stem}.", suffix=path.suffix)
-        os.close(handle)
-        yield Path(part)
+        os.close(os.open(part, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
+        yield part
         with open(part, "rb") as file:
             os.fsync(file.fileno())
-        # mkstemp lets only the owner read: give what any other new file would have.
+        # Until now only the owner could read it: give it the rights that any other new file would have.
         os.umask(mask := os.umask(0))
         os.chmod(part, 0o666 & ~mask)
         os.replace(part, path)
@@ -41,8 +41,8 @@ def replaced(path: str | Path) -> Iterator[Path]:
         failure.errno = error.errno
         raise failure from error
     finally:
-        if part and os.path.exists(part):
-            os.unlink(part)
+        if os.path.exists(part):
+            part.unlink()
 
 
 @contextmanager

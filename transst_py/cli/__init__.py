@@ -6,6 +6,7 @@ Progress and warnings go to standard error, tables to standard output only when 
 
 from __future__ import annotations
 
+import _thread
 import argparse
 import os
 import signal
@@ -14,7 +15,7 @@ import threading
 import traceback
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, redirect_stdout
+from contextlib import contextmanager, nullcontext, redirect_stdout
 from importlib import import_module
 from typing import Any
 
@@ -48,6 +49,9 @@ class _Terminated(SystemExit):
 def console() -> int:
     """Run the command line as a process of its own, which ends here."""
     code = main()
+    # All is done: let an interrupt end Python at once, not in the middle of its own end, with a traceback.
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
     if unwritten:
         sys.stdout.flush()
         sys.stderr.flush()
@@ -145,10 +149,44 @@ def _cleaning_up() -> Iterator[None]:
     for number in changed:
         signal.signal(number, end)
     try:
-        yield
+        with _heard_again() if mine else nullcontext():
+            yield
     finally:
         for number in changed:
             signal.signal(number, signal.SIG_DFL)
+
+
+@contextmanager
+def _heard_again() -> Iterator[None]:
+    """Let a signal come again whose exception was dropped.
+
+    Python drops what is raised while an object ends, or in a callback then, of which h5py has many.
+    """
+    before = sys.unraisablehook
+    waiting: list[signal.Signals] = []
+    timers: list[threading.Timer] = []
+
+    def again() -> None:
+        _thread.interrupt_main(waiting.pop())
+
+    def dropped(unraisable: Any) -> None:
+        if not issubclass(unraisable.exc_type, (KeyboardInterrupt, _Terminated)):
+            before(unraisable)
+            return
+        waiting.append(signal.Signals(getattr(unraisable.exc_value, "code", signal.SIGINT)))
+        timers.append(threading.Timer(0.01, again))
+        timers[-1].start()
+
+    sys.unraisablehook = dropped
+    try:
+        yield
+    finally:
+        sys.unraisablehook = before
+        for timer in timers:
+            timer.cancel()
+            timer.join()
+    if waiting:
+        signal.raise_signal(waiting.pop())
 
 
 @contextmanager

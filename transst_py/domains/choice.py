@@ -129,7 +129,8 @@ def choose_n_domains(
     Warns
     -----
     UserWarning, ConvergenceWarning
-        The largest candidate wins; and what the fit of the chosen mixture has to say (the others are silent).
+        The smallest or the largest candidate wins; and what the fit of the chosen mixture has to say (the
+        others are silent).
     """
     V = check_array(V, dtype=np.float64, ensure_min_samples=2, input_name="V")
     n, q = V.shape
@@ -155,11 +156,25 @@ def choose_n_domains(
     chosen = _smallest(table, criterion, mixtures)
     for said in complaints[chosen]:
         warn(said.text, said.category)
-    if len(numbers) > 1 and chosen == numbers[-1]:
-        warn(
-            f"the largest of the candidates, {chosen} domains, has the smallest {criterion}; try larger ones"
-        )
+    _warn_at_the_ends(chosen, numbers, n, criterion)
     return Choice(chosen, criterion, weight, table, mixtures)
+
+
+def _warn_at_the_ends(chosen: int, numbers: list[int], n: int, criterion: str) -> None:
+    """Say that the best of the candidates has others on one side only, unless there are none beyond it."""
+    first, last = numbers[0], numbers[-1]
+    if first == last or chosen not in (first, last) or chosen == (1 if chosen == first else n):
+        return
+    which, other, further = "smallest", "smaller", "starts lower"
+    wider = f"{chosen // 2} to {last}"
+    if chosen == last:
+        which, other, further = "largest", "larger", "goes further"
+        wider = f"{first} to {min(2 * chosen, n)}"
+    warn(
+        f"the best of the numbers of domains that were tried, {chosen}, is the {which}, so a {other} one may "
+        f"be better; try a range that {further}, such as {wider} (by `criterion` {criterion!r}, which sets "
+        "how well the domains fit against how many parameters they have)"
+    )
 
 
 def check_candidates(candidates: Iterable[int], n: int, *, argument: str = "candidates") -> list[int]:

@@ -91,7 +91,8 @@ def add_up(call: Call, tasks: Sequence[Task]) -> Any:
     while len(sums) > 1:
         sums = [plus(*sums[i : i + 2]) if i + 1 < len(sums) else sums[i] for i in range(0, len(sums), 2)]
     with _large_graphs():
-        return client.compute(sums[0]).result()
+        future = client.compute(sums[0])
+    return _result(future)
 
 
 def each(call: Call, tasks: Sequence[Task]) -> Iterator[Any]:
@@ -113,7 +114,28 @@ def each(call: Call, tasks: Sequence[Task]) -> Iterator[Any]:
         with _large_graphs():
             futures = client.compute(batch)
         for future in futures:
-            yield future.result()
+            yield _result(future)
+
+
+def _result(future: Any) -> Any:
+    """Wait for what the workers compute.
+
+    Raises
+    ------
+    OSError
+        Worker after worker died on the same rows.
+    """
+    from distributed import KilledWorker
+
+    try:
+        return future.result()
+    except KilledWorker as error:
+        n_died = error.allowed_failures + 1
+        raise OSError(
+            f"workers of the cluster died on the same rows, {n_died} one after the other, most often for "
+            "want of memory: give the workers more, or the expression smaller chunks; their logs tell why, "
+            f"the last was {error.last_worker.address}"
+        ) from error
 
 
 @dataclass(frozen=True)

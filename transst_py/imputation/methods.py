@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from transst_py._core.optional import INSTALL_TORCH, has_torch, require_torch
+from transst_py._core.validation import list_some
 from transst_py.imputation.domain_means import MIN_GENES as MIN_GENES_DOMAINS
 from transst_py.imputation.domain_means import MIN_SPOTS as MIN_SPOTS_DOMAINS
 from transst_py.imputation.domain_means import DomainMeans, count_varying
@@ -18,6 +19,7 @@ __all__ = [
     "LATTICE_METHODS",
     "METHODS",
     "check_installed",
+    "check_used",
     "leaves_out",
     "make_imputers",
     "not_installed",
@@ -102,6 +104,42 @@ def check_installed(argument: str, names: Sequence[str]) -> None:
     for name in TORCH_METHODS:
         if name in names:
             require_torch(f"`{argument}`: {name!r}")
+
+
+def check_used(
+    options: Mapping[str, Mapping[str, Any]],
+    names: Sequence[str],
+    *,
+    asked_by: str,
+    within: str | None = None,
+) -> None:
+    """Refuse options of methods that are not asked for: without a word they would change nothing.
+
+    Parameters
+    ----------
+    options
+        The options that were given, by method.
+    names
+        The methods asked for.
+    asked_by
+        Argument with which they are asked for.
+    within
+        Argument with the options; None: each is an argument of its own.
+
+    Raises
+    ------
+    ValueError
+        The message names the option, its method and the methods asked for.
+    """
+    for owner, given in options.items():
+        if given and owner not in names:
+            option = next(iter(given))
+            shown = f"`{option}`" if within is None else f"`{within}`: {option!r}"
+            verb = "is" if asked_by == "method" else "are"
+            raise ValueError(
+                f"{shown} is an option of {owner!r} and would change nothing here, as `{asked_by}` {verb} "
+                f"{list_some(names)}; leave it out, or ask for {owner!r}"
+            )
 
 
 def not_installed(names: Sequence[str], sections: Sequence[Section]) -> dict[str, str]:

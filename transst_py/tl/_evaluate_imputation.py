@@ -24,6 +24,7 @@ from transst_py.imputation.methods import (
     LATTICE_METHODS,
     METHODS,
     check_installed,
+    check_used,
     leaves_out,
     make_imputers,
     not_installed,
@@ -112,7 +113,7 @@ def evaluate_imputation(
         methods learn from all samples together, and each sample is scored by itself.
     options
         Arguments of "domain_means" (`n_domains`) and "s2s" (see `transst_py.imputation.s2s.S2SImputer`): a
-        dict by method. "auto" uses them too.
+        dict by method. "auto" uses them too. Refused for methods that are not asked for.
     random_state
         Seed of the hidden spots (combs are not random) and of the methods.
     verbose
@@ -149,9 +150,9 @@ def evaluate_imputation(
         `genes` is a single text; an option that the method does not have; shares or a radius that are no
         numbers.
     ValueError
-        Unknown option; spots outside the tissue or of no sample; nothing to hide; a pattern that hides no or
-        all spots; no lattice for a comb or a method that needs one; too few shown spots for a method;
-        negative or missing values; tables too large for memory.
+        Unknown option; an option of a method that is not asked for; spots outside the tissue or of no sample;
+        nothing to hide; a pattern that hides no or all spots; no lattice for a comb or a method that needs
+        one; too few shown spots for a method; negative or missing values; tables too large for memory.
     ImportError
         "s2s" is asked for by name, and torch is not installed; the message says how to install it.
 
@@ -165,7 +166,7 @@ def evaluate_imputation(
     check_choice("normalization", normalization, NORMALIZATIONS)
     check_seed(random_state)
     names, left_out = _check_methods(methods)
-    checked_options = _check_options(options)
+    checked_options = _check_options(options, names)
     combs = _check_combs(phases, stride)
     shares = _check_shares("fractions", fractions)
     hole_shares = _check_shares("hole_fractions", hole_fractions)
@@ -388,8 +389,10 @@ def _check_methods(methods: Sequence[str]) -> tuple[tuple[str, ...], dict[str, s
     return names, left_out
 
 
-def _check_options(options: Mapping[str, Mapping[str, Any]] | None) -> dict[str, dict[str, Any]]:
-    """Refuse options that no method has, before any work."""
+def _check_options(
+    options: Mapping[str, Mapping[str, Any]] | None, methods: Sequence[str]
+) -> dict[str, dict[str, Any]]:
+    """Refuse options that no method has, or that none of `methods` uses, before any work."""
     given_by_method = {} if options is None else options
     if not isinstance(given_by_method, Mapping) or not all(
         isinstance(given, Mapping) for given in given_by_method.values()
@@ -405,6 +408,8 @@ def _check_options(options: Mapping[str, Mapping[str, Any]] | None) -> dict[str,
             if key in given:
                 raise ValueError(f"`options`: {name!r} cannot have {key!r} here: {reason}")
     check_installed("options", list(checked))
+    if "auto" not in methods:
+        check_used(checked, methods, asked_by="methods", within="options")
     make_imputers(list(checked), (), options=checked)
     return checked
 

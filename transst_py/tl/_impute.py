@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import inspect
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ from transst_py.imputation.methods import (
     LATTICE_METHODS,
     METHODS,
     check_installed,
+    check_used,
     leaves_out,
     make_imputers,
     not_installed,
@@ -120,9 +122,9 @@ def impute(
         are imputed from their own sample only, "densify" lays a lattice for each. The scale, the method and
         what it learns (widths, factors, the network) are of all samples together.
     preset, natural_images, channels, fine_tune, device, checkpoint
-        Of "s2s": see `S2SImputer`.
+        Of "s2s": see `S2SImputer`. Refused if "s2s" is not asked for.
     n_domains
-        Of "domain_means".
+        Of "domain_means". Refused if "domain_means" is not asked for.
     random_state
         Seed of everything that is random: held-out spots, network, domains.
     verbose
@@ -179,9 +181,10 @@ def impute(
     TypeError
         `genes` is a single text; `n_domains` or `random_state` is no whole number.
     ValueError
-        Unknown option; spots outside the tissue or of no sample; fewer than two measured spots (in a
-        sample); no lattice; too few spots for the method; nothing to fill, or no site between the spots;
-        negative or missing values at measured spots; a result too large for memory.
+        Unknown option; an option of a method that is not asked for; spots outside the tissue or of no sample;
+        fewer than two measured spots (in a sample); no lattice; too few spots for the method; nothing to
+        fill, or no site between the spots; negative or missing values at measured spots; a result too large
+        for memory.
     ImportError
         "s2s" is asked for by name, and torch is not installed; the message says how to install it.
 
@@ -196,12 +199,6 @@ def impute(
     check_choice("normalization", normalization, NORMALIZATIONS)
     check_seed(random_state)
     names = _competitors(method, candidates)
-    check_unique_genes(adata)
-    check_in_tissue(adata)
-    columns = gene_columns(adata, genes)
-    xy = check_coordinates(adata, spatial_key)
-    measured = measured_mask(adata, layer)
-    samples = sample_names(adata, sample_key, measured)
     network = {
         "preset": preset,
         "natural_images": natural_images,
@@ -209,9 +206,17 @@ def impute(
         "fine_tune": fine_tune,
         "device": device,
         "checkpoint": checkpoint,
-        "verbose": verbose,
     }
     options = {"s2s": network, "domain_means": {"n_domains": n_domains}}
+    changed = {name: _without_defaults(given) for name, given in options.items()}
+    check_used(changed, names, asked_by="method" if candidates is None else "candidates")
+    network["verbose"] = verbose
+    check_unique_genes(adata)
+    check_in_tissue(adata)
+    columns = gene_columns(adata, genes)
+    xy = check_coordinates(adata, spatial_key)
+    measured = measured_mask(adata, layer)
+    samples = sample_names(adata, sample_key, measured)
     expression = measured_expression(adata[measured], layer, normalization)
     request = _Request(names, method != "auto" or candidates is not None, options, columns, random_state)
     record = {"task": task, "scale": expression.scale, "target_sum": expression.target_sum}
@@ -272,6 +277,16 @@ def _competitors(method: str, candidates: Sequence[str] | None) -> tuple[str, ..
         check_choice("candidates", name, METHODS)
     check_installed("candidates", candidates)
     return tuple(candidates)
+
+
+def _without_defaults(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the options whose value is not the default of `impute`."""
+    defaults = {name: parameter.default for name, parameter in inspect.signature(impute).parameters.items()}
+    return {
+        name: value
+        for name, value in options.items()
+        if value is not defaults[name] and not (np.isscalar(value) and value == defaults[name])
+    }
 
 
 def _densify(

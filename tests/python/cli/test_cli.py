@@ -9,6 +9,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 import tomllib
 import warnings
 from collections.abc import Sequence
@@ -97,7 +98,7 @@ def test_fit_tells_its_stages_and_warnings_on_standard_error(folder, capsys):
     assert stages[0] == "[transst] reading: target.h5ad"
     assert stages[-1].startswith("[transst] writing: ")
     assert "[transst] spatial mixture: [2, 3] domains" in stages
-    assert "transst: warning: the largest of the candidates, 3 domains" in err
+    assert "transst: warning: the best of the numbers of domains that were tried, 3, is the largest" in err
     record = ad.read_h5ad("out.h5ad").uns["d"]
     assert list(record["n_domains"]["table"]["n_domains"]) == [2, 3]
     assert "n_top_genes" not in record["params"]  # None
@@ -247,6 +248,90 @@ def test_signals_that_end_the_process_leave_nothing_behind(name, code, fitted, c
     assert signal.getsignal(number) is signal.SIG_DFL
 
 
+class Ending:
+    """Sends a signal as it ends, where Python drops the exception; the same happens in callbacks of h5py."""
+
+    def __init__(self, name):
+        self.number = getattr(signal, name)
+
+    def __del__(self):
+        signal.raise_signal(self.number)
+
+
+@pytest.mark.parametrize(("name", "code"), [("SIGTERM", 143), ("SIGINT", 130)])
+def test_a_signal_that_python_drops_comes_again(name, code, fitted, capsys, monkeypatch):
+    def write(adata, path):
+        path.write_text("half")
+        Ending(name)
+        for _ in range(1000):
+            time.sleep(0.01)
+
+    monkeypatch.setattr(ad.AnnData, "write_h5ad", write)
+    options = ["--method", "nearest", "--genes", "gene1", "-o", "finer.h5ad", "--quiet"]
+    message = "transst: terminated\n" if name == "SIGTERM" else "transst: interrupted\n"
+    refused(capsys, "impute", "fit.h5ad", *options, code=code, message=message)
+
+
+@pytest.mark.parametrize(("name", "code"), [("SIGTERM", 143), ("SIGINT", 130)])
+def test_a_signal_that_python_drops_at_the_end_counts(name, code, fitted, capsys, monkeypatch):
+    @functools.wraps(tst.tl.rank_domain_genes)
+    def end(*args, **options):
+        Ending(name)
+        return pd.DataFrame({"gene": ["a"]})
+
+    monkeypatch.setattr(tst.tl, "rank_domain_genes", end)
+    assert main(["markers", "fit.h5ad", "-o", "-", "--quiet"]) == code
+    assert "Traceback" not in capsys.readouterr().err
+
+
+def run_apart(*argv):
+    """Start the command line in a process of its own."""
+    command = [sys.executable, "-m", "transst_py", *argv]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def domains_in(path):
+    """Number of domains of a fit that was written as a whole."""
+    adata = ad.read_h5ad(path)
+    assert adata.obs["transst"].notna().all()
+    return adata.uns["transst"]["params"]["n_domains"]
+
+
+STAGES = ["start", "reading", "input", "transfer", "spatial mixture", "writing", "writing", "writing"]
+
+
+@pytest.mark.parametrize("number", range(len(STAGES)))
+def test_a_signal_at_any_time_leaves_nothing_half_done(number, folder):
+    """At a random time in each of the stages, which the process tells on standard error."""
+    rng = np.random.default_rng(number)
+    name, code = (("SIGINT", 130), ("SIGTERM", 143))[number % 2]
+    process = run_apart("fit", "target.h5ad", *FIT[:-1], "-o", "out.h5ad")
+    if STAGES[number] != "start":
+        assert any(line.startswith(f"[transst] {STAGES[number]}") for line in process.stderr)
+    time.sleep(rng.uniform(0.0, 2.0 if STAGES[number] == "start" else 0.1))
+    process.send_signal(getattr(signal, name))
+    out, err = process.communicate(timeout=60)
+    assert out == ""
+    # Before the command line takes over, and after it, the signal ends Python itself; or all is done.
+    assert process.returncode in (code, -getattr(signal, name), 0), err
+    assert "ignored" not in err
+    left = set(os.listdir()) - {"target.h5ad", "source.h5ad"}
+    assert left <= {"out.h5ad"}
+    if left:
+        assert domains_in("out.h5ad") == 3
+    else:
+        assert process.returncode != 0
+
+
+def test_two_processes_that_write_one_file(folder):
+    command = ["fit", "target.h5ad", *FIT, "-o", "out.h5ad", "--force", "--n-domains"]
+    for process in [run_apart(*command, n_domains) for n_domains in ("2", "3")]:
+        out, err = process.communicate(timeout=120)
+        assert (process.returncode, out, err) == (0, "", "")
+    assert domains_in("out.h5ad") in (2, 3)
+    assert sorted(os.listdir()) == ["out.h5ad", "source.h5ad", "target.h5ad"]
+
+
 def test_ignored_signals_stay_ignored(fitted, monkeypatch):
     """By `nohup`; and only the main thread may set handlers."""
     before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
@@ -303,6 +388,12 @@ def test_impute_densify_and_fill(fitted, tissue, capsys):
     target.write_h5ad("gaps.h5ad")
     assert main(["impute", "gaps.h5ad", "--task", "fill", "-o", "gaps.h5ad", "--force", *options]) == 0
     assert "imputed" in ad.read_h5ad("gaps.h5ad").layers
+
+
+def test_impute_refuses_options_of_another_method(fitted, capsys):
+    message = "--channels is an option of 's2s' and would change nothing here, as --method is 'gp'"
+    options = ["--method", "gp", "--channels", "genes", "-o", "x.h5ad", "--quiet"]
+    refused(capsys, "impute", "fit.h5ad", *options, code=1, message=message)
 
 
 @pytest.mark.parametrize("suffix", ["png", "pdf", "svg"])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import builtins
 import os
+import tempfile
 
 import pytest
 
@@ -74,6 +75,24 @@ def test_two_writers_of_one_file_do_not_meet(tmp_path):
         other.write_text("other")
     assert path.read_text() == "one"  # the last to end
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_an_interrupt_as_soon_as_the_file_is_made_leaves_nothing(tmp_path, monkeypatch):
+    """Signals come between any two steps, also before a function has told what it did."""
+
+    def interrupted(operation):
+        def operate(*args, **options):
+            operation(*args, **options)
+            raise KeyboardInterrupt
+
+        return operate
+
+    with monkeypatch.context() as patch:
+        patch.setattr(tempfile, "mkstemp", interrupted(tempfile.mkstemp))
+        patch.setattr(os, "open", interrupted(os.open))
+        with pytest.raises(KeyboardInterrupt), replaced(tmp_path / "file.txt"):
+            pass
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_new_files_have_the_usual_rights(tmp_path):

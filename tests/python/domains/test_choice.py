@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 import warnings
 
 import anndata as ad
@@ -165,8 +166,8 @@ def test_same_seed_same_answer(quarters, fitted):
     V, graph, _ = quarters
     again = choose_n_domains(V, graph, [6, 2, 4, 3, 4], n_subsamples=3, n_init=2)
     pd.testing.assert_frame_equal(again.table, fitted.table)
-    other = choose_n_domains(V, graph, [4, 6], n_subsamples=3, n_init=2, random_state=5)
-    assert other.table["stability"][1] != fitted.table["stability"][3]
+    other = choose_n_domains(V, graph, [3, 4, 6], n_subsamples=3, n_init=2, random_state=5)
+    assert other.table["stability"][2] != fitted.table["stability"][3]
 
 
 def test_without_a_graph(quarters):
@@ -195,10 +196,32 @@ def test_a_candidate_with_an_empty_domain_cannot_win(quarters):
     assert choice._smallest(table, "hbic", mixtures) == 3
 
 
-def test_a_choice_at_the_end_of_the_range_is_said(quarters):
+@pytest.mark.parametrize(
+    ("candidates", "message"),
+    [
+        (
+            [2, 3],
+            "the best of the numbers of domains that were tried, 3, is the largest, so a larger one may be "
+            "better; try a range that goes further, such as 2 to 6 (by `criterion` 'hbic', which sets how "
+            "well the domains fit against how many parameters they have)",
+        ),
+        ([4, 5, 6], "were tried, 4, is the smallest, so a smaller one may be better; .* such as 2 to 6 "),
+        ([6, 7, 8, 9], "were tried, 6, is the smallest, .* such as 3 to 9 "),
+    ],
+)
+def test_a_choice_at_an_end_of_the_range_is_said(quarters, candidates, message):
     V, graph, _ = quarters
-    with pytest.warns(UserWarning, match="largest of the candidates, 3 domains, has the smallest hbic"):
-        choose_n_domains(V, graph, [2, 3], n_subsamples=0, n_init=1)
+    message = message if ".*" in message else re.escape(message)
+    with pytest.warns(UserWarning, match=message):
+        choose_n_domains(V, graph, candidates, criterion="hbic", n_subsamples=0, n_init=2)
+
+
+def test_nothing_is_said_where_no_range_can_go_further(quarters):
+    """There are no fewer domains than one, and no more than spots."""
+    V, graph, _ = quarters
+    none = {"criterion": "bic", "n_subsamples": 0}
+    assert choose_n_domains(V, graph, [1, 2], n_init=1, penalty_weight=1e3, **none).n_domains == 1
+    assert choose_n_domains(V[:5], None, [2, 5], penalty_weight=1e-9, **none).n_domains == 5
 
 
 def test_only_the_chosen_mixture_complains(quarters):
@@ -295,7 +318,7 @@ def test_the_fits_run_without_warnings(quarters):
     V, graph, _ = quarters
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        choose_n_domains(V[:60], graph[:60][:, :60], [2, 50], n_subsamples=2, n_init=1)
+        choose_n_domains(V[:60], graph[:60][:, :60], [1, 2, 50], n_subsamples=2, n_init=1)
 
 
 def test_progress_has_a_line_for_every_candidate(quarters, capsys):

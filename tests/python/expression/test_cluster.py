@@ -4,10 +4,16 @@ from __future__ import annotations
 
 import os
 import signal
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import anndata as ad
 import numpy as np
+import pandas as pd
 import pytest
 import scipy.sparse as sp
 
@@ -25,14 +31,20 @@ pytestmark = pytest.mark.filterwarnings("ignore")
 
 
 @pytest.fixture(scope="module")
-def client():
-    """Client of two workers, each a process of its own."""
+def _client():
+    import dask
     from distributed import Client, LocalCluster
 
+    config = {
+        # dask gives up a worker that is gone so long after it went, be it then once more.
+        "distributed.deploy.lost-worker-timeout": "1h",
+        "distributed.worker.multiprocessing-method": "forkserver",  # starts them soonest
+    }
     # R, where another test has started it in this process, leaves paths there that lead to another Python.
     without_r = pytest.MonkeyPatch()
     without_r.delenv("LD_LIBRARY_PATH", raising=False)
     with (
+        dask.config.set(config),
         LocalCluster(
             2, threads_per_worker=1, processes=True, dashboard_address=None, silence_logs=50
         ) as cluster,
@@ -40,6 +52,13 @@ def client():
     ):
         yield client
     without_r.undo()
+
+
+@pytest.fixture
+def client(_client):
+    """Client of two workers, each a process of its own; those that were killed are there again."""
+    _client.wait_for_workers(2, timeout=60)
+    return _client
 
 
 @pytest.fixture(scope="module")
@@ -61,23 +80,52 @@ def assert_equal_results(one, other):
     assert (one.obs["transst"] == other.obs["transst"]).all()
 
 
-def kill_once(block: sp.csr_matrix, marker: Path) -> sp.csr_matrix:
-    """End this worker, as the machine would, the first time that it gets here."""
-    if not marker.exists():
-        marker.touch()
-        os.kill(os.getpid(), signal.SIGKILL)
+def asks_to_be_killed(block: sp.csr_matrix, folder: Path) -> sp.csr_matrix:
+    """Wait for `executioner`, every other time that the block is read: once in each pass."""
+    reading = len(list(folder.iterdir()))
+    (folder / f"{reading}-{os.getpid()}").touch()
+    if reading % 2 == 0:
+        time.sleep(60)
     return block
 
 
-def in_blocks(adata: ad.AnnData, rows: int, marker: Path | None = None) -> ad.AnnData:
-    """The same as a dask array; reading its third block kills the worker, once."""
+@contextmanager
+def executioner(client: Any, folder: Path) -> Iterator[None]:
+    """Kill the workers that ask for it, once dask would start others in their place.
+
+    A worker that dies while it is still starting is not replaced; without any, the fit would wait for ever.
+    """
+    from distributed.core import Status
+
+    over, killed = threading.Event(), set()
+
+    def work() -> None:
+        while not over.wait(0.02):
+            processes = [nanny.process for nanny in client.cluster.workers.values()]
+            running = {one.pid for one in processes if one is not None and one.status == Status.running}
+            for reading, pid in (map(int, file.name.split("-")) for file in folder.iterdir()):
+                if reading % 2 == 0 and pid in running - killed:
+                    killed.add(pid)
+                    os.kill(pid, signal.SIGKILL)
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()
+
+
+def in_blocks(adata: ad.AnnData, rows: int, folder: Path | None = None) -> ad.AnnData:
+    """The same as a dask array; if there is a folder, its third block asks that workers be killed."""
     adata = adata.copy()
     blocks = [
         da.from_array(sp.csr_matrix(adata.X[i : i + rows]), chunks=-1, asarray=False)
         for i in range(0, adata.n_obs, rows)
     ]
-    if marker is not None:
-        blocks[2] = blocks[2].map_blocks(kill_once, marker, dtype=adata.X.dtype, meta=blocks[2]._meta)
+    if folder is not None:
+        blocks[2] = blocks[2].map_blocks(asks_to_be_killed, folder, dtype=adata.X.dtype, meta=blocks[2]._meta)
     adata.X = da.concatenate(blocks)
     return adata
 
@@ -94,12 +142,25 @@ def test_workers_find_what_one_process_finds(kind, client, tissue, expected, tmp
     assert_equal_results(target, expected)
 
 
-def test_a_killed_worker_changes_nothing(client, tissue, expected, tmp_path):
-    marker = tmp_path / "killed"
-    target, source = in_blocks(tissue[0], 20, marker), in_blocks(tissue[1], 20)
-    tst.tl.transst(target, source, **OPTIONS)
-    assert marker.exists()
+def test_workers_killed_in_every_pass_change_nothing(client, tissue, expected, tmp_path):
+    target, source = in_blocks(tissue[0], 20, tmp_path), in_blocks(tissue[1], 20)
+    with executioner(client, tmp_path):
+        tst.tl.transst(target, source, **OPTIONS)
+    n_passes = target.uns["transst"]["passes"]["target"]
+    assert n_passes > 4
+    assert len(list(tmp_path.iterdir())) == 2 * n_passes
     assert_equal_results(target, expected)
+
+
+def test_rows_that_kill_every_worker_end_the_fit(client, tissue, tmp_path, monkeypatch):
+    monkeypatch.setattr(client.cluster.scheduler, "allowed_failures", 0)
+    target = in_blocks(tissue[0], 20, tmp_path)
+    before = target.obs.copy()
+    message = r"workers of the cluster died on the same rows, 1 one after the other, .* memory"
+    with executioner(client, tmp_path), pytest.raises(OSError, match=message):
+        tst.tl.transst(target, n_domains=3, n_factors=4)
+    pd.testing.assert_frame_equal(target.obs, before)
+    assert "transst" not in target.uns
 
 
 def test_rows_stay_on_the_workers(client, tissue):

@@ -94,7 +94,7 @@ def _full():
     )
     adata.obs["slice"] = np.where(np.arange(adata.n_obs) < 50, "left", "right")
     options = {"n_domains": [2, 3], "n_factors": 3, "n_init": 1, "n_subsamples": 2}
-    with pytest.warns(UserWarning, match="the largest of the candidates"):
+    with pytest.warns(UserWarning, match="tried, 3, is the largest"):
         tst.tl.transst(adata, source, source_labels="label", **options)
     tst.tl.rank_domain_genes(adata)
     return adata

@@ -135,12 +135,15 @@ class TestNoLeak:
         adata = LATTICES["square"]
         hidden = hide(adata, "square", pattern)
         for method in ("nearest", "bicubic", "s2s", "auto"):
-            options = {"candidates": ["kernel", "svd_gp", "bilinear"]} if method == "auto" else {}
+            options = {
+                "auto": {"candidates": ["kernel", "svd_gp", "bilinear", "domain_means"], "n_domains": 3},
+                "s2s": {"natural_images": IMAGES},
+            }.get(method, {})
             filled = []
             for value in (0, np.nan):
                 copy = poisoned(adata, hidden, value)
                 copy.obs["measured"] = ~hidden
-                tst.tl.impute(copy, task="fill", method=method, natural_images=IMAGES, n_domains=3, **options)
+                tst.tl.impute(copy, task="fill", method=method, **options)
                 filled.append(copy)
             for layer in ("imputed", "imputed_sd"):
                 a, b = (copy.layers[layer].toarray() for copy in filled)
@@ -280,6 +283,11 @@ class TestTable:
         assert (errors[0]["mae"] != errors[1]["mae"]).mean() > 0.8
         assert errors[1].attrs["parameters"]["options"] == {"domain_means": {"n_domains": "4"}}
 
+    def test_options_of_what_auto_may_take_and_no_options(self, small):
+        hidden = {"phases": (), "fractions": [0.2]}
+        for method, options in (("auto", {"domain_means": {"n_domains": 2}}), ("nearest", {"s2s": {}})):
+            tst.tl.evaluate_imputation(small, methods=[method], options=options, **hidden)
+
     def test_off_a_lattice(self, small):
         del small.obs["array_row"]
         small.obsm["spatial"] += np.random.default_rng(0).random((72, 2))
@@ -349,9 +357,15 @@ class TestBadInput:
             ({"sample_key": "nope"}, KeyError, "no column 'nope'"),
             ({"random_state": -1}, ValueError, "`random_state` must be at least 0"),
             ({"options": {"kernel": {"width": 2}}}, ValueError, "`options` are for .* got some for 'kernel'"),
-            ({"options": {"s2s": {"speed": 2}}}, TypeError, "'speed'"),
+            ({"methods": ["s2s"], "options": {"s2s": {"speed": 2}}}, TypeError, "'speed'"),
             ({"options": {"s2s": {"random_state": 2}}}, ValueError, "cannot have 'random_state' here"),
             ({"options": {"s2s": {"checkpoint": "x"}}}, ValueError, "cannot have 'checkpoint' here"),
+            (
+                {"methods": ["gp", "knn"], "options": {"s2s": {"preset": "medium"}}},
+                ValueError,
+                "`options`: 'preset' is an option of 's2s' and would change nothing here, as `methods` are "
+                "'gp', 'knn'; leave it out, or ask for 's2s'",
+            ),
         ],
     )
     def test_is_refused_before_any_work(self, small, monkeypatch, options, error, message):

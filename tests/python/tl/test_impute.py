@@ -25,6 +25,8 @@ real_data = pytest.mark.skipif(
 QUICK = [name for name in METHODS if name != "s2s"]
 ANYWHERE = [name for name in METHODS if name not in LATTICE_METHODS]
 GRIDS = {"square": square_grid(7, 6), "visium": visium_grid(7, 6)}
+# Options of the methods that have any.
+OWN = {"domain_means": {"n_domains": 2}}
 DETAILS = {
     "nearest": set(),
     "knn": {"width"},
@@ -67,7 +69,7 @@ def with_pattern(adata, *, step=1.0, seed=0):
 class TestEveryMethod:
     def test_fill(self, grid, method, tmp_path):
         adata = with_pattern(with_holes(grid))
-        tst.tl.impute(adata, task="fill", method=method, n_domains=2)
+        tst.tl.impute(adata, task="fill", method=method, **OWN.get(method, {}))
         measured = adata.obs["measured"].to_numpy()
         imputed, sd = (adata.layers[name].toarray() for name in ("imputed", "imputed_sd"))
         np.testing.assert_allclose(imputed[measured], log_values(adata, measured)[measured], rtol=1e-5)
@@ -91,7 +93,7 @@ class TestEveryMethod:
 
     def test_densify(self, grid, method):
         adata = with_pattern(make_tissue(grid, xy=visium_xy(grid)))
-        dense = tst.tl.impute(adata, method=method, n_domains=2)
+        dense = tst.tl.impute(adata, method=method, **OWN.get(method, {}))
         n = adata.n_obs
         assert dense.n_obs > 3 * n
         np.testing.assert_allclose(dense.layers["imputed"][:n], log_values(adata), rtol=1e-5)
@@ -116,7 +118,8 @@ class TestWhatMayNotMatter:
         # Domains take longest, and are found from the same spots for either task.
         for task in ("fill",) if method == "domain_means" else ("fill", "densify"):
             found = [
-                tst.tl.impute(adata, task=task, method=method, n_domains=2) for adata in (clean, poisoned)
+                tst.tl.impute(adata, task=task, method=method, **OWN.get(method, {}))
+                for adata in (clean, poisoned)
             ]
             one, other = (clean, poisoned) if task == "fill" else found
             assert one.obs_names.tolist() == other.obs_names.tolist()
@@ -127,8 +130,9 @@ class TestWhatMayNotMatter:
     def test_which_genes_are_asked_for(self, method):
         adata = with_pattern(with_holes(GRIDS["square"]))
         some, every = adata.copy(), adata.copy()
-        tst.tl.impute(every, task="fill", method=method, n_domains=2)
-        tst.tl.impute(some, task="fill", method=method, n_domains=2, genes=["g4", "g1"])
+        own = OWN.get(method, {})
+        tst.tl.impute(every, task="fill", method=method, **own)
+        tst.tl.impute(some, task="fill", method=method, genes=["g4", "g1"], **own)
         hidden = ~adata.obs["measured"].to_numpy()
         # The calibration of a gene leans on that of the others that are asked for.
         for name, tolerance in {"imputed": 1e-4, "imputed_sd": 0.3}.items():
@@ -383,10 +387,11 @@ class TestFill:
 
     @pytest.mark.parametrize("method", ["auto", *ANYWHERE])
     def test_needs_no_lattice(self, method):
+        own = {"auto": {"n_domains": 2}, **OWN}.get(method, {})
         adata = with_pattern(make_tissue(square_grid(8, 8)))
         adata.obs = pd.DataFrame({"measured": np.arange(64) % 20 > 0}, index=adata.obs_names)
         adata.obsm["spatial"] = np.random.default_rng(0).random((64, 2))
-        tst.tl.impute(adata, task="fill", method=method, n_domains=2)
+        tst.tl.impute(adata, task="fill", method=method, **own)
         assert np.isfinite(adata.layers["imputed"].toarray()).all()
         assert (adata.layers["imputed_sd"].toarray()[::20] > 0).all()
 
@@ -578,6 +583,35 @@ class TestBadInput:
     def test_arguments(self, arguments, error, message):
         with pytest.raises(error, match=message):
             tst.tl.impute(make_tissue(square_grid(5, 5)), **arguments)
+
+    @pytest.mark.parametrize(
+        ("arguments", "message"),
+        [
+            (
+                {"method": "gp", "channels": "genes"},
+                "`channels` is an option of 's2s' and would change nothing here, as `method` is 'gp'; "
+                "leave it out, or ask for 's2s'",
+            ),
+            ({"method": "knn", "preset": "huge"}, "`preset` is an option of 's2s'"),
+            ({"method": "knn", "natural_images": [np.zeros((9, 9))] * 2}, "`natural_images` is .* 's2s'"),
+            ({"method": "nearest", "checkpoint": "x"}, "`checkpoint` is an option of 's2s'"),
+            ({"method": "domain_means", "fine_tune": 3}, "`fine_tune` is .* `method` is 'domain_means'"),
+            ({"method": "kernel", "n_domains": 3}, "`n_domains` is an option of 'domain_means'"),
+            (
+                {"candidates": ["gp", "knn"], "n_domains": 3},
+                "`n_domains` is .*, as `candidates` are 'gp', 'knn'; .* ask for 'domain_means'",
+            ),
+        ],
+    )
+    def test_options_of_another_method(self, arguments, message):
+        with pytest.raises(ValueError, match=message):
+            tst.tl.impute(make_tissue(square_grid(5, 5)), **arguments)
+
+    def test_options_with_their_defaults_or_of_a_candidate(self):
+        adata = with_holes(square_grid(6, 6))
+        defaults = {"n_domains": 8, "channels": "auto", "natural_images": None, "verbose": True}
+        tst.tl.impute(adata, task="fill", method="nearest", **defaults)
+        tst.tl.impute(adata, task="fill", candidates=["gp", "domain_means"], n_domains=2)
 
     @pytest.mark.parametrize(
         ("columns", "message"),
