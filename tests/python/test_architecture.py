@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import ast
+import re
 from pathlib import Path
+
+import pytest
 
 import transst_py as tst
 
@@ -61,3 +64,15 @@ def test_the_top_level_is_short():
 def test_every_module_says_what_it_is_for():
     silent = [path.name for path, _ in modules() if not ast.get_docstring(ast.parse(path.read_text("utf-8")))]
     assert not silent
+
+
+def test_the_map_is_the_tree():
+    guide = PACKAGE.parent / "CONTRIBUTING.md"
+    if not guide.is_file():
+        pytest.skip("CONTRIBUTING.md is not beside the package")
+    text = guide.read_text(encoding="utf-8")
+    folders = ("_core", "expression", "tissue", "source", "transfer", "domains", "imputation", "tl")
+    for folder in folders:
+        table = text.split(f"| `transst_py/{folder}/` |")[1].split("\n\n")[0]
+        listed = set(re.findall(r"`(\w+\.py)`", table))
+        assert {path.name for path in (PACKAGE / folder).glob("*.py")} - {"__init__.py"} <= listed, folder

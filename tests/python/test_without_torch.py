@@ -28,6 +28,7 @@ IMPORT_TORCH = {
     "imputation/network.py",
     "imputation/training.py",
     "transfer/graph_vae.py",
+    "transfer/vae_network.py",
 }
 COMMAND = "pip install 'transst-py[s2s]'"
 LEFT_OUT = {"s2s": "torch is not installed"}
@@ -141,7 +142,9 @@ class TestRefused:
             tst.tl.evaluate_imputation(tissue[0], **options)
 
     def test_encoder(self, tissue, monkeypatch):
-        monkeypatch.setattr("transst_py.tl._problem._prepare", lambda *_, **__: pytest.fail("work has begun"))
+        monkeypatch.setattr(
+            "transst_py.tl._fit.prepare_problem", lambda *_, **__: pytest.fail("work has begun")
+        )
         with needs_torch("`encoder`='graph-vae'"):
             tst.tl.transst(tissue[0], n_domains=3, encoder="graph-vae")
         X = np.random.default_rng(0).random((30, 10))

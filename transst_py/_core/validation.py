@@ -1,8 +1,4 @@
-"""The input gate: every check of a user's object that more than one public function makes.
-
-Each function returns the checked thing or raises before any heavy work, naming the argument, what was
-found and what to do.
-"""
+"""Checks of options: one of a few words, a whole number, a seed, names; and lists of names for messages."""
 
 from __future__ import annotations
 

@@ -63,7 +63,7 @@ def test_genes_are_counted_in_groups_of_rows(monkeypatch):
     X, groups = rng.poisson(0.4, size=(50, 6)) * 1.0, np.repeat([2, 0, 1, 2, 0], 10)
     expected = [(X[groups == group] != 0).sum(axis=0) for group in range(3)]
     for numbers in (1 << 22, 7):
-        monkeypatch.setattr("transst_py.genes._CHUNK_NUMBERS", numbers)
+        monkeypatch.setattr("transst_py.expression.genes._CHUNK_NUMBERS", numbers)
         for one in (X, sp.csr_matrix(X)):
             np.testing.assert_array_equal(n_detected_by(one, groups), expected)
 
