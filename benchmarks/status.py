@@ -27,9 +27,10 @@ NOT_FIT = (
     "datasets/",
     "imputation/",
     "pl/",
-    "markers.py",
-    "counts.py",
-    "_messages.py",
+    "markers/",
+    "_core/messages.py",
+    "_core/machine.py",
+    "_core/progress.py",
 )
 NOT_FIT_TL = (
     "_bin.py",
@@ -42,8 +43,7 @@ NOT_FIT_TL = (
 FIT = {"transst_py/": (*NOT_FIT, *(f"tl/{name}" for name in NOT_FIT_TL))}
 IMPUTATION = {"transst_py/imputation/": (), "transst_py/tl/_evaluate_imputation.py": ()}
 MARKERS = {
-    "transst_py/markers/statistics.py": (),
-    "transst_py/markers/splitting.py": (),
+    "transst_py/markers/": (),
     "transst_py/tl/_markers.py": (),
 }
 BRIDGE = {"transst_py/bridge/": (), "R/flatten.R": (), "R/assemble.R": ()}
@@ -58,7 +58,14 @@ MEASURES = {
     "markers_speed": MARKERS,
 }
 # As old as the tables that they are made from.
-DERIVED = ("domains_differences", "domains_means", "labels_means", "transfer_means", "trust_means")
+DERIVED = (
+    "domains_differences",
+    "domains_means",
+    "labels_means",
+    "naming_rates",
+    "transfer_means",
+    "trust_means",
+)
 OURS = ("TransST", "TransST in R", "loadings only", "no transfer", "reference mode")
 
 

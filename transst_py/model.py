@@ -101,16 +101,16 @@ class TransST(ClusterMixin, BaseEstimator):
     source_selection
         "auto": a source is not used if its labels go with its expression no better than labels in random
         order, or if its relevance is below half of that of the best source; none is if even the best is below
-        a third (see the module `source_selection`). "all": every source is used.
+        a third (see `source.selection`). "all": every source is used.
     label_noise
-        What is done about wrong labels of the sources (see the module `label_noise`). "remove": where 10% or
+        What is done about wrong labels of the sources (see `source.label_noise`). "remove": where 10% or
         more of a source's seem wrong, the rows whose label is more likely wrong than right are not used by
         the source model. "report": they are listed, but stay. "ignore": nobody looks.
     class_transfer
         What is taken from the sources' labels beside the loadings. "auto": every spot gets the class that
-        the labels give it, if the sources can be trusted (see the module `label_transfer`). If not, domains
+        the labels give it, if the sources can be trusted (see `transfer.label_transfer`). If not, domains
         are found from scratch; where most spots lie in domains that resemble a class (`class_support_`), the
-        classes are a second description of the spots (see the module `class_transfer`), and domains that
+        classes are a second description of the spots (see `transfer.class_coordinates`), and domains that
         start from the classes are kept if their likelihood is larger (`class_likelihoods_`). "follow": every
         spot gets its class, trusted or not. "always": the domains start from the classes, and adapt to the
         target. "never": nothing, as published.
@@ -162,7 +162,7 @@ class TransST(ClusterMixin, BaseEstimator):
     scaling_errors_ : dict
         Held-out error with every scaling, if the scaling was chosen.
     class_shrinkage_ : float
-        Shrinkage of the classes' mean profiles (see the module `class_profiles`); NaN where they have none.
+        Shrinkage of the classes' mean profiles (see `transfer.class_profiles`); NaN where they have none.
     class_support_ : float
         Share of the spots whose domain, found from scratch, resembles a class (see `name_domains`); NaN where
         that was not asked.
