@@ -12,7 +12,7 @@ from matplotlib.colors import to_rgba_array
 from transst_py._typing import SpatialDataLike
 from transst_py._validation import check_anndata, check_obs_column
 from transst_py.pl._colors import MISSING_COLOR, domain_colors
-from transst_py.pl._legend import dot, legend_beside, legend_width
+from transst_py.pl._legend import dot, in_title, legend_beside, legend_width
 from transst_py.pl._panels import draw_panels
 
 __all__ = ["domains"]
@@ -87,7 +87,7 @@ def domains(
     axes, _ = draw_panels(
         adata,
         lambda rows: {"facecolors": spot_colors[rows]},
-        title=title if title is not None else key,
+        title=title if title is not None else in_title(key),
         spatial_key=spatial_key,
         sample_key=sample_key,
         spot_size=spot_size,

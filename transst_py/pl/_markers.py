@@ -29,7 +29,7 @@ from transst_py._validation import (
 from transst_py.normalize import log_expression
 from transst_py.pl._colors import domain_colors
 from transst_py.pl._genes import find_genes, shown_names
-from transst_py.pl._legend import dot, legend_beside, text_width
+from transst_py.pl._legend import dot, in_picture, legend_beside, text_width
 
 __all__ = ["marker_table", "markers", "top_markers"]
 
@@ -233,8 +233,8 @@ def _label(
     ax: Axes, domains: list[str], genes: list[str], groups: dict[str, list[str]], colors: dict[str, str]
 ) -> None:
     """Name genes and domains, and mark whose markers the genes are."""
-    ax.set_xticks(range(len(genes)), genes, rotation=90, fontstyle="italic")
-    ax.set_yticks(range(len(domains)), domains)
+    ax.set_xticks(range(len(genes)), map(in_picture, genes), rotation=90, fontstyle="italic")
+    ax.set_yticks(range(len(domains)), map(in_picture, domains))
     ax.tick_params(length=0)
     ax.spines[:].set_visible(False)
     ax.set_ylabel("domain")
@@ -255,7 +255,7 @@ def _draw_owner(ax: Axes, name: str, start: int, width: int, color: str, tilt: i
     ax.text(
         start + (width - 1) / 2,
         1.05,
-        name,
+        in_picture(name),
         transform=above,
         ha="left" if tilt else "center",
         va="bottom",
