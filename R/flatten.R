@@ -105,6 +105,14 @@
 .packText <- function(v) {
     v <- enc2utf8(v)
     missing <- which(is.na(v))
+    broken <- v[!validUTF8(v)]
+    if (length(broken)) {
+        .stop(
+            "names or labels have text that is no valid UTF-8 (",
+            .listSome(unique(iconv(broken, "UTF-8", "UTF-8", sub = "byte"))),
+            "); convert it with iconv(text, \"latin1\", \"UTF-8\"), or what its encoding is"
+        )
+    }
     v[missing] <- ""
     list(bytes = writeBin(v, raw(), useBytes = TRUE), missing = missing)
 }

@@ -19,7 +19,21 @@
 #' @export
 writeH5ad <- function(x, file, assay = NULL, layer = NULL, compression = "gzip") {
     .checkFile(file)
+    .checkClass(x)
+    .checkSlashes(setdiff(.otherAssays(x), .assayChoice(x, assay, layer)$assay), "an assay")
+    .checkSlashes(names(.reductions(x)), "a reduced dimension")
     options <- list(filename = path.expand(file), compression = compression)
     .callPython("write", options, .flattenAll(x, assay, layer))
     invisible(file)
+}
+
+# A slash makes a folder of an h5ad file, which cannot be read again.
+.checkSlashes <- function(names, what) {
+    bad <- grep("/", names, fixed = TRUE, value = TRUE)
+    if (length(bad)) {
+        .stop(
+            "`x`: an h5ad file cannot hold the name ", .listSome(bad), " of ", what, ", for its slash; ",
+            "rename it"
+        )
+    }
 }

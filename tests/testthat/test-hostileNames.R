@@ -24,31 +24,38 @@ hostileTissue <- function() {
     .cache$hostile
 }
 RESULT <- "my \"<b>\"\nresult %d"
-fitHostile <- function(x = hostileTissue()$target, name = RESULT, ...) {
-    sources <- stats::setNames(list(hostileTissue()$source), hostile[[1L]])
-    transst(x, sources, "my <label>\n%s", nDomains = 3, nFactors = 4, name = name, ...)
+fittedHostile <- function() {
+    if (is.null(.cache$fittedHostile)) {
+        tissue <- hostileTissue()
+        sources <- stats::setNames(list(tissue$source), hostile[[1L]])
+        .cache$fittedHostile <- transst(
+            tissue$target, sources, "my <label>\n%s", nDomains = 3, nFactors = 4, name = RESULT
+        )
+    }
+    .cache$fittedHostile
 }
 
 test_that("results of Seurat objects are found under any name, and replace no others", {
     skipWithoutPython()
-    seurat <- asSeurat(smallTissue()$target)
-    for (name in c("a b", "2nd", "\u00e9\u03b2", "!!", "rna", RESULT)) {
-        expect_no_warning(found <- quick(seurat, NULL, name = name))
+    seurat <- asSeurat(simulateTissue(nRows = 8, nCols = 8, nGenes = 12, nDomains = 2, seed = 1)$target)
+    fit <- function(x, name) transst(x, nDomains = 2, nFactors = 2, name = name)
+    for (name in c("2nd <b>\n%d", "\u00e9\u03b2", "rna")) {
+        expect_no_warning(found <- fit(seurat, name))
         expect_true(all(paste0(name, c("", "_confidence")) %in% names(found[[]])))
         key <- SeuratObject::Key(found[[SeuratObject::Reductions(found)]])
         expect_match(key, "^[a-zA-Z][a-zA-Z0-9]*_$")
         expect_false(key %in% SeuratObject::Key(seurat))
         suppressWarnings(markers <- domainMarkers(found, name, method = "contrast"))
-        expect_identical(nrow(markers), 180L)
-        expect_no_warning(again <- quick(found, NULL, name = name))
+        expect_identical(nrow(markers), 24L)
+        expect_no_warning(again <- fit(found, name))
         expect_identical(SeuratObject::Reductions(again), SeuratObject::Reductions(found))
     }
-    found <- quick(seurat, NULL, name = "a b")
+    found <- fit(seurat, "a b")
     expect_error(
-        quick(found, NULL, name = "a.b"),
+        fit(found, "a.b"),
         "`name`: the reduction of 'a.b' would replace that of the results 'a b'; choose another name"
     )
-    both <- quick(found, NULL, name = "ab")
+    both <- fit(found, "ab")
     expect_length(unique(SeuratObject::Key(both)), length(SeuratObject::Key(both)))
 })
 
@@ -73,7 +80,7 @@ textsOf <- function(plot) {
 
 test_that("pictures have such names on one line, and short ones if they are long", {
     skipWithoutPython()
-    spe <- fitHostile()
+    spe <- fittedHostile()
     levels(spe[[RESULT]]) <- hostile[c(2, 5, 6)]
     SummarizedExperiment::rowData(spe)[["sym <b>"]] <- rownames(spe)
     spe$measured <- seq_len(ncol(spe)) %% 5L != 0L
@@ -101,4 +108,99 @@ test_that("markers of a single domain are drawn", {
     spe <- tinySpe()
     spe$transst <- "only"
     expect_identical(levels(plotMarkers(spe, genes = "gene3")$data$domain), "only")
+})
+
+test_that("a fit keeps such names as they are", {
+    skipWithoutPython()
+    tissue <- hostileTissue()
+    spe <- fittedHostile()
+    expect_setequal(levels(spe[[paste0(RESULT, "_class")]]), hostile[c(1, 3, 6)])
+    rotation <- attr(SingleCellExperiment::reducedDim(spe, paste0("TransST.", RESULT)), "rotation")
+    expect_true(all(rownames(rotation) %in% rownames(spe)))
+    expect_true(all(hostile %in% rownames(rotation)))
+    expect_identical(rownames(spe), rownames(tissue$target))
+    report <- transferReport(spe, RESULT)
+    expect_identical(report$sources$source, hostile[[1L]])
+    # the same domains as with plain names
+    plain <- tissue
+    rownames(plain$target) <- rownames(plain$source) <- rownames(smallTissue()$target)
+    for (part in names(plain)) plain[[part]]$label <- as.integer(plain[[part]][["my <label>\n%s"]])
+    expected <- transst(plain$target, plain$source, "label", nDomains = 3, nFactors = 4)
+    expect_identical(spe[[RESULT]], expected$transst)
+    markers <- domainMarkers(spe, "my <label>\n%s")
+    expect_identical(levels(markers$domain), hostile[c(1, 3, 6)])
+    expect_setequal(markers$gene, rownames(spe))
+    file <- tempfile(fileext = ".h5ad")
+    writeH5ad(spe, file)
+    back <- reticulate::import("anndata")$read_h5ad(file)
+    expect_identical(as.character(back$var_names$tolist()), rownames(spe))
+    expect_identical(as.character(back$obs[[RESULT]]), as.character(spe[[RESULT]]))
+})
+
+test_that("a page has such names escaped, and whole", {
+    skipWithoutPython()
+    spe <- fittedHostile()
+    levels(spe[[RESULT]]) <- hostile[c(1, 2, 7)]
+    SummarizedExperiment::rowData(spe)[["sym <b>"]] <- paste(rownames(spe), "<i>")
+    markers <- domainMarkers(spe, RESULT)
+    finer <- imputeSpots(spe, method = "nearest", genes = hostile[c(1, 5, 6)])
+    escaped <- function(text) {
+        text <- gsub("&", "&amp;", text, fixed = TRUE)
+        text <- gsub("<", "&lt;", gsub(">", "&gt;", text, fixed = TRUE), fixed = TRUE)
+        gsub("'", "&#39;", gsub("\"", "&#34;", text, fixed = TRUE), fixed = TRUE)
+    }
+    file <- tempfile(fileext = ".html")
+    for (geneNames in list(NULL, "sym <b>")) {
+        transstReport(
+            spe, file, name = RESULT, markers = markers, labels = "my <label>\n%s", imputed = finer,
+            genes = hostile[c(1, 5, 6)], title = hostile[[1L]], geneNames = geneNames
+        )
+        html <- htmlOf(file)
+        for (tag in c("script", "b", "i", "label")) {
+            expect_no_match(html, paste0("<", tag, "\\b"))
+        }
+        shown <- c(hostile[c(1, 2, 3, 5, 6)], "my <label>\n%s")
+        for (name in escaped(shown)) expect_true(grepl(name, html, fixed = TRUE), info = substr(name, 1, 40))
+        for (domain in escaped(hostile[c(1, 2, 7)])) {
+            expect_match(html, paste0("Domain ", domain), fixed = TRUE)
+        }
+        expect_match(html, paste0("<title>", escaped(hostile[[1L]]), "</title>"), fixed = TRUE)
+        top <- escaped(.shownNames(spe, geneNames)[[markers$gene[[1L]]]])
+        expect_true(grepl(paste0(">", top, "<"), html, fixed = TRUE))
+    }
+})
+
+test_that("text that is not in its encoding is refused, not lost", {
+    skipWithoutPython()
+    spe <- smallTissue()$target
+    broken <- "Gr\xf6\xdfe"
+    labelled <- spe
+    labelled$tissue <- factor(spe$label, labels = c(broken, "b", "c"))
+    genes <- spe
+    rownames(genes)[2L] <- broken
+    source <- smallTissue()$source
+    source$label <- as.character(labelled$tissue)[seq_len(ncol(source))]
+    message <- "text that is no valid UTF-8 \\('Gr<f6><df>e'\\); convert it with iconv"
+    expect_error(domainMarkers(labelled, "tissue"), message)
+    expect_error(domainMarkers(genes, "label"), message)
+    expect_error(quick(spe, source), message)
+    expect_error(writeH5ad(labelled, tempfile(fileext = ".h5ad")), message)
+    # what says its encoding is read
+    Encoding(broken) <- "latin1"
+    labelled$tissue <- factor(spe$label, labels = c(broken, "b", "c"))
+    expect_identical(levels(domainMarkers(labelled, "tissue")$domain), c("Gr\u00f6\u00dfe", "b", "c"))
+})
+
+test_that("names that an h5ad file cannot hold are refused before it is written", {
+    skipWithoutPython()
+    spe <- smallTissue()$target
+    file <- tempfile(fileext = ".h5ad")
+    message <- "`x`: an h5ad file cannot hold the name 'c/d' of %s, for its slash; rename"
+    two <- spe
+    SummarizedExperiment::assay(two, "c/d") <- SingleCellExperiment::counts(spe)
+    expect_error(writeH5ad(two, file), sprintf(message, "an assay"))
+    two <- spe
+    SingleCellExperiment::reducedDim(two, "c/d") <- matrix(0, ncol(spe), 2L)
+    expect_error(writeH5ad(two, file), sprintf(message, "a reduced dimension"))
+    expect_false(file.exists(file))
 })

@@ -14,7 +14,7 @@ from sklearn.metrics import adjusted_rand_score
 
 from transst_py._core.typing import SpatialDataLike
 from transst_py._core.validation import check_names
-from transst_py.pl._legend import text_width
+from transst_py.pl._legend import in_picture, text_width
 from transst_py.source.labels import given_labels
 from transst_py.tl._gate import check_anndata, check_obs_column
 
@@ -66,8 +66,8 @@ def agreement(
     """
     adata = check_anndata(adata, in_memory=None)
     counts, index = agreement_table(adata, key, labels, exclude_labels)
-    rows = [f"{name} ({n})" for name, n in counts.sum(axis=1).items()]
-    columns = [str(name) for name in counts.columns]
+    rows = [f"{in_picture(name)} ({n})" for name, n in counts.sum(axis=1).items()]
+    columns = [in_picture(name) for name in counts.columns]
     slanted = max(map(len, columns)) > 4
     if ax is None:
         width = max(4.0, 1.0 + text_width(rows) + 0.5 * len(columns))
@@ -89,7 +89,8 @@ def agreement(
     ax.grid(which="minor", color="white", linewidth=1.5)
     ax.tick_params(which="minor", length=0)
     ax.spines[:].set_visible(False)
-    ax.set(xlabel=f"domain ({key})", ylabel=f"{labels} (spots)")
+    labels = in_picture(labels)
+    ax.set(xlabel=f"domain ({in_picture(key)})", ylabel=f"{labels} (spots)")
     ax.set_title(f"{labels} in the domains, % of each row\nadjusted Rand index {index:.2f}")
     return ax
 

@@ -11,6 +11,7 @@ from matplotlib.colors import Normalize
 
 from transst_py._core.typing import SpatialDataLike
 from transst_py.pl._colors import MISSING_COLOR
+from transst_py.pl._legend import in_title
 from transst_py.pl._panels import draw_panels
 from transst_py.tl._gate import check_anndata, check_obs_column
 
@@ -66,7 +67,7 @@ def confidence(
     axes, discs = draw_panels(
         adata,
         lambda rows: {"array": np.ma.masked_invalid(values[rows]), "cmap": colors, "norm": Normalize(0, 1)},
-        title=title if title is not None else name,
+        title=title if title is not None else in_title(name),
         spatial_key=spatial_key,
         sample_key=sample_key,
         spot_size=spot_size,

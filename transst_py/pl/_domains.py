@@ -11,7 +11,7 @@ from matplotlib.colors import to_rgba_array
 
 from transst_py._core.typing import SpatialDataLike
 from transst_py.pl._colors import MISSING_COLOR, domain_colors
-from transst_py.pl._legend import dot, legend_beside, legend_width
+from transst_py.pl._legend import dot, in_title, legend_beside, legend_width
 from transst_py.pl._panels import draw_panels
 from transst_py.tl._gate import check_anndata, check_obs_column
 
@@ -87,7 +87,7 @@ def domains(
     axes, _ = draw_panels(
         adata,
         lambda rows: {"facecolors": spot_colors[rows]},
-        title=title if title is not None else key,
+        title=title if title is not None else in_title(key),
         spatial_key=spatial_key,
         sample_key=sample_key,
         spot_size=spot_size,

@@ -14,6 +14,7 @@ from matplotlib.colors import Normalize
 from transst_py._core.typing import SpatialDataLike
 from transst_py.pl._genes import find_genes, shown_names
 from transst_py.pl._images import draw_image, find_images
+from transst_py.pl._legend import in_title
 from transst_py.pl._panels import find_samples, shown_diameter
 from transst_py.pl._spots import draw_spots, new_axes
 from transst_py.tl._gate import check_anndata, check_coordinates, check_obs_column
@@ -96,7 +97,7 @@ def imputation(
     else:
         axes = np.array([[ax]])
     for panels, (sample, rows), background in zip(axes, samples, images, strict=True):
-        heading = name if sample is None else f"{name}, {sample}"
+        heading = in_title(name) if sample is None else in_title(name, sample)
         for panel, column in zip(panels, columns, strict=True):
             over_image = background is not None
             column.draw(panel, heading, xy, rows, spot_size=spot_size, over_image=over_image, alpha=alpha)

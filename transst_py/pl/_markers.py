@@ -20,7 +20,7 @@ from transst_py._core.validation import check_choice, check_names, check_whole_n
 from transst_py.expression.normalize import log_expression
 from transst_py.pl._colors import domain_colors
 from transst_py.pl._genes import find_genes, shown_names
-from transst_py.pl._legend import dot, legend_beside, text_width
+from transst_py.pl._legend import dot, in_picture, legend_beside, text_width
 from transst_py.tl._gate import check_anndata, check_matrix, check_obs_column
 from transst_py.tl._record import check_same_fit
 
@@ -226,8 +226,8 @@ def _label(
     ax: Axes, domains: list[str], genes: list[str], groups: dict[str, list[str]], colors: dict[str, str]
 ) -> None:
     """Name genes and domains, and mark whose markers the genes are."""
-    ax.set_xticks(range(len(genes)), genes, rotation=90, fontstyle="italic")
-    ax.set_yticks(range(len(domains)), domains)
+    ax.set_xticks(range(len(genes)), map(in_picture, genes), rotation=90, fontstyle="italic")
+    ax.set_yticks(range(len(domains)), map(in_picture, domains))
     ax.tick_params(length=0)
     ax.spines[:].set_visible(False)
     ax.set_ylabel("domain")
@@ -248,7 +248,7 @@ def _draw_owner(ax: Axes, name: str, start: int, width: int, color: str, tilt: i
     ax.text(
         start + (width - 1) / 2,
         1.05,
-        name,
+        in_picture(name),
         transform=above,
         ha="left" if tilt else "center",
         va="bottom",

@@ -11,6 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.collections import EllipseCollection
 
 from transst_py.pl._images import draw_image, find_images
+from transst_py.pl._legend import in_title
 from transst_py.pl._spots import draw_spots, new_axes, spot_diameter
 from transst_py.tl._gate import check_coordinates, check_samples
 from transst_py.tl._samples import rows_of_samples
@@ -69,7 +70,7 @@ def draw_panels(
             places,
             within=places,
             diameter=shown_diameter(places, spot_size, over_image=background is not None),
-            title=title if name is None else name,
+            title=title if name is None else in_title(name),
             alpha=alpha,
             **style(rows),
         )

@@ -11,6 +11,7 @@ from matplotlib.patches import Rectangle
 
 from transst_py._core.typing import SpatialDataLike
 from transst_py.domains.naming import MIN_CORRELATION
+from transst_py.pl._legend import in_picture, text_width
 from transst_py.source.labels import UNKNOWN
 from transst_py.source.selection import MIN_RELEVANCE
 from transst_py.tl._transfer_report import transfer_report as report
@@ -19,6 +20,8 @@ from transst_py.transfer.hidden_labels import MIN_TRUST
 __all__ = ["transfer_report"]
 
 GIVEN, WITHHELD, RELEVANCE, SAY = "#0072B2", "#999999", "#9FC9E5", "#D55E00"
+# Room for the names of sources and classes that every figure has, in inches.
+USUAL_NAMES = 3.0
 
 
 def transfer_report(adata: AnnData | SpatialDataLike, *, key: str = "transst") -> list[Axes]:
@@ -50,13 +53,20 @@ def transfer_report(adata: AnnData | SpatialDataLike, *, key: str = "transst") -
     tested = not found.smoothing.empty
     grid = tested and len(found.smoothing) > 1
     rows = max((1 + tested) * len(found.sources), len(found.domains), 4 if grid else 2)
-    size = (13.5 if grid else 9.0, 1.2 + 0.36 * rows)
+    likely = [_like(*one) for one in zip(found.domains["domain"], found.domains["likely"], strict=True)]
+    names = text_width(list(found.sources["source"])) + text_width(likely)
+    size = ((13.5 if grid else 9.0) + max(names - USUAL_NAMES, 0.0), 1.2 + 0.36 * rows)
     axes = list(Figure(figsize=size, layout="constrained").subplots(1, 3 if grid else 2))
     _sources(axes[0], found.sources, tested)
     if grid:
         _smoothing(axes[1], found.smoothing)
-    _domains(axes[-1], found.domains)
+    _domains(axes[-1], found.domains, likely)
     return axes
+
+
+def _like(domain: str, likely: str) -> str:
+    """A domain and the class that it is most like."""
+    return f"{in_picture(domain)}: {'none' if likely == UNKNOWN else in_picture(likely)}"
 
 
 def _sources(ax: Axes, sources: pd.DataFrame, tested: bool) -> None:
@@ -71,7 +81,7 @@ def _sources(ax: Axes, sources: pd.DataFrame, tested: bool) -> None:
         limit, label = MIN_TRUST, f"needed: {MIN_TRUST:.2f}"
         ax.set_xlabel("relevance (light), trust in the labels (dark)")
     ax.axvline(limit, color="black", linestyle="--", linewidth=0.8, label=label)
-    ax.set_yticks(at, list(sources["source"]))
+    ax.set_yticks(at, map(in_picture, sources["source"]))
     ax.invert_yaxis()
     ax.set_title("sources", loc="left")
 
@@ -94,12 +104,11 @@ def _smoothing(ax: Axes, smoothing: pd.DataFrame) -> None:
     ax.figure.colorbar(image, ax=ax, shrink=0.9)
 
 
-def _domains(ax: Axes, domains: pd.DataFrame) -> None:
+def _domains(ax: Axes, domains: pd.DataFrame, names: list[str]) -> None:
     at = np.arange(len(domains))
-    likely = domains["likely"].where(domains["likely"] != UNKNOWN, "none")
     values = domains["correlation"].to_numpy(dtype=np.float64)
     _bars(ax, at, values, (domains["name"] != UNKNOWN).to_numpy(dtype=bool), GIVEN, 0.7)
-    ax.set_yticks(at, [f"{d}: {c}" for d, c in zip(domains["domain"], likely, strict=True)])
+    ax.set_yticks(at, names)
     ax.invert_yaxis()
     ax.hlines(at, domains["lower"].to_numpy(dtype=np.float64), values, color="black", linewidth=1)
     ax.axvline(MIN_CORRELATION, color="black", linestyle="--", linewidth=0.8)

@@ -270,6 +270,26 @@ class TestOtherInput:
         assert evil in page.texts["run"]
         assert evil in page.tables["agreement"][0][0]
 
+    @pytest.mark.parametrize("name", ["long " * 2000, "new\nline\ttab"])
+    def test_names_of_any_length_leave_pictures_their_size(self, name, tmp_path):
+        """Drawn in full, ten thousand letters would need more memory than there is."""
+        options = {"n_rows": 8, "n_cols": 8, "n_genes": 40, "n_domains": 3, "random_state": 3}
+        adata, source = tst.datasets.simulated_tissue(**options)
+        for one in (adata, source):
+            one.obs["la\nbel"] = one.obs["label"].cat.rename_categories([name, f"{name} b", "c"])
+            one.var_names = [name, *one.var_names[1:]]
+        adata.obs["slice"] = np.where(np.arange(adata.n_obs) % 2, name, "right")
+        sources = {name: source, "half": source[::2].copy()}
+        tst.tl.transst(adata, sources, source_labels="la\nbel", n_domains=3, n_factors=3, sample_key="slice")
+        adata.obs["transst"] = adata.obs["transst"].cat.rename_categories([name, f"{name} b", "c"])
+        tst.tl.rank_domain_genes(adata)
+        imputed = tst.tl.impute(adata, method="nearest", genes=[name], sample_key="slice")
+        page = read(tst.report(adata, tmp_path / "r.html", imputed=imputed, labels="la\nbel"))
+        for section, images in page.images.items():
+            for image in images:
+                assert max(int(image["width"]), int(image["height"])) < 2200, section
+        assert any(name in row[0] for row in page.tables["agreement"][0])  # whole, where there is room
+
     def test_as_it_comes_from_files_and_from_r(self, full, page, imputed, tmp_path):
         """Lists instead of arrays, single values instead of lists of one, records in another order."""
         full.write_h5ad(tmp_path / "a.h5ad")
