@@ -31,7 +31,8 @@
 #'   network) are of all samples together.
 #' @param ... Further arguments:
 #' \describe{
-#'   \item{`candidates`}{the methods that `"auto"` chooses from; by default all that the data allow}
+#'   \item{`candidates`}{the methods that `"auto"` chooses from; by default all that the
+#'     data allow but `"s2s"`}
 #'   \item{`normalization`}{`"log"`: the values are counts, which are scaled to the median total of the
 #'     measured spots before log(1 + x) is taken; `"none"`: they are imputed as they are}
 #'   \item{`nDomains`}{number of domains of `"domain_means"` (8)}
@@ -73,7 +74,7 @@
 #'   `"densify"` needs a lattice, and so do the methods `"bilinear"`, `"bicubic"` and `"s2s"` of `"fill"`: the
 #'   columns `array_row` and `array_col` or, without these, positions on a square lattice. (`"auto"` without
 #'   `candidates` looks for no lattice in the positions of spots to fill.) `"s2s"` needs 24 measured spots in
-#'   every sample and, without a GPU, minutes; `candidates` without it make `"auto"` quick.
+#'   every sample and, without a GPU, minutes; it competes in `"auto"` if `candidates` name it.
 #'
 #' @seealso [plotImputation()] shows the values; [domainMarkers()] tests the measured ones; [binCells()] puts
 #'   cells on a lattice.

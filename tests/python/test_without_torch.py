@@ -8,7 +8,6 @@ import subprocess
 import sys
 from pathlib import Path
 
-import anndata as ad
 import numpy as np
 import pytest
 
@@ -183,56 +182,26 @@ def test_a_saved_network_is_refused(tissue, tmp_path, request):
 
 @pytest.mark.usefixtures("quick_imputation")
 class TestAuto:
-    def test_leaves_s2s_out_and_says_so(self, tissue, tmp_path, request):
+    def test_is_the_same_with_and_without_torch(self, tissue, recwarn, request):
         target = tissue[0][:, :20].copy()
-        expected = tst.tl.impute(target, candidates=OTHERS)
-        assert "left_out" not in expected.uns["imputation"]
+        expected = tst.tl.impute(target)
+        assert expected.uns["imputation"]["candidates"]["method"].tolist() == OTHERS
         request.getfixturevalue("no_torch")
-        with pytest.warns(
-            UserWarning, match=r"`method`='auto' leaves out 's2s': torch is not in.*s2s"
-        ) as caught:
-            found = tst.tl.impute(target)
-        [warning] = about_torch(caught)
-        assert warning.filename == __file__
-        assert found.uns["imputation"]["candidates"]["method"].tolist() == OTHERS
+        found = tst.tl.impute(target)
         for layer in ("imputed", "imputed_sd"):
             np.testing.assert_array_equal(found.layers[layer], expected.layers[layer])
-        found.write_h5ad(tmp_path / "x.h5ad")
-        assert ad.read_h5ad(tmp_path / "x.h5ad").uns["imputation"]["left_out"] == LEFT_OUT
-
-    @pytest.mark.usefixtures("no_torch")
-    def test_fill(self, tissue):
-        adata = gaps(tissue)
-        with pytest.warns(UserWarning, match="leaves out 's2s'"):
-            tst.tl.impute(adata, task="fill")
-        assert adata.uns["imputation"]["left_out"] == LEFT_OUT
-
-    @pytest.mark.usefixtures("no_torch")
-    def test_is_silent_where_s2s_would_have_no_part(self, tissue, recwarn):
-        adata = gaps(tissue)
-        del adata.obs["array_row"], adata.obs["array_col"]
-        tst.tl.impute(adata, task="fill")
-        tst.tl.impute(adata, task="fill", candidates=["nearest", "knn"])
-        tst.tl.impute(adata, task="fill", method="nearest")
         assert not about_torch(recwarn)
-        assert "left_out" not in adata.uns["imputation"]
+
+    @pytest.mark.usefixtures("no_torch")
+    def test_the_network_is_refused_as_a_candidate(self, tissue):
+        with needs_torch("`candidates`: 's2s'"):
+            tst.tl.impute(gaps(tissue), task="fill", candidates=["nearest", "s2s"])
 
     @pytest.mark.needs_torch
-    def test_nothing_is_left_out_where_torch_is(self, tissue, recwarn):
+    def test_the_network_competes_where_it_is_named(self, tissue):
         adata = gaps(tissue)
-        tst.tl.impute(adata, task="fill")
-        assert "s2s" in adata.uns["imputation"]["candidates"]["method"].tolist()
-        assert "left_out" not in adata.uns["imputation"]
-        assert not about_torch(recwarn)
-
-    @pytest.mark.usefixtures("no_torch")
-    def test_command_line(self, tissue, tmp_path, capsys):
-        tissue[0][:, :5].write_h5ad(tmp_path / "a.h5ad")
-        files = [str(tmp_path / "a.h5ad"), "-o", str(tmp_path / "b.h5ad"), "--quiet"]
-        assert cli.main(["impute", *files, "--n-domains", "2"]) == 0
-        assert capsys.readouterr().err.startswith(
-            "transst: warning: --method auto leaves out 's2s': torch is"
-        )
+        tst.tl.impute(adata, task="fill", candidates=["nearest", "s2s"])
+        assert adata.uns["imputation"]["candidates"]["method"].tolist() == ["nearest", "s2s"]
 
 
 @pytest.mark.usefixtures("quick_imputation", "no_torch")
@@ -247,12 +216,9 @@ class TestEvaluateImputation:
         assert table["method"].unique().tolist() == methods
         assert table.attrs["parameters"]["left_out"] == LEFT_OUT
 
-    def test_auto(self, tissue):
-        with pytest.warns(UserWarning, match="evaluate_imputation leaves out 's2s'") as caught:
-            table = tst.tl.evaluate_imputation(
-                tissue[0][:, :5].copy(), methods=["auto"], phases=[(0, 0), (1, 0)]
-            )
-        assert len(about_torch(caught)) == 1
+    def test_auto(self, tissue, recwarn):
+        table = tst.tl.evaluate_imputation(tissue[0][:, :5].copy(), methods=["auto"], phases=[(0, 0), (1, 0)])
+        assert not about_torch(recwarn)
         assert set(table.attrs["parameters"]["chosen"].values()) <= set(OTHERS)
 
     def test_others(self, tissue, recwarn):

@@ -106,8 +106,6 @@ def imputation(subject: Subject) -> Section:
         "Scale": str(record["scale"]),
         "Seed": str(record["random_state"]),
     }
-    if left_out := record.get("left_out"):
-        facts["Left out"] = ", ".join(f"{name} ({reason})" for name, reason in left_out.items())
     pictures = [_panel(subject, adata, gene) for gene in _shown_genes(subject, adata)]
     text = ["Imputed values are estimates from other spots: to look at, not to test on."]
     return Section("imputation", title, text, facts=facts, pictures=pictures, tables=[_candidates(record)])

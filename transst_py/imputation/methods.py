@@ -16,6 +16,7 @@ from transst_py.imputation.smoothing import Smoother
 from transst_py.imputation.spots import Imputer, Section
 
 __all__ = [
+    "AUTO_METHODS",
     "LATTICE_METHODS",
     "METHODS",
     "check_installed",
@@ -52,6 +53,8 @@ METHODS = tuple(_MAKERS)
 # These need the sites of a lattice, not only coordinates.
 LATTICE_METHODS = ("bilinear", "bicubic", "s2s")
 TORCH_METHODS = ("s2s",)
+# What "auto" chooses from: the network takes minutes, and was never ahead of "kriging" by more than noise.
+AUTO_METHODS = tuple(name for name in METHODS if name not in TORCH_METHODS)
 # Measured spots in the smallest section; of "s2s" more than it needs, since some will be held out.
 MIN_SPOTS = {"gp": 3, "svd_gp": 3, "kriging": 3, "s2s": 24, "domain_means": MIN_SPOTS_DOMAINS}
 

@@ -21,6 +21,7 @@ from transst_py.expression.normalize import NORMALIZATIONS, log_normalize
 from transst_py.expression.values import check_counts
 from transst_py.imputation.holdout import comb, comb_phases, holes, random_spots, site_indices
 from transst_py.imputation.methods import (
+    AUTO_METHODS,
     LATTICE_METHODS,
     METHODS,
     check_installed,
@@ -92,7 +93,7 @@ def evaluate_imputation(
         table. Spots that are not measured (see `impute`) have no part. It is not changed.
     methods
         Methods of `impute`, "auto" included. Each must be possible on the shown spots. Without torch, "s2s"
-        is left out of the default and of what "auto" chooses from.
+        is left out of the default.
     stride
         Spacing of the spots that a comb shows, in sites.
     phases
@@ -191,7 +192,7 @@ def evaluate_imputation(
         + [(f"holes {100 * share:g}%", spots.hide_holes(share, hole_radius, rng)) for share in hole_shares]
     )
     for phase, hidden in patterns.items():
-        left_out |= _check_possible(spots, hidden, request, phase)
+        _check_possible(spots, hidden, request, phase)
     if left_out:
         warn(leaves_out("evaluate_imputation", left_out))
     tables, chosen = [], {}
@@ -236,7 +237,7 @@ class _Request:
     def make(self, method: str, sections: Sequence[Section]) -> dict[str, Imputer]:
         """Make a method if it is possible, or all possible ones for "auto"."""
         return make_imputers(
-            METHODS if method == "auto" else [method],
+            AUTO_METHODS if method == "auto" else [method],
             sections,
             options=self.options,
             random_state=self.random_state,
@@ -457,19 +458,15 @@ def _name_patterns(patterns: Sequence[tuple[str, np.ndarray]]) -> dict[str, np.n
     return dict(patterns)
 
 
-def _check_possible(spots: _Spots, hidden: np.ndarray, request: _Request, phase: str) -> dict[str, str]:
-    """Refuse methods that the shown spots are too few or too scattered for.
-
-    Returns what "auto", if it is asked for, leaves out for want of a package, with the reason.
-    """
+def _check_possible(spots: _Spots, hidden: np.ndarray, request: _Request, phase: str) -> None:
+    """Refuse methods that the shown spots are too few or too scattered for."""
     X = check_matrix(spots.adata[~hidden], spots.layer)
     counts = Expression(sp.csc_matrix(X), np.ones(X.shape[0]), np.nan)
     sections, _, _ = cut_sections(counts, spots.places, ~hidden, spots.groups)
     for method in request.methods:
-        if not any(possible(name, sections) for name in (METHODS if method == "auto" else (method,))):
+        if not any(possible(name, sections) for name in (AUTO_METHODS if method == "auto" else (method,))):
             fewest = min(len(section) for section in sections)
             raise ValueError(
                 f"`methods`: {method!r} cannot impute {phase!r}: too few spots or genes are left, {fewest} "
                 "spots of a section, or they are too scattered; leave the method out, or hide fewer"
             )
-    return not_installed(METHODS, sections) if "auto" in request.methods else {}

@@ -15,17 +15,15 @@ from anndata import AnnData
 
 from transst_py._core.typing import SpatialDataLike
 from transst_py._core.validation import check_choice, check_seed
-from transst_py._core.warn import warn
 from transst_py.expression.normalize import NORMALIZATIONS
 from transst_py.imputation.holdout import number_sites
 from transst_py.imputation.methods import (
+    AUTO_METHODS,
     LATTICE_METHODS,
     METHODS,
     check_installed,
     check_used,
-    leaves_out,
     make_imputers,
-    not_installed,
 )
 from transst_py.imputation.selection import Selection, select
 from transst_py.imputation.spots import Prediction, Section, Sites
@@ -103,10 +101,10 @@ def impute(
         Gaussian process for each gene), "svd_gp" (one for each principal factor), "kriging" (a blend of these
         two), "domain_means", "s2s" (the sparser-to-sparse network, see
         `transst_py.imputation.s2s.S2SImputer`; it needs torch: pip install 'transst-py[s2s]'), or "auto":
-        the one that best predicts measured spots which are held out. Without torch "auto" leaves "s2s" out.
+        the one that best predicts measured spots which are held out.
     candidates
-        What "auto" chooses from, all of which the data must allow; None is every method that they allow
-        and that is installed.
+        What "auto" chooses from, all of which the data must allow; None is every method that they allow but
+        "s2s", which takes minutes and has not been better than "kriging": name it to have it compete.
     genes
         Genes to impute; None is all. Those left out still inform "svd_gp", "kriging", "domain_means" and
         "s2s".
@@ -171,8 +169,7 @@ def impute(
         errors at held-out spots, see `transst_py.imputation.selection.Selection`), `genes`, `details` (what
         the method chose, such as the width or length-scale of each gene), `layers` (their names),
         `random_state`. With `sample_key` also that and `samples` (their names, sorted), and `spacing` is an
-        array along them. `left_out`: the methods that "auto" had to leave out although the data allow them,
-        with the reason; only if there are any.
+        array along them.
 
     Raises
     ------
@@ -192,7 +189,7 @@ def impute(
     -----
     UserWarning
         Spots without counts were taken as not measured; the counts look normalised; or "auto" leaves out
-        methods because the lattice columns cannot be used, or torch is not installed.
+        methods because the lattice columns cannot be used.
     """
     adata = check_anndata(adata)
     check_choice("task", task, TASKS)
@@ -244,10 +241,6 @@ class _Request:
     def lattice_methods(self) -> list[str]:
         return [name for name in self.names if name in LATTICE_METHODS]
 
-    def left_out(self, sections: list[Section]) -> dict[str, str]:
-        """Methods that only a missing package keeps from competing, and the reason."""
-        return {} if self.insist else not_installed(self.names, sections)
-
     def select(self, sections: list[Section], sites: list[Sites]) -> Selection:
         imputers = make_imputers(
             self.names,
@@ -256,8 +249,6 @@ class _Request:
             random_state=self.random_state,
             insist=self.insist,
         )
-        if left_out := self.left_out(sections):
-            warn(leaves_out("`method`='auto'", left_out))
         rng = np.random.default_rng(self.random_state)
         return select(imputers, sections, sites, self.columns, rng=rng)
 
@@ -270,7 +261,7 @@ def _competitors(method: str, candidates: Sequence[str] | None) -> tuple[str, ..
         check_installed("method", [method])
         return (method,)
     if candidates is None:
-        return METHODS
+        return AUTO_METHODS
     if isinstance(candidates, str) or not len(candidates):
         raise ValueError(f"`candidates` must be a list of methods, got {candidates!r}")
     for name in candidates:
@@ -328,7 +319,6 @@ def _densify(
         uns={
             "imputation": {
                 **_describe(chosen, adata.var_names[columns], spacing, samples, request, record),
-                **_left_out(request, sections),
                 "lattice": _describe_lattices(lattices, samples),
             }
         },
@@ -432,7 +422,7 @@ def _fill(
     hidden = np.concatenate([rows[~measured[rows]] for rows in groups])
     layers = _filled_layers(adata.shape, expression.values, measured, hidden, found, request)
     genes = adata.var_names[request.columns]
-    described = _describe(chosen, genes, spacing, samples, request, record) | _left_out(request, sections)
+    described = _describe(chosen, genes, spacing, samples, request, record)
     # Nothing is written before all of it is there.
     adata = own_data(adata)
     adata.layers.update(layers)
@@ -483,12 +473,6 @@ def _describe(
     if samples is not None:
         described["samples"] = np.unique(samples)
     return described
-
-
-def _left_out(request: _Request, sections: list[Section]) -> dict[str, dict[str, str]]:
-    """Return the entry of the record on methods for which a package is missing; none if all are there."""
-    left_out = request.left_out(sections)
-    return {"left_out": left_out} if left_out else {}
 
 
 def _describe_lattices(lattices: list[Lattice], samples: np.ndarray | None) -> dict[str, Any]:

@@ -158,7 +158,6 @@ class TestAuto:
         for name in ("imputed", "imputed_sd"):
             np.testing.assert_array_equal(alone.layers[name].toarray(), adata.layers[name].toarray())
 
-    @pytest.mark.needs_torch
     def test_tries_what_the_data_allow(self):
         adata = with_holes(square_grid(7, 7))
         tst.tl.impute(adata, task="fill")
@@ -173,7 +172,6 @@ class TestAuto:
             "svd_gp",
             "kriging",
             "domain_means",
-            "s2s",
         ]
         for columns in ([], ["array_row"]):
             bare = adata.copy()
