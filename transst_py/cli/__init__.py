@@ -20,6 +20,7 @@ from importlib import import_module
 from typing import Any
 
 from transst_py import __version__
+from transst_py._core.machine import check_address_space, claim_blas_memory
 from transst_py._core.messages import DEVELOPERS_ONLY, error_message
 from transst_py.cli._files import unwritten
 from transst_py.cli._words import UsageError, in_words
@@ -77,6 +78,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         _, unknown = _parser(argv).parse_known_args(argv, args)
         _refuse(unknown, argv)
         with _cleaning_up(), _shown_warnings(args.words), redirect_stdout(sys.stderr):
+            claim_blas_memory()
             text = args.run(args)
         return _print(text) if text else 0
     except _Terminated as end:
@@ -128,6 +130,7 @@ def _parser(argv: list[str]) -> argparse.ArgumentParser:
         command = commands.add_parser(name, help=summary, allow_abbrev=False)
         if name == called:
             command.description = summary[0].upper() + summary[1:] + "."
+            check_address_space()
             module = import_module(f"{__name__}._{name}")
             command.set_defaults(run=module.run, words={})
             module.add_arguments(command, argv)

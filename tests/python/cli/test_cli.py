@@ -24,6 +24,7 @@ import pytest
 
 import transst_py as tst
 from transst_py import cli
+from transst_py._core import machine as _machine
 from transst_py._core.atomic import replaced
 from transst_py.cli import COMMANDS, _doctor, _fit, main
 from transst_py.cli._options import add_options, documented, given_options
@@ -734,6 +735,65 @@ def test_a_full_disk_is_an_error_and_leaves_nothing(folder):
     assert "transst: error: cannot write" in run.stderr
     assert "new.h5ad" in run.stderr
     assert sorted(path.name for path in folder.iterdir()) == before
+
+
+limits_memory = pytest.mark.skipif(
+    sys.platform != "linux" or not _machine._openblas_of_scipy(), reason="another system, or another BLAS"
+)
+
+
+def run_within(megabytes, *argv, threads="1"):
+    """Run the command line with a limit on address space."""
+    code = f"import resource, sys; resource.setrlimit(resource.RLIMIT_AS, ({megabytes} << 20,) * 2); "
+    code += "from transst_py.cli import console; sys.exit(console())"
+    command = [sys.executable, "-c", code, *argv]
+    environment = os.environ | {"OMP_NUM_THREADS": threads, "OPENBLAS_NUM_THREADS": threads}
+    return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60)
+
+
+@limits_memory
+def test_a_limit_on_memory_is_told_before_it_is_met(folder):
+    """OpenBLAS would ask for memory for ever, also after SIGTERM."""
+    command = ["fit", "target.h5ad", *FIT, "-o", "out.h5ad"]
+    run = run_within(420, *command)
+    assert run.returncode == 1
+    assert run.stderr == (
+        "transst: error: no more than 420 MB of memory may be used (`ulimit -v`, or the queue's limit), but "
+        "the numerical libraries alone need 450 MB with 1 thread; raise the limit\n"
+    )
+    assert run_within(2000, *command).returncode == 0
+
+
+@limits_memory
+def test_data_that_leave_no_memory_do_not_keep_openblas_waiting():
+    code = """if True:
+        import resource, scipy.linalg, numpy as np
+        from pathlib import Path
+        from transst_py._machine import claim_blas_memory
+        resource.setrlimit(resource.RLIMIT_AS, (2 << 30, -1))
+        claim_blas_memory()
+        pages = int(Path("/proc/self/statm").read_text().split()[0])
+        resource.setrlimit(resource.RLIMIT_AS, (pages * resource.getpagesize() + (8 << 20), -1))
+        scipy.linalg.eigh(np.eye(60))
+    """
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
+
+
+def test_a_limit_on_memory_counts_threads(monkeypatch):
+    monkeypatch.setattr(_machine, "_limit", lambda: 600)
+    monkeypatch.setattr(_machine, "_openblas_of_scipy", lambda: True)
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(128)), raising=False)
+    monkeypatch.delenv("OPENBLAS_NUM_THREADS", raising=False)
+    for threads, needed in (("4", 693), ("all", 5553)):
+        monkeypatch.setenv("OMP_NUM_THREADS", threads)
+        message = f"need {needed} MB with .* threads; .* set OPENBLAS_NUM_THREADS=1, which needs 450 MB"
+        with pytest.raises(MemoryError, match=message):
+            _machine.check_address_space()
+    monkeypatch.setenv("OPENBLAS_NUM_THREADS", "2")
+    _machine.check_address_space()
+    monkeypatch.delenv("OPENBLAS_NUM_THREADS")
+    monkeypatch.setattr(_machine, "_openblas_of_scipy", lambda: False)
+    _machine.check_address_space()
 
 
 def test_a_damaged_file_is_named(folder, capsys):
