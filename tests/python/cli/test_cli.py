@@ -769,7 +769,7 @@ def test_data_that_leave_no_memory_do_not_keep_openblas_waiting():
     code = """if True:
         import resource, scipy.linalg, numpy as np
         from pathlib import Path
-        from transst_py._machine import claim_blas_memory
+        from transst_py._core.machine import claim_blas_memory
         resource.setrlimit(resource.RLIMIT_AS, (2 << 30, -1))
         claim_blas_memory()
         pages = int(Path("/proc/self/statm").read_text().split()[0])
