@@ -21,7 +21,7 @@ from transst_py._optional import require_torch
 from transst_py._progress import Progress
 from transst_py._threads import blas_as_before
 from transst_py._typing import Matrix
-from transst_py._validation import check_choice, list_some
+from transst_py._validation import check_choice, check_whole_number, list_some
 from transst_py._warn import warn
 from transst_py.choice import Choice, check_candidates, check_choice_options, choose_n_domains
 from transst_py.class_profiles import believed_profiles
@@ -451,6 +451,7 @@ class TransST(ClusterMixin, BaseEstimator):
         check_choice("source_selection", self.source_selection, ("auto", "all"))
         check_choice("label_noise", self.label_noise, LABEL_NOISE)
         check_choice("scaling", self.scaling, ("per_dataset", "joint", "auto"))
+        check_whole_number("n_factors", self.n_factors, at_least=1)
         self._check_encoder()
         if self.class_transfer in ("always", "follow") and len(set().union(*labels)) < 2:
             raise ValueError(
