@@ -292,7 +292,10 @@ def check_imputed(found, values, n_genes_asked):
 def impute(case, **more):
     adata = make_tissue(case["tissue"])
     rng = np.random.default_rng(case["tissue"]["seed"])
-    given = {"method": "kernel", **case["options"], **more}
+    # A method that takes the options, where none is among them.
+    method = {"candidates": "auto", "n_domains": "domain_means"}
+    usual = next((method[name] for name in method if name in case["options"]), "kernel")
+    given = {"method": usual, **case["options"], **more}
     if given.get("task") == "fill" and not adata.is_view:
         adata.obs["in_tissue"] = 1
         if sp.issparse(adata.X):

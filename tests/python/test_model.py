@@ -220,6 +220,15 @@ def test_the_network_has_no_shared_genes(arrays):
         TransST(3, encoder="graph-vae").fit(X, graph, [(X_s[:, :100], y_s)], np.arange(100))
 
 
+@pytest.mark.parametrize(
+    ("value", "error"), [(None, TypeError), ("a", TypeError), (1.5, TypeError), (0, ValueError)]
+)
+def test_a_number_of_factors_is_checked_before_the_sources_are_looked_at(arrays, value, error):
+    X, graph, X_s, y_s, _ = arrays
+    with pytest.raises(error, match=r"^`n_factors` must be"):
+        TransST(3, n_factors=value).fit(X, graph, [(X_s, y_s)])
+
+
 def test_bad_input(arrays):
     X, graph, X_s, y_s, _ = arrays
     with pytest.raises(ValueError, match=r"`source\[0\]` has 20 genes, `shared` 15"):
