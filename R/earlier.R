@@ -108,9 +108,11 @@
         (is.null(columns[[3L]]) || isText(columns[[3L]]))
 }
 
-# Domains of fits that were put together: the first of one object need not be the first of another.
+# Domains of fits that were put together: the first of one object need not be the first of another. merge()
+# of Seurat objects leaves text of them, and cbind() the records.
 .warnOfMerged <- function(x, name) {
-    if (is.null(.runRecord(x, name)) && name %in% names(.cellData(x)) && .areResults(x, name)) {
+    isText <- is.character(.cellData(x)[[name]])
+    if (isText && is.null(.runRecord(x, name)) && .areResults(x, name)) {
         .warn(
             paste0(
                 "column '", name, "' of `x` has domains without the record of their fit, as merge() leaves ",

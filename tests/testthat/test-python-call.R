@@ -19,7 +19,7 @@ test_that("messages of Python's name what an R object has", {
         "remove them first: x[, as.logical(x$in_tissue)]"
     )
     expect_identical(
-        inRWords("`key`: adata.obs['domain'] has 1 domain(s)", TransST:::.markerWords("transst")),
+        inRWords("`key`: adata.obs['domain'] has 1 domain(s)", TransST:::.markerWords("transst", tinySpe())),
         "`domains`: column 'transst' has 1 domain(s)"
     )
     expect_identical(
