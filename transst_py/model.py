@@ -35,7 +35,7 @@ from transst_py._core.options import (
 from transst_py._core.progress import Progress
 from transst_py._core.threads import blas_as_before
 from transst_py._core.typing import Matrix
-from transst_py._core.validation import check_choice, list_some
+from transst_py._core.validation import check_choice, check_whole_number, list_some
 from transst_py._core.warn import warn
 from transst_py.domains.choice import Choice, check_candidates, check_choice_options, choose_n_domains
 from transst_py.domains.embedding import Coordinates
@@ -463,6 +463,7 @@ class TransST(ClusterMixin, BaseEstimator):
         check_choice("source_selection", self.source_selection, choices(SourceSelection))
         check_choice("label_noise", self.label_noise, choices(LabelNoiseAction))
         check_choice("scaling", self.scaling, choices(Scaling))
+        check_whole_number("n_factors", self.n_factors, at_least=1)
         self._check_encoder()
         if self.class_transfer in ("always", "follow") and len(set().union(*labels)) < 2:
             raise ValueError(
