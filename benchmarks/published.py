@@ -1,8 +1,8 @@
 """The published implementation's numerical choices, for comparison only.
 
 This module exists so that benchmarks can put the estimators of this package next to what the published
-implementation computes. It was written from the equations of the method document and checked against
-recorded outputs; for analyses use `TransST`. The choices it reproduces (section 5.1 of the document):
+implementation computes. It was written from the equations of the paper and checked against
+recorded outputs; for analyses use `TransST`. The choices it reproduces:
 
 * B1: stage 1 makes exactly two EM updates, whatever the data, from the right singular vectors of the source
   *not centred* and from noise variances drawn from U(0.5, 2); the gauge of W0 is left as it falls out.
@@ -55,7 +55,7 @@ SMOOTHNESS = 2.0
 
 
 def joint_scaling(X: np.ndarray, X_source: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Centre and scale the genes by the moments of all rows together (divisor N - 1, section 2)."""
+    """Centre and scale the genes by the moments of all rows together (divisor N - 1)."""
     rows = np.vstack([X, X_source])
     mean, spread = rows.mean(axis=0), rows.std(axis=0, ddof=1)
     constant = np.ptp(rows, axis=0) == 0
@@ -93,10 +93,10 @@ def source_loadings(
 
 
 def em_update_by_rows(X: np.ndarray, codes: np.ndarray, parameters: Parameters) -> Parameters:
-    """One EM update, row by row as section 1.1 has it.
+    """One EM update, row by row.
 
     `source_model.em_update` is the same from class statistics. Those lose all digits of Λ on a source left on
-    the scale of counts (5.2-N9), as the published simulation leaves it; and two updates do not repay them.
+    the scale of counts, as the published simulation leaves it; and two updates do not repay them.
     """
     W, noise = parameters.loadings, parameters.noise_variance
     A = W / noise[:, None]  # Λ⁻¹W

@@ -38,8 +38,9 @@ from transst_py._core.typing import Matrix
 from transst_py._core.validation import check_choice, check_whole_number, list_some
 from transst_py._core.warn import warn
 from transst_py.domains.choice import Choice, check_candidates, check_choice_options, choose_n_domains
+from transst_py.domains.components import ClassEvidence
 from transst_py.domains.embedding import Coordinates
-from transst_py.domains.mixture import ClassEvidence, SpatialGaussianMixture
+from transst_py.domains.mixture import SpatialGaussianMixture
 from transst_py.domains.naming import name_domains
 from transst_py.domains.search import DomainSearch, View
 from transst_py.expression.features import graph_given, names_of_columns, rows_of_fit, rows_to_predict

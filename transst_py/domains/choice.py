@@ -2,7 +2,7 @@
 
 For every candidate K the mixture is fitted to scores of n spots along q factors, which must hold nothing of
 a spot's neighbours, since the criteria count spots as independent of one another; with LL its last
-pseudo log-likelihood and P = K (q + q (q+1)/2) + 1 parameters (section 1.8 of the method document)
+pseudo log-likelihood and P = K (q + q (q+1)/2) + 1 parameters (docs/method.md, the number of domains)
 
     BIC  = -2 LL + w P log n
     MBIC = -2 LL + w P log n log log(q + n)

@@ -11,13 +11,7 @@ from sklearn.utils import gen_batches
 
 from transst_py._core.options import DEFAULTS
 
-__all__ = [
-    "Components",
-    "NamedComponents",
-    "Spots",
-    "TwoDescriptions",
-    "scores_of",
-]
+__all__ = ["ClassEvidence", "Components", "NamedComponents", "Spots", "TwoDescriptions", "scores_of"]
 
 # Spots whose products with all classes are formed at a time: they stay in the processor's cache.
 _BATCH = 1024
@@ -207,3 +201,17 @@ def class_spread(X: np.ndarray, R: np.ndarray, means: np.ndarray) -> np.ndarray:
     scatter += means.T @ (N[:, None] * means) - cross - cross.T
     # The coordinates have unit variance within the source's classes; the floor is for duplicated spots.
     return np.asarray(scatter / len(X) + 0.01 * np.eye(d))
+
+
+@dataclass
+class ClassEvidence:
+    """Coordinates of the spots between the classes of a source (n, d), and where the classes lie (L, d)."""
+
+    coordinates: np.ndarray
+    means: np.ndarray
+
+    def beside(self, Z: np.ndarray) -> TwoDescriptions:
+        """Return the spots by their scores Z (n, q) and by the coordinates."""
+        if len(self.coordinates) != len(Z):
+            raise ValueError(f"`classes` has coordinates of {len(self.coordinates)} spots, `V` of {len(Z)}")
+        return TwoDescriptions(Z, self.coordinates)

@@ -2,7 +2,7 @@
 
     v_i | y_i = k ~ N(m_k, Σ_k),    P(y_i = k | neighbours) ∝ exp( (β/2) #{neighbours in class k} )
 
-ICM-EM of sections 1.4-1.5 of the method document on a symmetric graph: labels move one colour class of
+ICM-EM of docs/method.md (stage 3) on a symmetric graph: labels move one colour class of
 the graph at a time, so that the joint energy never rises, and the smoothness β is re-estimated at every
 iteration by Newton's method on the concave pseudo-likelihood.
 
@@ -15,7 +15,7 @@ Spots are looked at in batches, which share one vector of labels, so that beside
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from numbers import Integral, Real
 from typing import Any, Literal, Self
 
@@ -33,12 +33,14 @@ from transst_py._core.threads import one_blas_thread
 from transst_py._core.validation import check_choice, check_seed
 from transst_py._core.warn import warn
 from transst_py.domains.components import (
+    ClassEvidence,
     Components,
     NamedComponents,
     Spots,
     TwoDescriptions,
     scores_of,
 )
+from transst_py.domains.restarts import Run, n_distinct, n_restarts
 from transst_py.expression.features import (
     NUMBER,
     WHOLE,
@@ -63,49 +65,6 @@ __all__ = ["SpatialGaussianMixture"]
 _START_SPOTS = 30_000
 # Of labels: there are several for every spot.
 _LABEL = np.int32
-
-
-def n_restarts(n: int) -> int:
-    """Restarts for n spots, 10 to 50."""
-    return int(np.clip(20_000 // n, 10, 50))
-
-
-def n_distinct(Z: np.ndarray, enough: int) -> int:
-    """Count the distinct rows of Z, or `enough` where one column has so many values."""
-    if Z.shape[1] and len(np.unique(Z[:, 0])) >= enough:
-        return enough
-    return len(np.unique(Z, axis=0))
-
-
-@dataclass
-class ClassEvidence:
-    """Coordinates of the spots between the classes of a source (n, d), and where the classes lie (L, d)."""
-
-    coordinates: np.ndarray
-    means: np.ndarray
-
-    def beside(self, Z: np.ndarray) -> TwoDescriptions:
-        """Return the spots by their scores Z (n, q) and by the coordinates."""
-        if len(self.coordinates) != len(Z):
-            raise ValueError(f"`classes` has coordinates of {len(self.coordinates)} spots, `V` of {len(Z)}")
-        return TwoDescriptions(Z, self.coordinates)
-
-
-@dataclass
-class Run:
-    """One restart of the ICM-EM."""
-
-    labels: np.ndarray
-    responsibilities: np.ndarray
-    components: Components
-    smoothness: float
-    bounds: list[float]
-    converged: bool
-
-    @property
-    def n_occupied(self) -> int:
-        """Classes that hold a spot."""
-        return int(np.count_nonzero(np.bincount(self.labels)))
 
 
 class SpatialGaussianMixture(ClusterMixin, BaseEstimator):

@@ -10,8 +10,9 @@ import numpy as np
 import pandas as pd
 
 from transst_py._core.warn import Said, collected, warn
+from transst_py.domains.components import ClassEvidence
 from transst_py.domains.embedding import Coordinates
-from transst_py.domains.mixture import ClassEvidence, SpatialGaussianMixture
+from transst_py.domains.mixture import SpatialGaussianMixture
 from transst_py.domains.naming import resembling
 from transst_py.tissue.potts import Field
 

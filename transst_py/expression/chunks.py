@@ -2,7 +2,7 @@
 
 `RowChunks` stands where a csr matrix or an array would: rows and columns can be chosen, and functions of the
 rows summed up. A chunk, once read, is an ordinary matrix, and what is computed of it is what would be
-computed of all rows in memory; sums are made in the order of the rows (section 6.4 of the method document).
+computed of all rows in memory; sums are made in the order of the rows.
 """
 
 from __future__ import annotations

@@ -112,8 +112,6 @@ def chosen_columns(X: Any, index: np.ndarray) -> Any:
 class StandardizedMatrix:
     """The matrix (X - 1 mean') diag(1/scale), held as X, mean and scale.
 
-    Section 6.2 of the method document ("implicit centring/scaling").
-
     Parameters
     ----------
     X
@@ -220,7 +218,7 @@ class StandardizedMatrix:
         """Return the (p, p) sum of (x - about)(x - about)' over the standardised rows.
 
         Few stored values are multiplied as they are, and the means taken out of the sum: a sparse column's
-        mean is no larger than its spread, so that few digits cancel (5.2-N9). Otherwise rows are densified
+        mean is no larger than its spread, so that few digits cancel. Otherwise rows are densified
         and shifted in chunks; those of many genes are multiplied in single precision, and summed in double:
         it takes half the time, and what is rounded is a thousandth of the sampling error.
         """

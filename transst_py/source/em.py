@@ -63,7 +63,7 @@ class Parameters:
 
 
 def cholesky_with_ridge(covariance: np.ndarray) -> np.ndarray:
-    """Lower Cholesky factor; a ridge of 1e-8 of the mean variance only where it fails (5.2-N1)."""
+    """Lower Cholesky factor; a ridge of 1e-8 of the mean variance only where it fails."""
     try:
         return np.linalg.cholesky(covariance)
     except np.linalg.LinAlgError:
@@ -183,7 +183,7 @@ def initial_parameters(statistics: ClassStatistics, W: np.ndarray, noise_floor: 
 
 
 def fix_gauge(parameters: Parameters, counts: np.ndarray) -> Parameters:
-    """Choose among equivalent solutions the one whose factors have unit second moment (5.2-N3).
+    """Choose among equivalent solutions the one whose factors have unit second moment.
 
     (W T⁻¹, Tμ, TΣT') has the same likelihood for every invertible T. T whitens the factors, and then
     rotates them so that W'Λ⁻¹W is diagonal, decreasing: the transfer penalty then reads as an equivalent

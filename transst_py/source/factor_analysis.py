@@ -2,7 +2,7 @@
 
     x_i | z_i ~ N(W z_i, Λ),   z_i | class k ~ N(μ_k, Σ_k),   Λ diagonal.
 
-The EM of section 1.1 of the method document, run on class statistics (section 6.2): after one pass over
+The EM of docs/method.md (stage 1), run on class statistics: after one pass over
 the data every iteration costs O(K p² q), whatever the number of rows. Where the p x p statistics of all
 classes would take more than 1.6 GB, the iterations multiply the sparse rows instead.
 """
@@ -83,7 +83,7 @@ class SupervisedFactorAnalysis(BaseEstimator):
 
     Notes
     -----
-    Equations of section 1.1 of the method document (pLDR), with the true log-likelihood as the criterion.
+    The probabilistic model of the paper (pLDR); equations in docs/method.md, stage 1.
     """
 
     def __init__(

@@ -153,7 +153,7 @@ class ClassStatistics:
         return cls(counts, means, scatters)
 
     def __add__(self, other: Self) -> Self:
-        """Statistics of both data sets together (pairwise rule, section 6.4); either may lack a class."""
+        """Statistics of both data sets together (pairwise rule, Chan et al. 1979); each may lack classes."""
         counts = self.counts + other.counts
         delta = other.means - self.means
         share = np.divide(other.counts, counts, out=np.zeros_like(counts), where=counts > 0)

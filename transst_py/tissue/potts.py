@@ -179,7 +179,7 @@ def log_prior(disagreement: np.ndarray, smoothness: float) -> np.ndarray:
 
 
 def newton_smoothness(responsibilities: np.ndarray, disagreement: np.ndarray, start: float) -> float:
-    """Maximise the concave Σ_ik R_ik log P_β(k | neighbours) over 0 <= β <= 5 (section 6.3)."""
+    """Maximise the concave Σ_ik R_ik log P_β(k | neighbours) over 0 <= β <= 5, by Newton's method."""
     observed = sum(
         float(np.vdot(responsibilities[batch].astype(np.float64, copy=False), disagreement[batch]))
         for batch in gen_batches(len(disagreement), _ROWS)
@@ -232,7 +232,7 @@ def posterior(u: np.ndarray, disagreement: np.ndarray, smoothness: float) -> tup
 def infer_from_neighbors(
     graph: sp.csr_matrix, responsibilities: np.ndarray, known: np.ndarray, smoothness: float
 ) -> np.ndarray:
-    """Responsibilities of spots without scores, from the field alone (section 1.5 with equal energies).
+    """Responsibilities of spots without scores, from the field alone: as if all energies were equal.
 
     Parameters
     ----------

@@ -134,11 +134,7 @@ def prepare_problem(
     if n_top_genes is not None:
         check_whole_number("n_top_genes", n_top_genes, at_least=1)
     check_seed(random_state)
-    several = isinstance(n_domains, Iterable)
-    candidates = [1]
-    if n_domains is not None:
-        wanted: Any = n_domains if several else [n_domains]
-        candidates = check_candidates(wanted, adata.n_obs, argument="n_domains")
+    wanted, largest = _wanted_domains(n_domains, adata.n_obs)
     warn_outside_tissue(adata)
     samples = None if sample_key is None else check_samples(adata, sample_key).cat.codes.to_numpy()
     source_counts = {
@@ -167,17 +163,10 @@ def prepare_problem(
     measured = np.ones(adata.n_obs, dtype=bool)
     if normalization == "log":
         measured = _has_counts(X, "spots", "their domain comes from their neighbours alone")
-    # Of all rows: those without counts, which are left out, detect nothing.
-    detected = n_detected(X) >= min(MIN_DETECTED, int(measured.sum()))
-    if labelled:
-        detected[is_shared] &= sum(n_detected(one.X) for one in labelled.values()) >= MIN_DETECTED
+    detected = _detected(X, labelled, measured, is_shared)
     if normalization == "log":
         warn_of_equal_totals(counts)
-        target_sum = common = median_total(X)
-        if not is_shared.all():
-            common = median_total(X[:, np.flatnonzero(is_shared)])
-        X = log_normalize(_rows(X, measured), target_sum=target_sum)
-        labelled = {name: _normalized_source(one, name, common) for name, one in labelled.items()}
+        X, labelled = _normalized(X, labelled, measured, is_shared)
     measured_graph = _rows(neighbors, measured, both=True)
     expression = [one.X for one in labelled.values()] if is_shared.all() else []
     chosen = select_genes(
@@ -187,9 +176,9 @@ def prepare_problem(
     of_sources = np.cumsum(is_shared)[chosen[shared_chosen]] - 1
     if few:
         _warn_of_few_genes(len(shared), adata.n_vars, len(chosen) - len(shared_chosen))
-    _check_size(X.shape[0], len(shared_chosen), max(candidates), n_factors)
+    _check_size(X.shape[0], len(shared_chosen), largest, n_factors)
     return Problem(
-        n_domains=candidates if several else None if n_domains is None else candidates[0],
+        n_domains=wanted,
         X=chosen_columns(X, chosen),
         graph=neighbors,
         graph_record=graph_record,
@@ -199,6 +188,38 @@ def prepare_problem(
         shared=shared_chosen,
         sources={name: replace(one, X=chosen_columns(one.X, of_sources)) for name, one in labelled.items()},
     )
+
+
+def _wanted_domains(n_domains: int | Sequence[int] | None, n: int) -> tuple[int | list[int] | None, int]:
+    """Number of domains, or the candidates, checked; and the largest of them."""
+    if n_domains is None:
+        return None, 1
+    several = isinstance(n_domains, Iterable)
+    given: Any = n_domains if several else [n_domains]
+    candidates = check_candidates(given, n, argument="n_domains")
+    return candidates if several else candidates[0], max(candidates)
+
+
+def _detected(
+    X: Any, labelled: Mapping[str, Source], measured: np.ndarray, is_shared: np.ndarray
+) -> np.ndarray:
+    """Genes that enough spots of the target have, and enough rows of the sources together, (p,) bool."""
+    # Of all rows: those without counts, which are left out, detect nothing.
+    detected = np.asarray(n_detected(X) >= min(MIN_DETECTED, int(measured.sum())))
+    if labelled:
+        detected[is_shared] &= sum(n_detected(one.X) for one in labelled.values()) >= MIN_DETECTED
+    return detected
+
+
+def _normalized(
+    X: Any, labelled: Mapping[str, Source], measured: np.ndarray, is_shared: np.ndarray
+) -> tuple[Any, dict[str, Source]]:
+    """Log expression of measured spots and sources, scaled to the target's median total of their genes."""
+    target_sum = common = median_total(X)
+    if not is_shared.all():
+        common = median_total(X[:, np.flatnonzero(is_shared)])
+    X = log_normalize(_rows(X, measured), target_sum=target_sum)
+    return X, {name: _normalized_source(one, name, common) for name, one in labelled.items()}
 
 
 def _rows(X: Any, mask: np.ndarray, *, both: bool = False) -> Any:

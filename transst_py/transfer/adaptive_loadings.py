@@ -1,10 +1,10 @@
 """Stage 2, adaptive transfer: loadings of the target, pulled towards those of the source.
 
-    minimise ‖X - v W'‖² + λ ‖W - W0‖²           (section 1.2 of the method document)
+    minimise ‖X - v W'‖² + λ ‖W - W0‖²           (docs/method.md, stage 2)
 
 λ is chosen by K-fold cross-validation on held-out projection error; one split serves all penalties, and
 the grid reaches from no transfer (0) to full transfer (∞). Everything runs on p x p Gram matrices
-(section 6.1), independent of the number of spots; where those of all folds would take more than 2.4 GB,
+independent of the number of spots; where those of all folds would take more than 2.4 GB,
 on products with the rows.
 """
 
@@ -241,7 +241,7 @@ class AdaptiveLoadings(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEs
     ) -> tuple[Callable[[np.ndarray], np.ndarray], np.ndarray, list[Any]]:
         """Coordinates that hold every solution: the way back to genes, W0, and the Gram matrix of every fold.
 
-        All solutions lie in the span of the rows of X and of W0 (section 6.1): with fewer spots than genes
+        All solutions lie in the span of the rows of X and of W0: with fewer spots than genes
         that is the smaller space, and B = QR, B = [X', W0], gives an orthonormal basis of it, in which R
         holds the rows and W0.
         """

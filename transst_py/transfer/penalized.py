@@ -77,7 +77,7 @@ def alternating_loadings(
     max_iter: int = 5000,
     tol: float = 1e-6,
 ) -> tuple[np.ndarray, list[float]]:
-    """Alternate the exact minimisers in v and in W (section 1.2) until F stops falling.
+    """Alternate the exact minimisers in v and in W until F stops falling (as published).
 
     λ is in units of the mean of the eigenvalues of v'v at W0.
 

@@ -10,8 +10,8 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.metrics import adjusted_rand_score
 
 from transst_py import SpatialGaussianMixture
-from transst_py.domains.components import Components, NamedComponents
-from transst_py.domains.mixture import ClassEvidence, n_restarts
+from transst_py.domains.components import ClassEvidence, Components, NamedComponents
+from transst_py.domains.restarts import n_restarts
 from transst_py.tissue.graph import spatial_neighbors
 from transst_py.tissue.potts import (
     Field,

@@ -60,7 +60,7 @@ def fed_start(outputs):
     return outputs["init_labels_0based"], Components(outputs["init_mu"], outputs["init_Sigma"])
 
 
-# ---- the toy of section 7.2; its text has ten digits ----------------------------------------------------
+# ---- the toy; its text has ten digits ----------------------------------------------------
 
 
 def test_toy_two_em_updates(toy):
@@ -104,7 +104,7 @@ def test_toy_random_field(toy):
     np.testing.assert_array_equal(T.argmin(axis=1), toy["mrf_z1"])
 
 
-# ---- the recorded runs, at the tolerances of section 7.3 ------------------------------------------------
+# ---- the recorded runs, at their tolerances ------------------------------------------------
 
 
 def test_recorded_source_model(run):
@@ -117,7 +117,7 @@ def test_recorded_source_model(run):
 
 
 def test_source_on_the_scale_of_counts(reference_dir):
-    """Defect B7, as in the published simulation; section 9.3 has these figures, to the digits given here."""
+    """Defect B7, as in the published simulation; recorded figures, to the digits given here."""
     inputs = np.load(reference_dir / "split_inputs.npz")
     outputs = np.load(reference_dir / "split_loglog_reference_outputs.npz")
     counts = np.expm1(inputs["X_source_gauss"] - inputs["minX"])
@@ -254,7 +254,7 @@ def test_scaling_is_an_option(problem):
     outside = PublishedTransST(4, n_factors=5, scale=False).fit(Z, xy, source=(Z_source, y_source))
     np.testing.assert_array_equal(inside.embedding_, outside.embedding_)
     raw = PublishedTransST(4, n_factors=5, scale=False).fit(X, xy, source=(X_source, y_source))
-    assert np.abs(raw.embedding_.mean(axis=0)).max() > 10  # a factor carries the mean profile (5.2-N4)
+    assert np.abs(raw.embedding_.mean(axis=0)).max() > 10  # a factor carries the mean profile
 
 
 def test_constant_genes_change_nothing(problem):
