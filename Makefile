@@ -91,6 +91,8 @@ bench: setup $(BENCH)/installed
 	$(PY) benchmarks/trust.py
 	$(PY) benchmarks/transfer.py
 	$(PY) benchmarks/label_noise.py
+	$(PY) benchmarks/naming.py
+	$(PY) benchmarks/order.py
 	$(PY) benchmarks/several_sources.py
 	$(PY) benchmarks/ceiling.py
 	$(PY) benchmarks/graph_vae.py
