@@ -12,7 +12,7 @@ export RETICULATE_PYTHON := $(PY)
 export TRANSST_DATA_DIR ?= $(abspath $(wildcard ../shared/data/her2st))
 export TRANSST_REFERENCE_DIR ?= $(abspath $(wildcard ../shared/reference))
 
-.PHONY: help setup python demo test test-python test-distribution test-versions test-r test-vignettes fuzz lint check check-quick bench bench-status numbers document docs clean
+.PHONY: help setup python demo test test-python test-distribution test-versions test-r test-vignettes fuzz lint check check-quick bench bench-status speed-check numbers document docs clean
 
 help:
 	@echo "make demo      set up, then domains, markers and imputation on real tissue -> demo_output/"
@@ -23,6 +23,7 @@ help:
 	@echo "make python    print the Python that make setup made"
 	@echo "make bench     accuracy and speed next to other methods, what is not there yet -> benchmarks/results/"
 	@echo "make bench-status  which of these tables are older than the code that they measure"
+	@echo "make speed-check   TransST beside scikit-learn: fails where it has become slow; before every release"
 	@echo "make numbers   write the numbers of README and docs from the tables"
 	@echo "make docs      the documentation as a site, of both packages -> build/docs/index.html"
 	@echo "make document  rebuild NAMESPACE, man/, the picture of the README and what the vignettes show"
@@ -103,6 +104,10 @@ bench: setup $(BENCH)/installed
 	$(PY) benchmarks/imputation_ablation.py
 	Rscript benchmarks/bridge.R
 	$(PY) benchmarks/texts.py
+
+# TransST beside scikit-learn, in the same run; fails where it has become slow.
+speed-check: setup
+	$(PY) benchmarks/speed.py --quick
 
 bench-status: setup
 	@$(PY) benchmarks/status.py
