@@ -189,7 +189,6 @@ SOURCE = {
     "start": ["principal", "weighted"],
     "max_iter": [1, 50],
     "tol": [0.0, 1e-6],
-    **SEEDS,
 }
 BAD_SOURCE = {
     "n_factors": [0, 100, 1.5, "a", None],
