@@ -326,9 +326,11 @@ def test_a_signal_at_any_time_leaves_nothing_half_done(number, folder):
 
 def test_two_processes_that_write_one_file(folder):
     command = ["fit", "target.h5ad", *FIT, "-o", "out.h5ad", "--force", "--n-domains"]
-    for process in [run_apart(*command, n_domains) for n_domains in ("2", "3")]:
-        out, err = process.communicate(timeout=120)
-        assert (process.returncode, out, err) == (0, "", "")
+    processes = [run_apart(*command, n_domains) for n_domains in ("2", "3")]
+    said = [process.communicate(timeout=120) for process in processes]
+    for process, (out, err) in zip(processes, said, strict=True):
+        # Other packages may have warnings of their own; ours begin with the command's name.
+        assert (process.returncode, out, "transst:" in err) == (0, "", False), err
     assert domains_in("out.h5ad") in (2, 3)
     assert sorted(os.listdir()) == ["out.h5ad", "source.h5ad", "target.h5ad"]
 
