@@ -92,7 +92,7 @@ class DomainMeans(Imputer):
         n, n_varying = sum(len(section) for section in sections), count_varying(sections)
         if n_varying < MIN_GENES:
             raise ValueError(
-                f"method 'domain_means' needs {MIN_GENES} or more genes that vary, found {n_varying}; use "
+                f"`method`='domain_means' needs {MIN_GENES} or more genes that vary, found {n_varying}; use "
                 "another method"
             )
         if self.n_domains > n:

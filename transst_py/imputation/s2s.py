@@ -293,7 +293,7 @@ def _check_sections(sections: Sequence[Section]) -> None:
     for section in sections:
         if len(section) < MIN_SPOTS:
             raise ValueError(
-                f"method 's2s' needs {MIN_SPOTS} or more measured spots in a section, found {len(section)}; "
+                f"`method`='s2s' needs {MIN_SPOTS} or more measured spots in a section, not {len(section)}; "
                 "use another method"
             )
 
